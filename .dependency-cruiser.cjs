@@ -1,0 +1,23 @@
+/** Folder rules; CONTRIBUTING.md explains them. */
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    { name: 'plugin-imports-only-plugin-api', severity: 'error', from: { path: '^plugins/' }, to: { path: '^(broker|config)/', pathNot: '^broker/plugin-api\\.ts$' } },
+    { name: 'access-does-not-know-store', severity: 'error', from: { path: '^broker/access/' }, to: { path: '^broker/store/' } },
+    { name: 'engine-knows-only-the-store-contract', severity: 'error', from: { path: '^broker/engine/' }, to: { path: '^broker/(store/(level|mongodb)|access|cli|http)/' } },
+    { name: 'access-knows-only-the-engine-port', severity: 'error', from: { path: '^broker/access/' }, to: { path: '^broker/engine/', pathNot: '^broker/engine/port\\.ts$' } },
+    { name: 'store-knows-nobody', severity: 'error', from: { path: '^broker/store/' }, to: { path: '^broker/(access|engine|cli|http|config)/' } },
+    { name: 'only-level-imports-classic-level', severity: 'error', from: { pathNot: '^(broker/store/level|test|bench)/' }, to: { path: 'node_modules/classic-level/' } },
+    { name: 'only-mongodb-imports-mongodb', severity: 'error', from: { pathNot: '^(broker/store/mongodb|test)/' }, to: { path: 'node_modules/mongodb/' } },
+    { name: 'only-cluster-imports-ioredis', severity: 'error', from: { pathNot: '^(broker/cluster|test)/' }, to: { path: 'node_modules/ioredis/' } },
+    { name: 'only-the-adapter-imports-aedes', severity: 'error', from: { pathNot: '^(broker/access/aedes|test|bench)/' }, to: { path: 'node_modules/(aedes|aedes-packet|aedes-persistence|qlobber|mqtt-packet)/' } },
+    { name: 'product-does-not-import-tests', severity: 'error', from: { path: '^(broker|plugins)/' }, to: { path: '^(test|bench|examples)/' } }
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^(dist|\\.build-)' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] }
+  }
+}

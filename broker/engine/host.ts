@@ -1,0 +1,47 @@
+/** What the parts of the engine share. One object, made in `engine.ts`, handed to requests, groups, receipts and sessions. */
+import type { Logger } from 'pino'
+import type { Operation, Outcome, Store } from '../store/store.ts'
+import type { Output } from './port.ts'
+
+/** Limits of the engine; each has a configuration key of the same name. */
+export interface EngineLimits {
+  /** Bytes of one message's payload (`messages.maxBytes`). */
+  maxMessageBytes: number
+  /** Members of one group (`groups.maxMembers`). */
+  maxGroupMembers: number
+  /** Groups of one user (`groups.maxPerUser`). */
+  maxGroupsPerUser: number
+  /** Persistent sessions of one user (`sessions.maxPerUser`). */
+  maxSessionsPerUser: number
+  /** Users on one block list (`blocks.max`). */
+  maxBlocks: number
+  /** Seconds: the longest a session may outlive its connection (`sessions.maxExpirySeconds`). */
+  maxSessionExpirySeconds: number
+  /** Messages older than this are purged, seconds; 0 = kept for ever (`messages.retentionSeconds`). */
+  retentionSeconds: number
+}
+
+export interface EngineHost {
+  readonly store: Store
+  readonly limits: EngineLimits
+  readonly mode: 'dev' | 'password'
+  readonly log: Logger
+  /** Milliseconds since the epoch. */
+  now (): number
+  /** A new message id: unique, sorts by time. */
+  newId (): string
+  /**
+   * Commits operations in the one queue that messages go through, atomically and in order with them. Message and event
+   * operations reach the outputs by themselves. Rejects when the store fails.
+   */
+  commit (operations: readonly Operation[]): Promise<Outcome[]>
+  emit (outputs: Output[]): void
+  /** In `dev` mode always true; otherwise whether the account exists. */
+  userExists (uid: string): boolean | Promise<boolean>
+}
+
+/** Who asks: the user and the session (device) of a request. */
+export interface Caller { readonly user: string, readonly session: string }
+
+/** A request method: validates `params` (throws `Refusal`), does it, answers with JSON (or bytes that are sent as they are). */
+export type Method = (host: EngineHost, caller: Caller, params: Record<string, unknown>) => Promise<unknown>

@@ -1,0 +1,114 @@
+/**
+ * The border between access (sockets, sessions, pump) and engine (decisions). Everything that crosses it can be cloned,
+ * so that the engine can move to another thread or process. Two directions:
+ * - access calls `Engine` (batches; control calls answer with promises);
+ * - the engine answers with one ordered stream of `Output`s. Order is part of the contract: the verdict of a message comes
+ *   before its `message` output, and outputs of one conversation come in the order of its numbers.
+ */
+import type { Code } from '../errors.ts'
+import type { Target } from '../topics.ts'
+
+/** A publish to a chat topic. */
+export interface Submission {
+  /** Echoed in the verdict; unique while the submission is open. */
+  ref: number
+  /** `{user}/{clientId}`. */
+  session: string
+  user: string
+  target: Target
+  payload: Uint8Array
+  /** 0 when the sender gets no acknowledgement. */
+  qos: 0 | 1 | 2
+  packetId: number
+  dup: boolean
+  /** MQTT 5 content type. */
+  contentType?: string
+  /** MQTT 5 payload format indicator. */
+  utf8?: boolean
+  /** MQTT 5 message expiry interval, seconds. */
+  expirySeconds?: number
+}
+
+/** The answer to one submission; verdicts of one session come in the order of its submissions. */
+export type Verdict =
+  | { kind: 'verdict', ref: number, ok: true, /** of a message */ conv?: string, id?: string, seq?: number, /** of a request */ rid?: string, answer?: Uint8Array }
+  | { kind: 'verdict', ref: number, ok: false, code: Code, reason: string, /** the sender's cid */ cid?: string, retryAfterMs?: number }
+  /** The store failed: no acknowledgement may be sent, the connection closes. */
+  | { kind: 'verdict', ref: number, ok: 'failed' }
+
+/** A committed message, ready for delivery. */
+export interface Committed {
+  kind: 'message'
+  conv: string
+  seq: number
+  from: string
+  /** The whole envelope, UTF-8 JSON. */
+  payload: Uint8Array
+  expiresAt?: number
+}
+
+export type Output = Verdict | Committed
+  /** A new entry of a user's event log. */
+  | { kind: 'event', user: string, seq: number, payload: Uint8Array }
+  /** Members came (their history starts after `joinedSeq`) or went. Comes before messages that they may see. */
+  | { kind: 'members', gid: string, added: Array<{ user: string, joinedSeq: number }>, removed: string[] }
+  /** Live words of the server on a user's notice topic. */
+  | { kind: 'notice', user: string, payload: Uint8Array }
+  /** Close the user's connections (ban, removal, new password); `session` narrows it to one. */
+  | { kind: 'kick', user: string, session?: string, code: Code }
+
+/** A stream that a session reads: a log, where it starts for this session, and how far the log goes. */
+export interface StreamState {
+  /** `d:…`, `g:…`, `e:{user}` or `o:{gid}` (own messages in a group, for sessions that read only their inbox). */
+  stream: string
+  head: number
+  /** Everything up to it was acknowledged by this device (or, for a new session, by some device of the user). */
+  cursor: number
+  /** Numbers up to it were sent to the device once: send them again with DUP. */
+  sent: number
+}
+
+export interface LogEntry { seq: number, payload: Uint8Array, expiresAt?: number }
+
+export interface SessionStart {
+  session: string
+  user: string
+  clientId: string
+  /** Discard what was stored for it. */
+  cleanStart: boolean
+  /** Seconds it outlives its connection; 0 = it ends with it. */
+  expirySeconds: number
+}
+
+export interface SessionResume {
+  /** A stored session was taken up. */
+  present: boolean
+  subscriptions: Array<{ filter: string, qos: 0 | 1 }>
+  inflight: Array<{ packetId: number, stream: string, seq: number }>
+}
+
+export interface Engine {
+  /** Publishes, in the order of arrival. The answers are outputs. */
+  submit (batch: Submission[]): void
+
+  /** True and the user's id when the credentials are right; throws `Refusal` (`unauthorized`, `banned`, `rate_limited`). */
+  authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<{ user: string }>
+
+  /** Takes up or creates a session; the session's earlier connection must have called `closeSession`. */
+  openSession (start: SessionStart): Promise<SessionResume>
+  /** Stores subscriptions of a persistent session; on disk when it resolves. */
+  saveSubscriptions (session: string, subscriptions: Array<{ filter: string, qos: 0 | 1 }>): Promise<void>
+  /** The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT. */
+  closeSession (end: { session: string, expirySeconds: number, graceful: boolean, inflight: SessionResume['inflight'] }): Promise<void>
+
+  /** Streams of a session, in pages by stream id. `own` gives `o:` streams, `event` the one event log. */
+  streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string }>
+  /** What of a stream the user may see, `seq > after`. `last` = numbers up to it were looked at (skip invisible ones). */
+  read (query: { user: string, stream: string, after: number, limit: number, maxBytes: number }): Promise<{ entries: LogEntry[], last: number }>
+  /** A device acknowledged (cursors, `seq`), or was sent (`sent`). Merged and written lazily; `persistent` sessions only keep cursors. */
+  advance (moves: Array<{ session: string, persistent: boolean, user: string, stream: string, seq: number, sent: number }>): void
+  /** True when the user is a member. */
+  isMember (user: string, gid: string): Promise<boolean>
+  /** The retained description of the server: version, limits, features. */
+  serverInfo (): Record<string, unknown>
+}

@@ -1,0 +1,38 @@
+/**
+ * The one table of refusal codes. Codes are API (clients compare them), texts are not.
+ * `status` is the HTTP status, `reasonCode` the MQTT 5 reason code of PUBACK/PUBREC (MQTT 5.0, section 2.4).
+ */
+export const codes = {
+  bad_payload: { status: 400, reasonCode: 0x99, text: 'the payload cannot be read' },
+  unauthorized: { status: 401, reasonCode: 0x87, text: 'who you are is not known' },
+  forbidden: { status: 403, reasonCode: 0x87, text: 'you may not do this' },
+  blocked: { status: 403, reasonCode: 0x87, text: 'the receiver does not accept messages from you' },
+  muted: { status: 403, reasonCode: 0x87, text: 'you are muted in this conversation' },
+  banned: { status: 403, reasonCode: 0x87, text: 'this account is banned' },
+  not_found: { status: 404, reasonCode: 0x87, text: 'there is no such thing' },
+  conflict: { status: 409, reasonCode: 0x83, text: 'it exists already, or changed meanwhile' },
+  too_large: { status: 413, reasonCode: 0x95, text: 'it is larger than the limit' },
+  filtered: { status: 422, reasonCode: 0x83, text: 'the content was refused' },
+  rate_limited: { status: 429, reasonCode: 0x97, text: 'too much in too short a time' },
+  internal: { status: 500, reasonCode: 0x80, text: 'the server failed' },
+  unavailable: { status: 503, reasonCode: 0x88, text: 'the server cannot do this now' }
+} as const
+
+/** A refusal code of the table above. */
+export type Code = keyof typeof codes
+
+/**
+ * A refusal that a user may see. Thrown by the engine's control path; the commit path carries refusals as values.
+ * `reason` is a text for people, `retryAfterMs` goes with `rate_limited` (milliseconds).
+ */
+export class Refusal extends Error {
+  readonly code: Code
+  readonly retryAfterMs: number | undefined
+
+  constructor (code: Code, reason: string = codes[code].text, retryAfterMs?: number) {
+    super(reason)
+    this.name = 'Refusal'
+    this.code = code
+    this.retryAfterMs = retryAfterMs
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * The one file that a plugin imports. A gate decides before the commit and may refuse; a listener hears of what was
+ * committed and may not. See docs/plugins/.
+ */
+import type { ZodType } from 'zod'
+import type { Code } from './errors.ts'
+
+export type { Code } from './errors.ts'
+
+/** A message on its way to the commit, as gates see it. Gates must not change it. */
+export interface Draft {
+  readonly from: string
+  /** `{user}/{clientId}` of the sending device. */
+  readonly session: string
+  /** `d:{a}:{b}` or `g:{gid}`. */
+  readonly conv: string
+  readonly to: { readonly kind: 'user' | 'group', readonly id: string }
+  readonly type: string
+  /** The message's body as sent: text for `text`, any JSON value for structured messages, base64 for `binary`. */
+  readonly body: unknown
+  readonly cid: string | undefined
+  readonly sizeBytes: number
+}
+
+/** A committed message, as listeners hear of it. */
+export interface Stored extends Draft { readonly id: string, readonly seq: number, readonly ts: number }
+
+/** `undefined` lets the message pass; a refusal stops it. */
+export type GateVerdict = undefined | { code: Code, reason?: string, retryAfterMs?: number }
+
+/** What the server offers a plugin. */
+export interface PluginContext {
+  /** Logs under the plugin's name. Never log bodies. */
+  readonly log: { info (fields: object, text: string): void, warn (fields: object, text: string): void }
+  /** True when `receiver` blocks `sender`; a promise only when the list is not in memory. */
+  blocks (receiver: string, sender: string): boolean | Promise<boolean>
+  /** Milliseconds since the epoch; tests replace it. */
+  now (): number
+}
+
+/** A running plugin. */
+export interface PluginInstance {
+  /** Called for each message in order, before the commit. Answer at once where possible: a promise costs latency. */
+  onPublish? (draft: Draft): GateVerdict | Promise<GateVerdict>
+  /** Called after the commit, in the order of each conversation. A throw is logged. */
+  onStored? (message: Stored): void
+  /** Releases timers, sockets and files. */
+  close? (): void | Promise<void>
+}
+
+export interface Plugin<Options = unknown> {
+  /** kebab-case, unique. */
+  readonly name: string
+  /** One line for `sabethes plugin list`. */
+  readonly description: string
+  /** Validates the options of the configuration and gives defaults. */
+  readonly options: ZodType<Options>
+  /** Names of plugins that this one follows or precedes; a cycle or an unknown name stops the start. */
+  readonly after?: readonly string[]
+  readonly before?: readonly string[]
+  /** How long `onPublish` may take, milliseconds. */
+  readonly timeoutMs: number
+  /** What a throw or a timeout of `onPublish` means. There is no default. */
+  readonly onFailure: 'refuse' | 'pass'
+  start (options: Options, context: PluginContext): PluginInstance | Promise<PluginInstance>
+}
+
+/** Gives a plugin's literal its types. */
+export function definePlugin<Options> (plugin: Plugin<Options>): Plugin<Options> { return plugin }

@@ -1,0 +1,237 @@
+/**
+ * The store contract: what every backend keeps and promises. It speaks of messages and members, not of keys.
+ * The contract suite in `test/contract/` runs against every backend.
+ *
+ * Rules for a backend:
+ * - `commit` is atomic and on disk (synced) when its promise resolves. If it rejects, nothing of it may become visible,
+ *   and trying the same batch again is safe.
+ * - Calls of `commit` may overlap; the backend applies them in the order of the calls.
+ * - A backend caches what it likes, within bounds; the process that opened the store is its only writer.
+ * - User, group and conversation ids are opaque strings of `A-Z a-z 0-9 . _ - :`, also `__proto__` and `..`.
+ */
+
+/** Milliseconds since the epoch. */
+export type TimeMs = number
+
+/** One message to append to a conversation's log. */
+export interface NewMessage {
+  op: 'message'
+  /** `d:{a}:{b}` or `g:{gid}`. A direct conversation and its two members come into being with its first message. */
+  conv: string
+  /** The sender. */
+  from: string
+  /** The server's message id; ignored when the message turns out to be a repeat. */
+  id: string
+  ts: TimeMs
+  /** The sender's client message id: unique per (conversation, sender); a repeat is answered with the first one. */
+  cid?: string
+  /**
+   * For senders without `cid`: the store remembers the last message of (session, packetId); a repeat is a message with
+   * `dup` whose `digest` equals the remembered one. Without `dup` the memory is overwritten.
+   */
+  resend?: { session: string, packetId: number, digest: string, dup: boolean }
+  /** True when it raises unread (`n` grows); false for system messages. */
+  counts: boolean
+  /** True when the sender's own marks move to this message (sending marks one's own conversation read). */
+  marksSender: boolean
+  /** Not delivered after this time; absent = never expires. */
+  expiresAt?: TimeMs
+  /** The envelope's members after `conv` and `seq`, as JSON text without the outer braces: `"id":"…","from":"…",…`. */
+  content: string
+}
+
+/** Appends to a user's event log. An event with a `slot` replaces the older event of the same slot. */
+export interface NewEvent {
+  op: 'event'
+  user: string
+  /** For example `read d:alice:bob`; at most one event per slot stays in the log. */
+  slot?: string
+  ts: TimeMs
+  /** The event's JSON object text without `seq`: `{"kind":"…",…}`; the reader of the log adds `seq`. */
+  content: string
+}
+
+export type Role = 'owner' | 'admin' | 'member'
+
+/** Creates a group or replaces its description. */
+export interface PutGroup { op: 'group', group: GroupRow }
+/** Removes a group, its members' rows and, later, its log. */
+export interface DropGroup { op: 'group.drop', gid: string }
+/** Adds a member: history starts after the present head (`joinedSeq`). Adding a member again changes the role only. */
+export interface PutMember { op: 'member', gid: string, user: string, role: Role, mutedUntil?: TimeMs }
+/** Removes a member. */
+export interface DropMember { op: 'member.drop', gid: string, user: string }
+
+/** Operations of one commit, applied in order. */
+export type Operation = NewMessage | NewEvent | PutGroup | DropGroup | PutMember | DropMember
+
+/** What became of one operation of a commit. For operations other than messages and events all numbers are 0. */
+export interface Outcome {
+  /** The message's number in its conversation, or the event's in the user's log. */
+  seq: number
+  /** The running number of messages that count, at this message. */
+  n: number
+  /** The id and time of the message that is stored (the first one's when `replay`). */
+  id: string
+  ts: TimeMs
+  /** True when the message was stored before (same cid, or a DUP resend): nothing was written for it. */
+  replay: boolean
+}
+
+/** The end of a conversation's log. `seq` and `n` never go back, whatever is purged. */
+export interface Head { seq: number, n: number, ts: TimeMs }
+
+/** A message as stored. */
+export interface StoredMessage {
+  seq: number
+  n: number
+  /** False for messages that do not count for unread. */
+  counts: boolean
+  id: string
+  from: string
+  ts: TimeMs
+  expiresAt?: TimeMs
+  /** As in `NewMessage.content`. */
+  content: string
+}
+
+export interface StoredEvent { seq: number, ts: TimeMs, content: string }
+
+/** A member's row: watermarks and settings of one user in one conversation. */
+export interface Member {
+  user: string
+  conv: string
+  /** Messages up to it came before the user joined. */
+  joinedSeq: number
+  /** Everything up to it is hidden for this user. */
+  clearedSeq: number
+  readSeq: number
+  /** `n` at `readSeq`. */
+  readN: number
+  /** Every message up to it reached a device of the user. */
+  deliveredSeq: number
+  /** Messages after `readSeq` that count and that the user deleted for themself: they are not unread. */
+  hiddenUnread: number
+  muted: boolean
+  pinned: boolean
+  /** Groups only. */
+  role?: Role
+  mutedUntil?: TimeMs
+}
+
+export interface GroupRow { gid: string, name: string, owner: string, createdAt: TimeMs, meta?: Record<string, unknown> }
+
+/** A member of a group, from the group's side. */
+export interface GroupMember { user: string, role: Role, mutedUntil?: TimeMs }
+
+/** An account. In `dev` mode accounts have no `passwordHash`. */
+export interface UserRow { uid: string, createdAt: TimeMs, passwordHash?: string, banned?: boolean, name?: string }
+
+/** A persistent session (MQTT client id of a user). Sessions that end with their connection are never stored. */
+export interface SessionRow {
+  /** `{user}/{clientId}`: a client id belongs to its user. */
+  session: string
+  user: string
+  clientId: string
+  subscriptions: Array<{ filter: string, qos: 0 | 1 }>
+  /** Packets sent and not acknowledged when the connection ended: sent again with DUP and the same packet id. */
+  inflight: Array<{ packetId: number, stream: string, seq: number }>
+  /** When it ends if nobody connects; absent while connected. */
+  expiresAt?: TimeMs
+  /** Seconds that it outlives its connection (4294967295 = for ever). */
+  expirySeconds: number
+  createdAt: TimeMs
+}
+
+/** Where a session stands in a stream (a conversation id, `e:{user}`, or `o:{gid}`). */
+export interface Cursor { seq: number, /** the highest number that was ever sent to the device */ sent: number }
+
+/** Watermarks to move forward; a mark behind the stored one is ignored. Written without sync, merged, in one batch. */
+export interface Marks {
+  cursors: Array<{ session: string, stream: string, seq: number, sent: number }>
+  members: Array<{ user: string, conv: string, readSeq?: number, deliveredSeq?: number }>
+  /** The event log's delivered mark of a user. */
+  events: Array<{ user: string, deliveredSeq: number }>
+}
+
+/** Which members of `Marks.members` really moved, with their rows after it. */
+export type Moved = Array<{ user: string, conv: string, read: boolean, delivered: boolean, row: Member }>
+
+export interface Page { after?: string, limit: number }
+
+/** Progress of a long job: counts of rows (or bytes) so far. */
+export type Progress = (done: number, total: number | undefined) => void
+
+/** Key-value space for ordinary MQTT (retained messages, queues); keys are compared as UTF-8. */
+export interface Records {
+  get (key: string): Promise<Uint8Array | undefined>
+  /** Rows with `from <= key < to`, in order. */
+  range (from: string, to: string, limit?: number): AsyncIterable<[string, Uint8Array]>
+  /** Atomic; on disk when `sync`. */
+  write (ops: Array<{ key: string, value: Uint8Array | null }>, sync: boolean): Promise<void>
+}
+
+export interface Store {
+  // ---- the log
+  commit (operations: readonly Operation[]): Promise<Outcome[]>
+  heads (convs: readonly string[]): Promise<Array<Head | undefined>>
+  /** Messages with `after < seq < before`, ascending; `newest: true` takes the newest `limit` of them (still ascending). */
+  messages (conv: string, range: { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }): Promise<StoredMessage[]>
+  /** The messages of the given (conversation, seq) pairs; `undefined` where there is none. */
+  messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>>
+  /** Removes messages older than `before` (and their idempotency keys and deletions), at most `limit`; resolves to how many. */
+  purge (before: TimeMs, limit: number): Promise<number>
+
+  // ---- members
+  member (user: string, conv: string): Promise<Member | undefined>
+  /** All conversations of a user, by conversation id. `kind` narrows to direct (`d`) or group (`g`) ones. */
+  memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]>
+  advance (marks: Marks): Promise<Moved>
+  /** Hides messages for one user; numbers that are not there are ignored. Resolves to how many were newly hidden. */
+  hide (user: string, conv: string, seqs: readonly number[]): Promise<number>
+  /** Which of `after < seq <= upTo` the user hid, ascending. */
+  hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]>
+  /** Hides everything up to the head for one user and marks it read and delivered. */
+  clear (user: string, conv: string): Promise<void>
+  settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void>
+
+  // ---- groups
+  group (gid: string): Promise<GroupRow | undefined>
+  /** `undefined` when the user is no member. */
+  groupMember (gid: string, user: string): Promise<GroupMember | undefined>
+  groupMembers (gid: string, page: Page): Promise<GroupMember[]>
+  groupSize (gid: string): Promise<number>
+  groups (page: Page): Promise<GroupRow[]>
+
+  // ---- users and blocks
+  user (uid: string): Promise<UserRow | undefined>
+  putUser (user: UserRow): Promise<void>
+  /** Removes the account with its blocks and sessions; messages stay. */
+  dropUser (uid: string): Promise<void>
+  users (page: Page): Promise<UserRow[]>
+  blocks (uid: string): Promise<string[]>
+  setBlock (uid: string, other: string, blocked: boolean): Promise<void>
+
+  // ---- event log
+  /** Ascending, `seq > after`. */
+  events (user: string, after: number, limit: number): Promise<StoredEvent[]>
+  /** `seq` of the newest event and the mark up to which a device received them. */
+  eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }>
+
+  // ---- sessions
+  session (session: string): Promise<SessionRow | undefined>
+  /** On disk when it resolves. */
+  putSession (row: SessionRow): Promise<void>
+  /** With its cursors. */
+  dropSession (session: string): Promise<void>
+  sessions (page: Page & { user?: string }): Promise<SessionRow[]>
+  cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>>
+
+  // ---- the whole
+  readonly records: Records
+  /** A number for the health page; rejects when the store cannot serve. */
+  health (): Promise<void>
+  /** Writes a copy that `restore` can read into the empty folder `path`, while the store is in use. */
+  backup (path: string, progress?: Progress): Promise<void>
+  close (): Promise<void>
+}
