@@ -56,6 +56,8 @@ export type Output = Verdict | Committed
   | { kind: 'notice', user: string, payload: Uint8Array }
   /** Close the user's connections (ban, removal, new password); `session` narrows it to one. */
   | { kind: 'kick', user: string, session?: string, code: Code }
+  /** A stored session ended without a connection: what is stored for it elsewhere can go. */
+  | { kind: 'expired', session: string }
 
 /** A stream that a session reads: a log, where it starts for this session, and how far the log goes. */
 export interface StreamState {

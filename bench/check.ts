@@ -1,0 +1,30 @@
+/** The regression check: ratios of one run against thresholds with a wide margin. Absolute figures are never compared. */
+import type { Report } from './report.ts'
+
+export interface Threshold {
+  scenario: string
+  metric: string
+  peer: string
+  /** Whose median this peer's is divided by. */
+  against: string
+  atLeast?: number
+  atMost?: number
+}
+
+/** The outcome of each threshold: `ok`, or `missed` with the reason. Scenarios that did not run are left out. */
+export function check (report: Report, thresholds: readonly Threshold[]): { ok: boolean, text: string }[] {
+  return thresholds.flatMap(threshold => {
+    const { scenario, metric, peer, against, atLeast, atMost } = threshold
+    const result = report.scenarios.find(one => one.scenario === scenario)
+    if (result === undefined) return []
+    const name = `${scenario} ${metric} ${peer}/${against}`
+    // A peer that is not installed cannot be compared with; one that gave wrong results is a failure.
+    const absent = [peer, against].find(one => one in result.skipped || !result.peers.some(entry => entry.peer === one))
+    if (absent !== undefined) return [{ ok: true, text: `${name}: not compared, ${absent} did not run` }]
+    const medianOf = (one: string) => result.peers.find(entry => entry.peer === one)?.figures[metric]?.median ?? Number.NaN
+    const ratio = medianOf(peer) / medianOf(against)
+    const bound = [atLeast === undefined ? '' : `at least ${atLeast}`, atMost === undefined ? '' : `at most ${atMost}`].filter(Boolean).join(', ')
+    const ok = ratio >= (atLeast ?? Number.NEGATIVE_INFINITY) && ratio <= (atMost ?? Number.POSITIVE_INFINITY)
+    return [{ ok, text: `${name}: ${Number.isNaN(ratio) ? 'void' : ratio.toFixed(2)} (${bound})` }]
+  })
+}

@@ -1,0 +1,201 @@
+/**
+ * One MQTT connection of the generator. All connections read into one buffer; packets are parsed where they lie, and
+ * everything that a read asks to be acknowledged goes out in one write.
+ */
+import { connect as dial } from 'node:net'
+import type { Socket } from 'node:net'
+import * as wire from './wire.ts'
+
+const readBuffer = Buffer.allocUnsafe(256 * 1024)
+const ackScratch = Buffer.allocUnsafe(256 * 1024)
+
+export interface OpenOptions {
+  port: number
+  user: string
+  clientId?: string
+  clean?: boolean
+  /** Leaves everything after the CONNACK unread until `resume`. */
+  stalled?: boolean
+  timeoutMs?: number
+  /** Called before anything is sent: a kept session's messages may share a read with the CONNACK. */
+  prepare?: (connection: Connection) => void
+}
+
+export class Connection {
+  /** PUBACK of `packetId`. */
+  onPuback: (packetId: number) => void = () => {}
+  /** PUBLISH whose payload is `start` to `end`; the bytes are valid during the call only. */
+  onPublish: (buffer: Buffer, start: number, end: number) => void = () => {}
+  /** After all packets of one read. */
+  onRead: () => void = () => {}
+  /** The server ended the connection; not called after `close`. */
+  onLost: (reason: string) => void = () => {}
+  readonly user: string
+  sessionPresent = false
+  bytesRead = 0
+
+  #socket: Socket
+  #rest: Buffer | undefined
+  #acks = 0
+  #stalled: boolean
+  #closing = false
+  #connack: (code: number) => void = () => {}
+  #suback: (codes: Buffer) => void = () => {}
+
+  constructor (socket: Socket, user: string, stalled: boolean) {
+    this.#socket = socket
+    this.user = user
+    this.#stalled = stalled
+  }
+
+  /** Connects and waits for the CONNACK. Rejects when refused, closed or later than `timeoutMs` (10,000). */
+  static open (options: OpenOptions): Promise<Connection> {
+    const { port, user, clientId = user, clean = true, stalled = false, timeoutMs = 10_000 } = options
+    return new Promise((resolve, reject) => {
+      const socket: Socket = dial({
+        host: '127.0.0.1',
+        port,
+        noDelay: true,
+        onread: { buffer: readBuffer, callback: (bytes: number): boolean => connection.#read(bytes) }
+      })
+      const connection: Connection = new Connection(socket, user, stalled)
+      options.prepare?.(connection)
+      const fail = (reason: string) => {
+        clearTimeout(timer)
+        socket.destroy()
+        reject(new Error(`${user}: ${reason}`))
+      }
+      const timer = setTimeout(fail, timeoutMs, 'no CONNACK in time')
+      let reason = 'closed before CONNACK'
+      socket.on('error', error => { reason = error.message })
+      socket.on('close', () => {
+        if (connection.#closing) return
+        connection.onLost(reason)
+        fail(reason)
+      })
+      connection.#connack = code => {
+        if (code !== 0) return fail(`CONNACK ${code}`)
+        clearTimeout(timer)
+        reason = 'closed by the server'
+        resolve(connection)
+      }
+      socket.write(wire.connect({ clientId, user, clean, keepAliveSeconds: 3600 }))
+    })
+  }
+
+  /** Subscribes at QoS 1 and waits for the SUBACK. Rejects when a filter is refused. */
+  subscribe (filters: readonly string[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const lost = this.onLost
+      this.onLost = reason => { lost(reason); reject(new Error(`${this.user}: ${reason} before SUBACK`)) }
+      this.#suback = codes => {
+        this.onLost = lost
+        const refused = codes.findIndex(code => code > 2)
+        if (refused < 0) resolve()
+        else reject(new Error(`${this.user}: subscription to ${filters[refused]} refused`))
+      }
+      this.#socket.write(wire.subscribe(1, filters))
+    })
+  }
+
+  /** Writes bytes that must not change until the server has acknowledged them. */
+  write (bytes: Uint8Array): void { this.#socket.write(bytes) }
+
+  /** Packs several writes of one turn into one system call. */
+  cork (): void { this.#socket.cork() }
+  uncork (): void { this.#socket.uncork() }
+
+  /** Reads on after `stalled`. */
+  resume (): void {
+    this.#stalled = false
+    if (this.#rest !== undefined) this.#read(0)
+    this.#socket.resume()
+  }
+
+  /** Sends DISCONNECT and ends the socket; resolves when it is closed. */
+  close (): Promise<void> {
+    this.#closing = true
+    if (this.#socket.closed) return Promise.resolve()
+    return new Promise(resolve => {
+      const timer = setTimeout(() => { this.#socket.destroy() }, 2000)
+      this.#socket.once('close', () => { clearTimeout(timer); resolve() })
+      this.#socket.end(wire.disconnect)
+      this.#stalled = false
+      this.#socket.resume()
+    })
+  }
+
+  /** Ends the socket without DISCONNECT. */
+  destroy (): void {
+    this.#closing = true
+    this.#socket.destroy()
+  }
+
+  #read (bytes: number): boolean {
+    this.bytesRead += bytes
+    let data = readBuffer
+    let end = bytes
+    if (this.#rest !== undefined) {
+      data = Buffer.concat([this.#rest, readBuffer.subarray(0, bytes)])
+      end = data.length
+      this.#rest = undefined
+    }
+    let at = 0
+    while (end - at >= 2) {
+      const head = data[at] as number
+      let length = data[at + 1] as number
+      let body = at + 2
+      if (length > 127) {
+        length &= 127
+        let shift = 7
+        let byte = 128
+        while (byte > 127 && body < end) {
+          byte = data[body++] as number
+          length |= (byte & 127) << shift
+          shift += 7
+        }
+        if (byte > 127) break
+      }
+      const next = body + length
+      if (next > end) break
+      this.#packet(data, head, body, next)
+      at = next
+      if (this.#stalled && head >> 4 === wire.type.connack) break
+    }
+    if (at < end) this.#rest = Buffer.from(data.subarray(at, end))
+    if (this.#acks > 0) {
+      this.#socket.write(Buffer.from(ackScratch.subarray(0, this.#acks)))
+      this.#acks = 0
+    }
+    this.onRead()
+    return !this.#stalled
+  }
+
+  #packet (data: Buffer, head: number, body: number, next: number): void {
+    switch (head >> 4) {
+      case wire.type.puback:
+        this.onPuback(((data[body] as number) << 8) | (data[body + 1] as number))
+        break
+      case wire.type.publish: {
+        let payload = body + 2 + (((data[body] as number) << 8) | (data[body + 1] as number))
+        if ((head & 0x06) !== 0) {
+          ackScratch[this.#acks] = 0x40
+          ackScratch[this.#acks + 1] = 2
+          ackScratch[this.#acks + 2] = data[payload] as number
+          ackScratch[this.#acks + 3] = data[payload + 1] as number
+          this.#acks += 4
+          payload += 2
+        }
+        this.onPublish(data, payload, next)
+        break
+      }
+      case wire.type.connack:
+        this.sessionPresent = (data[body] as number) === 1
+        this.#connack(data[body + 1] as number)
+        break
+      case wire.type.suback:
+        this.#suback(Buffer.from(data.subarray(body + 2, next)))
+        break
+    }
+  }
+}

@@ -1,0 +1,123 @@
+/** `npm run bench`: runs the scenarios, every broker in turn on one core and the generator on another. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { check } from './check.ts'
+import type { Threshold } from './check.ts'
+import { readOptions, usage } from './options.ts'
+import type { Options } from './options.ts'
+import { aedes } from './peers/aedes.ts'
+import { mosquitto } from './peers/mosquitto.ts'
+import { sabethes } from './peers/sabethes.ts'
+import { find, killAll } from './peers/process.ts'
+import type { Peer } from './peers/peer.ts'
+import { machine, markdown, summarise, table } from './report.ts'
+import type { Report } from './report.ts'
+import { backlog } from './scenarios/backlog.ts'
+import { behind } from './scenarios/behind.ts'
+import { fanout } from './scenarios/fanout.ts'
+import { idle } from './scenarios/idle.ts'
+import { manyGroups } from './scenarios/many-groups.ts'
+import { paced } from './scenarios/paced.ts'
+import { pairs } from './scenarios/pairs.ts'
+import { startup } from './scenarios/startup.ts'
+import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
+
+const scenarios: readonly Scenario[] = [pairs, paced, fanout, manyGroups, backlog, idle, behind, startup]
+const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
+
+/** The entry of `all` named `name`; throws with the names there are. */
+function named<T extends { name: string }> (all: readonly T[], name: string, what: string): T {
+  const found = all.find(one => one.name === name)
+  if (found === undefined) throw new Error(`no such ${what}: '${name}' (there are ${all.map(one => one.name).join(', ')})`)
+  return found
+}
+
+function say (text: string): void { process.stderr.write(text + '\n') }
+
+async function measure (scenario: Scenario, peer: Peer, settings: Settings): Promise<Round> {
+  try {
+    const running = await peer.start({ cpu: settings.brokerCpu })
+    try {
+      const result = await scenario.run(peer, running, settings)
+      return running.process.ended ? { metrics: {}, fault: `the broker ended: ${running.process.output.trim()}` } : result
+    } catch (error) {
+      const output = running.process.output.trim()
+      return { metrics: {}, fault: `${(error as Error).message}${output === '' ? '' : ` (the broker said: ${output.slice(-500)})`}` }
+    } finally {
+      await running.stop()
+    }
+  } catch (error) {
+    return { metrics: {}, fault: (error as Error).message }
+  }
+}
+
+async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Readonly<Record<string, string>>, settings: Settings) {
+  const left = { ...skipped, ...scenario.without }
+  const taking = chosen.filter(peer => !(peer.name in left))
+  const rounds = new Map<string, Round[]>(taking.map(peer => [peer.name, []]))
+  for (let number = 1; number <= settings.rounds; number++) {
+    for (const peer of taking) {
+      const result = await measure(scenario, peer, settings)
+      rounds.get(peer.name)?.push(result)
+      const figure = result.metrics[scenario.headline]
+      say(`${scenario.name} ${number}/${settings.rounds} ${peer.name}: ${result.fault !== undefined ? `VOID, ${result.fault}` : `${figure?.toFixed(2)} ${scenario.headline}`}`)
+    }
+  }
+  const known = new Set(chosen.map(peer => peer.name))
+  return summarise(scenario, settings, rounds, Object.fromEntries(Object.entries(left).filter(([name]) => known.has(name))))
+}
+
+/** Binds this process, all its threads, to a core. */
+function bindSelf (cpu: number | undefined): void {
+  const taskset = find('taskset')
+  if (cpu === undefined || taskset === undefined) {
+    say('NOT BOUND TO CORES (one core only, or no taskset): broker and generator disturb each other.')
+    return
+  }
+  execFileSync(taskset, ['-a', '-c', '-p', String(cpu), String(process.pid)], { stdio: 'ignore' })
+}
+
+async function run (options: Options): Promise<number> {
+  const { settings } = options
+  const chosen = options.scenarios.length > 0 ? options.scenarios.map(name => named(scenarios, name, 'scenario')) : scenarios
+  const thresholds = options.check === undefined ? [] : JSON.parse(readFileSync(options.check, 'utf8')) as Threshold[]
+  const competitors = options.peers.map(name => named(peers, name, 'peer'))
+  const skipped: Record<string, string> = {}
+  for (const peer of competitors) {
+    const why = peer.missing()
+    if (why === undefined) continue
+    skipped[peer.name] = why
+    say(`*** SKIPPING ${peer.name.toUpperCase()}: ${why} ***`)
+  }
+  bindSelf(settings.generatorCpu)
+  const report: Report = { machine: machine(), startedAt: new Date().toISOString(), settings, scenarios: [] }
+  for (const scenario of chosen) {
+    const result = await compare(scenario, competitors, skipped, settings)
+    report.scenarios.push(result)
+    if (!options.markdown) console.log(table(result) + '\n')
+    if (options.json !== undefined) writeFileSync(options.json, JSON.stringify(report, null, 2) + '\n')
+  }
+  if (options.markdown) console.log(markdown(report))
+  const outcomes = check(report, thresholds)
+  for (const { ok, text } of outcomes) console.log(`${ok ? 'ok    ' : 'MISSED'} ${text}`)
+  const isVoid = report.scenarios.some(result => result.peers.some(peer => peer.faults.length > 0))
+  return isVoid || outcomes.some(({ ok }) => !ok) ? 1 : 0
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    killAll()
+    process.exit(130)
+  })
+}
+process.once('exit', killAll)
+
+try {
+  const options = readOptions(process.argv.slice(2))
+  if (options.help) console.log(usage)
+  else if (options.list) for (const scenario of scenarios) console.log(`${scenario.name.padEnd(12)} ${scenario.describe(options.settings)}`)
+  else process.exitCode = await run(options)
+} catch (error) {
+  say((error as Error).message)
+  process.exitCode = 2
+}

@@ -1,0 +1,112 @@
+/** The command line of the bench. */
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { find } from './peers/process.ts'
+import type { BodyKind } from './body.ts'
+import type { Settings } from './scenarios/scenario.ts'
+
+export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
+
+  --rounds N        rounds; each runs every peer once, in turn (3)
+  --seconds S       measured seconds of a round (5); --warm-up S before them (2)
+  --short           one round of 2 seconds, smaller numbers
+  --peers LIST      of sabethes,mosquitto,aedes (all)
+  --pairs N         pairs (50)                       --window N       unacknowledged messages of a publisher (20)
+  --payload BYTES   size of a payload (100)          --body KIND      text, json or cid (text)
+  --rate N          messages/s of paced (2000)       --members N      members of fanout's group (500)
+  --groups N        groups of many-groups (1000)     --connections N  connections of idle (2000)
+  --depth N         unread messages of behind (100000)
+  --waiting N       waiting messages of backlog (10000)
+  --readers N       sessions of behind, users of backlog (20)
+  --broker-cpu N    core of the broker (0)           --generator-cpu N  core of the generator (1)
+  --json FILE       writes everything measured       --markdown       prints tables for bench/README.md
+  --check FILE      fails when a ratio is far below FILE (bench/thresholds.json)
+  --list            names the scenarios`
+
+export interface Options {
+  scenarios: string[]
+  peers: string[]
+  settings: Settings
+  json: string | undefined
+  markdown: boolean
+  check: string | undefined
+  list: boolean
+  help: boolean
+}
+
+const bodies: readonly string[] = ['text', 'json', 'cid']
+
+/** Reads the arguments; throws an Error with a text for the user when they are wrong. */
+export function readOptions (args: readonly string[]): Options {
+  const text = { type: 'string' } as const
+  const flag = { type: 'boolean', default: false } as const
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      rounds: text,
+      seconds: text,
+      'warm-up': text,
+      short: flag,
+      peers: text,
+      pairs: text,
+      window: text,
+      payload: text,
+      body: text,
+      rate: text,
+      members: text,
+      groups: text,
+      connections: text,
+      depth: text,
+      waiting: text,
+      readers: text,
+      'broker-cpu': text,
+      'generator-cpu': text,
+      json: text,
+      markdown: flag,
+      check: text,
+      list: flag,
+      help: flag
+    }
+  })
+  const { short } = values
+  const number = (name: keyof typeof values, whole: number, brief = whole, least = 1) => {
+    const given = values[name]
+    if (given === undefined) return short ? brief : whole
+    const value = Number(given)
+    if (!(value >= least)) throw new Error(`--${name}: '${String(given)}' is not a number of at least ${least}`)
+    return value
+  }
+  const bound = find('taskset') !== undefined && availableParallelism() > 1
+  const body = values.body ?? 'text'
+  if (!bodies.includes(body)) throw new Error(`--body: '${body}' is not one of ${bodies.join(', ')}`)
+  const groups = number('groups', 1000, 200, 20)
+  if (groups % 20 !== 0) throw new Error('--groups: must be a multiple of 20')
+  return {
+    scenarios: positionals,
+    peers: (values.peers ?? 'sabethes,mosquitto,aedes').split(','),
+    settings: {
+      brokerCpu: bound ? number('broker-cpu', 0, 0, 0) : undefined,
+      generatorCpu: bound ? number('generator-cpu', 1, 1, 0) : undefined,
+      rounds: number('rounds', 3, 1),
+      seconds: number('seconds', 5, 2, 0.1),
+      warmUpSeconds: number('warm-up', 2, 1, 0),
+      pairs: number('pairs', 50),
+      window: number('window', 20),
+      payloadBytes: number('payload', 100),
+      body: body as BodyKind,
+      rate: number('rate', 2000),
+      members: number('members', 500),
+      groups,
+      connections: number('connections', 2000, 500),
+      depth: number('depth', 100_000, 10_000),
+      waiting: number('waiting', 10_000, 5000),
+      readers: number('readers', 20, 5)
+    },
+    json: values.json,
+    markdown: values.markdown,
+    check: values.check,
+    list: values.list,
+    help: values.help
+  }
+}

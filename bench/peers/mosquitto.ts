@@ -1,0 +1,37 @@
+/** Mosquitto, in memory. The configuration lifts the limits that would make it drop messages of the bench. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { BrokerProcess, find, freePort } from './process.ts'
+import { plainTopics } from './peer.ts'
+import type { Peer } from './peer.ts'
+
+export const mosquitto: Peer = {
+  ...plainTopics,
+  name: 'mosquitto',
+  durable: false,
+  missing () {
+    return find('mosquitto') === undefined ? 'mosquitto is not installed (apt-get install mosquitto)' : undefined
+  },
+  async start ({ cpu }) {
+    const port = await freePort()
+    const folder = BrokerProcess.folder()
+    const config = join(folder, 'mosquitto.conf')
+    writeFileSync(config, [
+      `listener ${port} 127.0.0.1`,
+      'allow_anonymous true',
+      'persistence false',
+      // Unlimited: the default of 1,000 queued messages would drop what the generator publishes.
+      'max_queued_messages 0',
+      // 64 is Sabethes' window.
+      'max_inflight_messages 64',
+      // Without it Nagle's algorithm holds back small packets.
+      'set_tcp_nodelay true',
+      'log_dest none',
+      // As root Mosquitto would change to a user that may not exist.
+      ...(process.getuid?.() === 0 ? ['user root'] : [])
+    ].join('\n') + '\n')
+    const broker = BrokerProcess.start([find('mosquitto') as string, '-c', config], folder, cpu)
+    const startMs = await broker.listening(port)
+    return { port, process: broker, startMs, stop: () => broker.stop() }
+  }
+}

@@ -1,0 +1,45 @@
+/** What a scenario needs to know of a broker. */
+import type { BrokerProcess } from './process.ts'
+
+export interface StartOptions {
+  /** The core the broker is bound to; `undefined` leaves it free. */
+  cpu: number | undefined
+}
+
+export interface RunningPeer {
+  readonly port: number
+  readonly process: BrokerProcess
+  /** From the command to the first connection taken, milliseconds. */
+  readonly startMs: number
+  /** Ends the broker and removes its data. */
+  stop (): Promise<void>
+}
+
+/** A broker, and how its topics carry a message to a user and to a group. */
+export interface Peer {
+  readonly name: string
+  /** Whether an acknowledged message is on disk. */
+  readonly durable: boolean
+  /** Why this peer cannot run here; `undefined` when it can. */
+  missing (): string | undefined
+  start (options: StartOptions): Promise<RunningPeer>
+  /** Where a message to `user` is published. */
+  toUser (user: string): string
+  /** What `user` subscribes to for messages. */
+  inbox (user: string): string
+  /** Where a message to the group is published. */
+  toGroup (gid: string): string
+  /** The filters of a member of `gids`. */
+  groups (gids: readonly string[]): string[]
+  /** Makes the groups; `owner` is the first member of each and sends. Nothing to do for a plain broker. */
+  createGroups (port: number, owner: string, groups: ReadonlyMap<string, readonly string[]>): Promise<void>
+}
+
+/** Topics of a broker that only passes on: publisher and subscriber use the same ones, as long as Sabethes' own. */
+export const plainTopics = {
+  toUser: (user: string) => `im/to/u/${user}`,
+  inbox: (user: string) => `im/to/u/${user}`,
+  toGroup: (gid: string) => `im/to/g/${gid}`,
+  groups: (gids: readonly string[]) => gids.map(gid => `im/to/g/${gid}`),
+  createGroups: async () => {}
+} satisfies Partial<Peer>

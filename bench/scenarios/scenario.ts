@@ -1,0 +1,98 @@
+/** What a scenario is given and what it answers. */
+import type { BodyKind } from '../body.ts'
+import type { Usage } from '../meter.ts'
+import type { Peer, RunningPeer } from '../peers/peer.ts'
+
+export interface Settings {
+  brokerCpu: number | undefined
+  generatorCpu: number | undefined
+  rounds: number
+  seconds: number
+  warmUpSeconds: number
+  pairs: number
+  /** Unacknowledged messages a publisher may have. */
+  window: number
+  payloadBytes: number
+  body: BodyKind
+  /** Messages a second of `paced`, over all pairs. */
+  rate: number
+  /** Members of the group of `fanout`. */
+  members: number
+  /** Groups of `many-groups`. */
+  groups: number
+  /** Connections of `idle`. */
+  connections: number
+  /** Messages that the sessions of `behind` have not read. */
+  depth: number
+  /** Messages that wait for each user of `backlog`. */
+  waiting: number
+  /** Sessions of `behind` and users of `backlog`. */
+  readers: number
+}
+
+/** One measurement of one peer. */
+export interface Round {
+  metrics: Record<string, number>
+  usage?: Usage
+  /** Why the round is void: a bench of wrong results measures nothing. */
+  fault?: string
+  /** Why the generator, not the broker, may have set the figures. */
+  limit?: string
+}
+
+export interface Scenario {
+  readonly name: string
+  /** One line; told the settings in force. */
+  describe (settings: Settings): string
+  /** The metric that peers are compared by. */
+  readonly headline: string
+  readonly better: 'higher' | 'lower'
+  /** Peers that cannot do it, and why. */
+  readonly without?: Readonly<Record<string, string>>
+  run (peer: Peer, running: RunningPeer, settings: Settings): Promise<Round>
+}
+
+/** `make(0)` to `make(count - 1)`, at most `atOnce` at a time; rejects with the first error. */
+export async function openMany<T> (count: number, make: (index: number) => Promise<T>, atOnce = 100): Promise<T[]> {
+  const made: T[] = new Array(count)
+  let next = 0
+  const worker = async () => {
+    while (next < count) {
+      const index = next++
+      made[index] = await make(index)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, count) }, worker))
+  return made
+}
+
+/** Waits until `done()`, looking every 5 ms; false when `timeoutMs` passed first. What `progress` shows starts the time anew when it moves. */
+export async function until (done: () => boolean, timeoutMs: number, progress?: () => number): Promise<boolean> {
+  let end = performance.now() + timeoutMs
+  let last = progress?.()
+  while (!done()) {
+    if (performance.now() > end) return false
+    await new Promise(resolve => setTimeout(resolve, 5))
+    const now = progress?.()
+    if (now !== last) {
+      last = now
+      end = performance.now() + timeoutMs
+    }
+  }
+  return true
+}
+
+/** Whether the generator's core was full. */
+export function generatorLimit (usage: Usage): string | undefined {
+  return usage.generatorCpu >= 0.95 ? `the generator used ${Math.round(usage.generatorCpu * 100)} % of its core` : undefined
+}
+
+/** A round with its optional parts left out when there are none. */
+export function round (metrics: Record<string, number>, usage?: Usage, fault?: string, limit?: string): Round {
+  return {
+    metrics,
+    ...(usage !== undefined && { usage }),
+    ...(fault !== undefined && { fault }),
+    ...(limit !== undefined && { limit })
+  }
+}

@@ -1,0 +1,203 @@
+import type { Logger } from 'pino'
+import type { Engine, Output } from '../engine/port.ts'
+import type { Topics } from '../topics.ts'
+import type { OrdinaryBroker } from './aedes/adapter.ts'
+import { Pump } from './chat/pump.ts'
+import type { Session } from './chat/session.ts'
+import { Clock } from './clock.ts'
+import { connect } from './connecting.ts'
+import { Connection } from './connection.ts'
+import { disconnectReasons } from './disconnect-reasons.ts'
+import type { ConnectFrame, FrameLimits } from './frame/index.ts'
+import { PendingPublishes } from './inbound.ts'
+import type { AccessLimits } from './limits.ts'
+import type { OpenTopics } from './open-topics.ts'
+import { Subscriptions } from './subscriptions.ts'
+import { Tick } from './tick.ts'
+import type { Transport } from './transport.ts'
+import { publishWill } from './will.ts'
+
+export interface AccessOptions {
+  topics: Topics
+  openTopics: OpenTopics
+  limits: AccessLimits
+  log: Logger
+  /** Clients without a user name may use ordinary topics. */
+  anonymous: boolean
+}
+
+/** A connected session with its connection; `ended` resolves when the engine knows that it is over. */
+interface Connected { session: Session, connection: Connection, ended: Promise<void>, end: () => void }
+
+const sweepIntervalMs = 1000
+const maxLockWaiters = 8
+
+/** The sockets' side of the server: connections, sessions, delivery. It decides nothing about messages. */
+export class Access {
+  readonly options: AccessOptions
+  readonly topics: Topics
+  readonly openTopics: OpenTopics
+  readonly limits: AccessLimits
+  readonly frameLimits: FrameLimits
+  readonly log: Logger
+  readonly clock = new Clock()
+  readonly tick = new Tick()
+  readonly pending = new PendingPublishes()
+  readonly subscriptions: Subscriptions = new Subscriptions(this)
+  readonly sessions = new Map<string, Connected>()
+  readonly connections = new Set<Connection>()
+  /** Delayed wills by session. */
+  readonly wills = new Map<string, NodeJS.Timeout>()
+  ordinary: OrdinaryBroker | undefined
+  #engine: Engine | undefined
+  #pump: Pump | undefined
+  readonly #addresses = new Map<string, number>()
+  readonly #locks = new Map<string, { tail: Promise<void>, waiters: number }>()
+  readonly #timer: NodeJS.Timeout
+  #closing = false
+
+  constructor (options: AccessOptions) {
+    this.options = options
+    this.topics = options.topics
+    this.openTopics = options.openTopics
+    this.limits = options.limits
+    this.log = options.log
+    this.frameLimits = {
+      maxClientIdBytes: options.limits.clientIdBytes,
+      maxTopicBytes: options.limits.topicBytes,
+      maxTopicLevels: options.limits.topicLevels,
+      maxFilters: options.limits.subscriptionsPerSession
+    }
+    this.#timer = setInterval(() => { this.#sweep() }, sweepIntervalMs)
+    this.#timer.unref()
+  }
+
+  get engine (): Engine { return this.#engine as Engine }
+  get pump (): Pump { return this.#pump as Pump }
+
+  /** The two sides need each other: the engine is given when both exist, before the first connection. */
+  use (engine: Engine, ordinary: OrdinaryBroker | undefined): void {
+    this.#engine = engine
+    this.#pump = new Pump(engine, this.topics)
+    this.tick.use(engine)
+    this.ordinary = ordinary
+  }
+
+  /** Takes a new byte stream; refuses it at once when there are too many. */
+  accept (transport: Transport): void {
+    const ofAddress = this.#addresses.get(transport.address) ?? 0
+    if (this.#closing || this.connections.size >= this.limits.connections || ofAddress >= this.limits.connectionsPerAddress) {
+      this.log.warn({ address: transport.address, connections: this.connections.size }, 'too many connections')
+      transport.destroy()
+      return
+    }
+    this.#addresses.set(transport.address, ofAddress + 1)
+    this.connections.add(new Connection(this, transport))
+  }
+
+  async connect (connection: Connection, frame: ConnectFrame): Promise<void> { await connect(this, connection, frame) }
+
+  /** What the engine says, in its order. */
+  output (outputs: Output[]): void {
+    this.clock.refresh()
+    const { pump } = this
+    for (const output of outputs) {
+      switch (output.kind) {
+        case 'verdict': this.pending.settle(output); break
+        case 'message': pump.message(output); break
+        case 'event': pump.event(output); break
+        case 'members': pump.members(output); break
+        case 'notice': pump.notice(output.user, output.payload); break
+        case 'kick': this.kick(output.user, output.session); break
+        case 'expired': this.#expired(output.session); break
+      }
+    }
+  }
+
+  /** Closes a user's connections. */
+  kick (user: string, session?: string): void {
+    for (const one of [...this.pump.sessionsOf(user)]) {
+      if (session === undefined || one.id === session) this.sessions.get(one.id)?.connection.close({ reason: disconnectReasons.administrative })
+    }
+  }
+
+  #expired (session: string): void {
+    this.ordinary?.forget(session).catch((err: Error) => { this.log.error({ err }, 'an expired session was not forgotten') })
+  }
+
+  /** The description of the server, as a retained message. */
+  tellServer (session: Session): void {
+    this.pump.tell(session, this.topics.server(), Buffer.from(JSON.stringify(this.engine.serverInfo())), true)
+  }
+
+  /** One CONNECT of a session at a time; resolves to the function that lets the next one in. */
+  async lock (id: string): Promise<() => void> {
+    const held = this.#locks.get(id)
+    if (held !== undefined && held.waiters >= maxLockWaiters) throw new Error('too many connections at once for one session')
+    let unlock = (): void => {}
+    const mine = new Promise<void>(resolve => { unlock = resolve })
+    const lock = held ?? { tail: Promise.resolve(), waiters: 0 }
+    const before = lock.tail
+    lock.tail = mine
+    lock.waiters++
+    this.#locks.set(id, lock)
+    await before
+    return () => {
+      if (--lock.waiters === 0) this.#locks.delete(id)
+      unlock()
+    }
+  }
+
+  addSession (session: Session, connection: Connection): void {
+    clearTimeout(this.wills.get(session.id))
+    this.wills.delete(session.id)
+    let end = (): void => {}
+    const ended = new Promise<void>(resolve => { end = resolve })
+    this.sessions.set(session.id, { session, connection, ended, end })
+  }
+
+  /** The connection is over: its session is put away, its will published unless it said goodbye. Safe to call twice. */
+  connectionClosed (connection: Connection, graceful: boolean): void {
+    if (this.connections.delete(connection)) {
+      const { address } = connection.transport
+      const left = (this.#addresses.get(address) ?? 1) - 1
+      if (left > 0) this.#addresses.set(address, left)
+      else this.#addresses.delete(address)
+    }
+    const { session } = connection
+    if (session === undefined || session.closed) return
+    this.pump.remove(session)
+    const inflight = session.close()
+    publishWill(this, connection)
+    const connected = this.sessions.get(session.id)
+    // Publishes that the engine has not answered are not graceful, whatever the client said.
+    const clean = graceful && !connection.inbound.busy
+    this.engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight })
+      .catch((err: Error) => { this.log.error({ err, session: session.id }, 'the end of a session was not stored') })
+      .then(() => {
+        if (connected?.session === session) {
+          this.sessions.delete(session.id)
+          connected.end()
+        }
+      }, (err: Error) => { this.log.error({ err }, 'a session was not put away') })
+  }
+
+  #sweep (): void {
+    const now = this.clock.refresh()
+    for (const connection of this.connections) connection.sweep(now)
+  }
+
+  /** Closes all connections (MQTT 5 clients are told) and waits until their sessions are stored. */
+  async close (): Promise<void> {
+    this.#closing = true
+    clearInterval(this.#timer)
+    const ends = [...this.sessions.values()].map(async one => { await one.ended })
+    for (const connection of [...this.connections]) connection.close({ reason: disconnectReasons.shuttingDown })
+    for (const timer of this.wills.values()) clearTimeout(timer)
+    this.wills.clear()
+    this.tick.run()
+    await Promise.all(ends)
+    this.pump.close()
+    await this.ordinary?.close()
+  }
+}

@@ -1,0 +1,188 @@
+import { Aedes, type AedesOptions, type Client } from 'aedes'
+import mqttPacket from 'mqtt-packet'
+import type { Connection } from '../connection.ts'
+import { packetTypes, type Subscription, type Will } from '../frame/index.ts'
+import { maxChatPacketId } from '../chat/window.ts'
+import type { OpenTopics } from '../open-topics.ts'
+import { AedesStream } from './stream.ts'
+
+/** What the adapter needs to know of the persistence that it gives to Aedes. */
+export interface OrdinaryPersistence {
+  /** The ordinary filters that are stored for a session. */
+  filtersOf (session: string): string[]
+  /** Forgets all that is stored for a session. */
+  forget (session: string): Promise<void>
+}
+
+/** Aedes' fields that its types do not have; pinned to 2.0.0-beta.1 (docs/adr/0002). */
+interface ClientInternals { _nextId: number }
+interface ForwardedPacket { messageId?: number | undefined, qos: number, topic: string }
+
+const neverExpires = 0xffffffff
+
+/** One connection's client in Aedes. */
+export interface OrdinaryClient {
+  /** Gives Aedes a packet as it came. */
+  forward (frame: Buffer): void
+  /** `granted` is called when the subscriptions are in force and stored, before retained messages are sent. */
+  subscribe (subscriptions: Subscription[], identifier: number | undefined, granted: () => void): Promise<void>
+  unsubscribe (filters: string[]): Promise<void>
+  filters (): string[]
+  end (graceful: boolean): void
+}
+
+/** Every dependence on Aedes: ordinary topics of the sessions that use them. Chat topics never pass here. */
+export class OrdinaryBroker {
+  readonly #broker: Aedes
+  readonly #persistence: OrdinaryPersistence
+
+  private constructor (broker: Aedes, persistence: OrdinaryPersistence) {
+    this.#broker = broker
+    this.#persistence = persistence
+  }
+
+  /** `onError` hears of failures that belong to no client. */
+  static async start (options: { persistence: OrdinaryPersistence, openTopics: OpenTopics, onError: (err: Error) => void }): Promise<OrdinaryBroker> {
+    const { openTopics, persistence } = options
+    const settings: AedesOptions = {
+      persistence,
+      // One stalled subscriber would hold up everybody otherwise; stalled connections are cut off by ourselves.
+      concurrency: 0,
+      drainTimeout: 0,
+      // Internal ids are `{user}/{clientId}`; the client's own id was checked before.
+      maxClientsIdLength: 1024,
+      preConnect: (_client, _packet, done) => { done(null, true) },
+      authenticate: (_client, _user, _password, done) => { done(null, true) },
+      // Publishes of clients were judged before they came here; wills of an earlier run were not.
+      authorizePublish: (_client, packet, done) => { done(openTopics.mayPublish(packet.topic) ? null : new Error('this topic is not open')) },
+      // Also asked when a session is restored: the configuration may have changed.
+      authorizeSubscribe: (_client, subscription, done) => { done(null, openTopics.maySubscribe(subscription.topic) ? subscription : null) },
+      authorizeForward: (client, packet) => {
+        if (!openTopics.mayPublish(packet.topic)) return null
+        if (packet.qos > 0) assignPacketId(client, packet as ForwardedPacket)
+        return packet
+      }
+    }
+    const broker = new Aedes(settings)
+    broker.on('error' as 'closed', options.onError as () => void)
+    await broker.listen()
+    return new OrdinaryBroker(broker, persistence)
+  }
+
+  /** True when something is stored for the session, so that it has to be attached when it comes back. */
+  knows (session: string): boolean { return this.#persistence.filtersOf(session).length > 0 }
+
+  async forget (session: string): Promise<void> { await this.#persistence.forget(session) }
+
+  /** Makes a client for the connection: Aedes sees a CONNECT of our own making, its CONNACK goes no further. */
+  async attach (connection: Connection): Promise<OrdinaryClient> {
+    const { session, will, version } = connection
+    if (session === undefined) throw new Error('the connection has no session')
+    const stream = new AedesStream(connection)
+    const client = this.#broker.handle(stream)
+    const internals = client as unknown as ClientInternals
+    internals._nextId = maxChatPacketId + 1
+    const connected = new Promise<void>((resolve, reject) => {
+      client.once('connected', resolve)
+      stream.once('close', () => { reject(new Error('Aedes closed the connection')) })
+    })
+    stream.push(mqttPacket.generate({
+      cmd: 'connect',
+      protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
+      protocolVersion: version,
+      clientId: session.id,
+      clean: !session.persistent,
+      keepalive: 0,
+      ...(version === 5 && session.persistent ? { properties: { sessionExpiryInterval: neverExpires } } : {}),
+      ...(will !== undefined && !connection.access.topics.isChat(will.topic) ? { will: willPacket(will) } : {})
+    }))
+    await connected
+    stream.once('close', () => { connection.close() })
+    return new AttachedClient(client, stream, this.#persistence, session.id, version)
+  }
+
+  async close (): Promise<void> {
+    await new Promise<void>(resolve => { this.#broker.close(resolve) })
+  }
+}
+
+/** Packet ids above `maxChatPacketId` are Aedes': the two sides of a connection never use the same one. */
+function assignPacketId (client: Client, packet: ForwardedPacket): void {
+  if (packet.messageId !== undefined && packet.messageId > maxChatPacketId) return
+  const internals = client as unknown as ClientInternals
+  if (internals._nextId <= maxChatPacketId) internals._nextId = maxChatPacketId + 1
+  packet.messageId = internals._nextId++
+  if (internals._nextId > 0xffff) internals._nextId = maxChatPacketId + 1
+}
+
+function willPacket (will: Will): NonNullable<mqttPacket.IConnectPacket['will']> {
+  const { properties } = will
+  return {
+    topic: will.topic,
+    payload: will.payload,
+    qos: will.qos,
+    retain: will.retain,
+    ...(properties !== undefined
+      ? {
+          properties: {
+            ...(properties.willDelaySeconds !== undefined ? { willDelayInterval: properties.willDelaySeconds } : {}),
+            ...(properties.payloadFormat !== undefined ? { payloadFormatIndicator: properties.payloadFormat === 1 } : {}),
+            ...(properties.messageExpirySeconds !== undefined ? { messageExpiryInterval: properties.messageExpirySeconds } : {}),
+            ...(properties.contentType !== undefined ? { contentType: properties.contentType } : {}),
+            ...(properties.responseTopic !== undefined ? { responseTopic: properties.responseTopic } : {}),
+            ...(properties.correlationData !== undefined ? { correlationData: properties.correlationData } : {})
+          }
+        }
+      : {})
+  }
+}
+
+class AttachedClient implements OrdinaryClient {
+  readonly #client: Client
+  readonly #stream: AedesStream
+  readonly #persistence: OrdinaryPersistence
+  readonly #session: string
+  readonly #version: number
+
+  constructor (client: Client, stream: AedesStream, persistence: OrdinaryPersistence, session: string, version: number) {
+    this.#client = client
+    this.#stream = stream
+    this.#persistence = persistence
+    this.#session = session
+    this.#version = version
+  }
+
+  forward (frame: Buffer): void { this.#stream.push(frame) }
+
+  async subscribe (subscriptions: Subscription[], identifier: number | undefined, granted: () => void): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#client.subscribe({
+        cmd: 'subscribe',
+        subscriptions: subscriptions.map(({ filter, qos, noLocal, rap, rh }) => ({ topic: filter, qos, ...(this.#version === 5 ? { nl: noLocal, rap, rh } : {}) })),
+        ...(identifier !== undefined ? { properties: { subscriptionIdentifier: identifier } } : {})
+      }, err => {
+        if (err) return reject(err)
+        granted()
+        resolve()
+      })
+    })
+  }
+
+  async unsubscribe (filters: string[]): Promise<void> {
+    // Without a message id Aedes sends no UNSUBACK of its own, and does not touch what is stored.
+    await (this.#persistence as unknown as { removeSubscriptions (client: { id: string }, filters: string[]): Promise<void> })
+      .removeSubscriptions({ id: this.#session }, filters)
+    await new Promise<void>((resolve, reject) => {
+      this.#client.unsubscribe({ cmd: 'unsubscribe', unsubscriptions: filters }, err => { if (err) reject(err); else resolve() })
+    })
+  }
+
+  filters (): string[] { return Object.keys((this.#client as unknown as { subscriptions: Record<string, unknown> }).subscriptions) }
+
+  end (graceful: boolean): void {
+    this.#stream.removeAllListeners('close')
+    if (this.#stream.destroyed) return
+    if (graceful) this.#stream.push(this.#version === 5 ? Buffer.from([packetTypes.disconnect << 4, 0]) : Buffer.from([packetTypes.disconnect << 4, 0]))
+    else this.#stream.destroy()
+  }
+}

@@ -1,0 +1,294 @@
+/** The outgoing queues of all sessions. */
+import { bodyKey, bounds, splitKey } from './persistence-records.ts'
+import type { BatchWriter, RecordChange, RecordsLike } from './persistence-records.ts'
+import { bodyOf, decode, encode, isExpired } from './persistence-packets.ts'
+import type { Body, PacketLike } from './persistence-packets.ts'
+import { OutgoingQueue } from './persistence-queue.ts'
+import type { Entry, State } from './persistence-queue.ts'
+import { StreamGates } from './persistence-gates.ts'
+import type { ClientLike } from './persistence-gates.ts'
+
+/** A session that a message goes to. */
+export interface Recipient { clientId: string, qos?: 0 | 1 | 2, rap?: boolean, nl?: boolean, subscriptionIdentifier?: number }
+
+/** Entries that were queued together; `undo` takes them back when they could not be written. */
+export interface StagedEntries { changes: RecordChange[], entries: Map<string, Entry>, undo: () => void }
+
+export interface OutgoingOptions {
+  records: RecordsLike
+  writer: BatchWriter
+  /** Messages in one queue. */
+  max: number
+  /** The lowest packet id that is chosen here. */
+  minPacketId: number
+  onDrop: (client: string, count: number) => void
+  isOnline: (client: string) => boolean
+}
+
+const pageEntries = 64
+/** As broker id of messages that were queued before this process knew them; no live packet has it. */
+const storedBroker = 'stored'
+
+export class OutgoingQueues {
+  readonly #options: OutgoingOptions
+  readonly #queues = new Map<string, OutgoingQueue>()
+  readonly #connections = new WeakMap<object, number>()
+  readonly gates = new StreamGates()
+  #lastConnection = 0
+
+  constructor (options: OutgoingOptions) { this.#options = options }
+
+  size (client: string): number { return this.#queues.get(client)?.size ?? 0 }
+  /** How many entries of the client are in memory. */
+  inMemory (client: string): number { return this.#queues.get(client)?.entries.size ?? 0 }
+  clients (): IterableIterator<string> { return this.#queues.keys() }
+
+  /** Reads which numbers are queued, row by row; bodies stay on disk. */
+  async load (): Promise<void> {
+    const { records } = this.#options
+    const states = new Map<string, Map<number, State>>()
+    for await (const [key, value] of records.range(...bounds('s'))) {
+      const { client, rest } = splitKey(key)
+      let own = states.get(client)
+      if (own === undefined) states.set(client, own = new Map())
+      own.set(Number(rest), JSON.parse(Buffer.from(value).toString()) as State)
+    }
+    let seqs: number[] = []
+    let current: string | undefined
+    const finish = (client: string) => {
+      const own = states.get(client) ?? new Map<number, State>()
+      states.delete(client)
+      for (const [seq, state] of own) if (state.rel === 1 && !seqs.includes(seq)) seqs.push(seq)
+      const queue = this.#newQueue(client)
+      queue.restore(seqs.sort((a, b) => a - b), own)
+      this.#queues.set(client, queue)
+      seqs = []
+    }
+    for await (const [key] of records.range(...bounds('q'))) {
+      const { client, rest } = splitKey(key)
+      if (current !== undefined && current !== client) finish(current)
+      current = client
+      seqs.push(Number(rest))
+    }
+    if (current !== undefined) finish(current)
+    for (const client of [...states.keys()]) finish(client)
+  }
+
+  /**
+   * Queues a message for each recipient at the lower of its and the recipient's quality of service [MQTT-3.8.4-6]; several
+   * subscriptions of one client make one message, at the highest of theirs [MQTT-3.3.5-1].
+   */
+  stage (recipients: Iterable<Recipient>, packet: PacketLike, publisher?: string): StagedEntries {
+    const merged = new Map<string, { qos: 0 | 1 | 2, rap: boolean, identifiers: number[] }>()
+    for (const { clientId, qos = packet.qos, rap = false, nl = false, subscriptionIdentifier } of recipients) {
+      if (nl && publisher === clientId) continue
+      let own = merged.get(clientId)
+      if (own === undefined) merged.set(clientId, own = { qos, rap: false, identifiers: [] })
+      if (qos > own.qos) own.qos = qos
+      own.rap ||= rap
+      if (subscriptionIdentifier !== undefined) own.identifiers.push(subscriptionIdentifier)
+    }
+    const staged: StagedEntries = {
+      changes: [],
+      entries: new Map(),
+      undo: () => { for (const [client, entry] of staged.entries) this.#queues.get(client)?.remove(entry) }
+    }
+    const plain = bodyOf(packet)
+    const encoded = new Map<string, Buffer>()
+    for (const [client, { qos: granted, rap, identifiers }] of merged) {
+      const qos = Math.min(granted, packet.qos) as 0 | 1 | 2
+      if (qos === 0) continue
+      const body: Body = { ...plain, qos, retain: rap && packet.retain }
+      if (identifiers.length > 0) body.properties = { ...plain.properties, subscriptionIdentifier: identifiers }
+      const shape = `${qos} ${body.retain} ${identifiers.join()}`
+      let bytes = encoded.get(shape)
+      if (bytes === undefined) encoded.set(shape, bytes = encode(body))
+      let queue = this.#queues.get(client)
+      if (queue === undefined) this.#queues.set(client, queue = this.#newQueue(client))
+      const { entry, dropped } = queue.append(body, qos, this.#options.max, staged.changes, bytes)
+      if (dropped > 0) this.#options.onDrop(client, dropped)
+      staged.entries.set(client, entry)
+    }
+    return staged
+  }
+
+  bind (client: string, entry: Entry, packet: PacketLike): void {
+    if (packet.brokerId !== undefined && packet.brokerCounter !== undefined) this.#queues.get(client)?.bind(entry, packet.brokerId, packet.brokerCounter)
+    this.settle(client)
+  }
+
+  remove (client: string, entry: Entry): void {
+    const queue = this.#queues.get(client)
+    if (queue === undefined) return
+    const changes = queue.remove(entry)
+    if (queue.size === 0) this.#queues.delete(client)
+    if (changes.length > 0) this.#options.writer.later(changes)
+  }
+
+  /** Lets the queue of a session that is away leave memory. */
+  settle (client: string): void {
+    if (!this.#options.isOnline(client) && !this.gates.has(client)) this.#queues.get(client)?.chill()
+  }
+
+  /** The session ended: nothing is sent to it any more. */
+  drop (client: string): RecordChange[] {
+    const changes = this.#queues.get(client)?.clear() ?? []
+    this.#queues.delete(client)
+    this.gates.open(client)
+    return changes
+  }
+
+  /**
+   * Aedes is about to send `packet` (or its PUBREL): its packet id is remembered. QoS 2 state is on disk when this resolves, so
+   * that a crash cannot make two messages of one [MQTT-4.3.3-1]. Never rejects for an unknown message: Aedes sends some
+   * (retained ones, those that overflowed) that are not in the queue, and would close the connection.
+   */
+  async update (client: ClientLike, packet: PacketLike): Promise<void> {
+    const { writer } = this.#options
+    const queue = this.#queues.get(client.id)
+    if (packet.cmd === 'pubrel') return await this.#pubrel(client, packet)
+    if (queue === undefined) return
+    const entry = queue.find(packet)
+    if (entry === undefined || entry.released) {
+      packet.messageId = queue.freeId(packet.messageId)
+      return
+    }
+    const connection = this.#connectionOf(client)
+    await this.gates.wait(client, entry)
+    const known = entry.messageId !== undefined && entry.sentOn !== undefined
+    packet.messageId = queue.identify(entry, packet.messageId)
+    if (entry.qos < packet.qos && entry.body !== undefined) packet.qos = entry.qos
+    const identifiers = entry.body?.properties?.['subscriptionIdentifier']
+    if (identifiers !== undefined) packet.properties = { ...packet.properties, subscriptionIdentifier: identifiers }
+    entry.sentOn = connection
+    if (known || !queue.entries.has(entry.seq)) return
+    if (entry.qos === 2) await writer.write([queue.stateChange(entry)])
+    else writer.later([queue.stateChange(entry)])
+  }
+
+  async #pubrel (client: ClientLike, packet: PacketLike): Promise<void> {
+    const id = packet.messageId
+    if (id === undefined) return
+    let queue = this.#queues.get(client.id)
+    const entry = queue?.byId(id)
+    if (queue !== undefined && entry !== undefined) {
+      if (!entry.released) await this.#options.writer.write(queue.release(entry))
+      return
+    }
+    // At the limit the handshake goes on without memory of it.
+    if (this.size(client.id) >= this.#options.max) return
+    if (queue === undefined) this.#queues.set(client.id, queue = this.#newQueue(client.id))
+    await this.#options.writer.write(queue.adopt(id))
+  }
+
+  /** PUBACK, PUBCOMP, or Aedes dropped a message. Resolves to what is known of it. */
+  async acknowledge (client: ClientLike, packet: PacketLike): Promise<object | undefined> {
+    const queue = this.#queues.get(client.id)
+    if (queue === undefined) return undefined
+    let entry: Entry | undefined
+    if (packet.messageId !== undefined) entry = queue.byId(packet.messageId)
+    else if (this.#streamed.has(packet) || (packet.nl === true && packet.clientId === client.id)) entry = queue.find(packet)
+    // Without a packet id it is the second match of overlapping subscriptions (the first one is under way), or
+    // authorizeForward denied it, which will do so again when the queue is streamed.
+    if (entry === undefined) return undefined
+    const found = this.#packetOf(entry, client)
+    this.remove(client.id, entry)
+    return found
+  }
+
+  readonly #streamed = new WeakSet<object>()
+
+  /** What the client has not acknowledged, in order, with DUP where it was sent before [MQTT-3.3.1-1], [MQTT-4.4.0-1]. */
+  async * stream (client: ClientLike): AsyncGenerator<object> {
+    const { writer, records } = this.#options
+    try {
+      const queue = this.#queues.get(client.id)
+      if (queue === undefined) return
+      await writer.flush()
+      if (queue.coldFrom < queue.coldTo) {
+        const states = new Map<number, State>()
+        for await (const [key, value] of records.range(...bounds('s', client.id))) {
+          states.set(Number(splitKey(key).rest), JSON.parse(Buffer.from(value).toString()) as State)
+        }
+        queue.warm(states)
+      }
+      const snapshot = [...queue.entries.values()]
+      for (let i = 0; i < snapshot.length; i += pageEntries) yield * this.#page(client, queue, snapshot.slice(i, i + pageEntries))
+    } finally {
+      this.gates.open(client.id)
+    }
+  }
+
+  async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[]): AsyncGenerator<object> {
+    const bodies = await this.#bodies(queue, page)
+    const now = Date.now()
+    const send: Array<[Entry, Body | undefined]> = []
+    const states: RecordChange[] = []
+    const connection = this.#connectionOf(client)
+    for (const entry of page) {
+      if (queue.entries.get(entry.seq) !== entry || this.gates.isWaiting(client.id, entry)) continue
+      const body = entry.body ?? bodies.get(entry.seq)
+      if (!entry.released && (body === undefined || (isExpired(body, now) && entry.sentOn === undefined))) {
+        this.remove(client.id, entry)
+        continue
+      }
+      if (body !== undefined) entry.qos = body.qos
+      // The page's QoS 2 packet ids reach the disk in one write instead of one each.
+      if (entry.qos === 2 && entry.messageId === undefined) {
+        queue.identify(entry, undefined)
+        states.push(queue.stateChange(entry))
+      }
+      send.push([entry, body])
+    }
+    if (states.length > 0) await this.#options.writer.write(states)
+    for (const [entry, body] of send) {
+      if (queue.entries.get(entry.seq) !== entry) continue
+      const packet = this.#packetOf(entry, client, body)
+      if (entry.brokerId === undefined) queue.bind(entry, storedBroker, entry.seq)
+      if (states.length > 0 && entry.qos === 2) entry.sentOn ??= connection
+      entry.streamed = true
+      this.#streamed.add(packet)
+      yield packet
+    }
+  }
+
+  async #bodies (queue: OutgoingQueue, page: readonly Entry[]): Promise<Map<number, Body>> {
+    const bodies = new Map<number, Body>()
+    const missing = page.filter(entry => entry.body === undefined && !entry.released)
+    const first = missing[0]
+    const last = missing[missing.length - 1]
+    if (first === undefined || last === undefined) return bodies
+    for await (const [key, value] of this.#options.records.range(bodyKey(queue.client, first.seq), bodyKey(queue.client, last.seq + 1))) {
+      bodies.set(Number(splitKey(key).rest), decode(value).body)
+    }
+    return bodies
+  }
+
+  #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#options.minPacketId) }
+
+  #packetOf (entry: Entry, client: ClientLike, body = entry.body): object {
+    if (entry.released) return { cmd: 'pubrel', messageId: entry.messageId }
+    if (body === undefined) return { cmd: 'publish', qos: entry.qos, messageId: entry.messageId }
+    const packet: PacketLike = {
+      cmd: 'publish',
+      brokerId: entry.brokerId ?? storedBroker,
+      brokerCounter: entry.brokerCounter ?? entry.seq,
+      topic: body.topic,
+      payload: body.payload,
+      qos: body.qos,
+      retain: body.retain,
+      dup: entry.sentOn !== undefined && entry.sentOn !== this.#connectionOf(client),
+      messageId: entry.messageId
+    }
+    // A copy: Aedes writes the remaining lifetime into the properties.
+    if (body.properties !== undefined) packet.properties = { ...body.properties }
+    if (body.messageExpiry !== undefined) packet.messageExpiry = body.messageExpiry
+    return packet
+  }
+
+  #connectionOf (client: ClientLike): number {
+    let connection = this.#connections.get(client)
+    if (connection === undefined) this.#connections.set(client, connection = ++this.#lastConnection)
+    return connection
+  }
+}

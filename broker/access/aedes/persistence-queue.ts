@@ -1,0 +1,207 @@
+/** One session's outgoing queue: what it was sent and has not acknowledged, and what it has not been sent. */
+import { bodyKey, stateKey } from './persistence-records.ts'
+import type { RecordChange } from './persistence-records.ts'
+import { encode } from './persistence-packets.ts'
+import type { Body, PacketLike } from './persistence-packets.ts'
+
+/** A queued message; one whose body is not in memory is read from its row when the client connects. */
+export interface Entry {
+  seq: number
+  qos: 0 | 1 | 2
+  messageId?: number
+  /** Which connection it was last sent on (0 = one before the start of the process); absent = never sent. */
+  sentOn?: number
+  /** The stream of stored messages sends it, so it does not wait for that stream's end. */
+  streamed?: boolean
+  /** PUBREC came: the body is gone, only PUBREL is due. */
+  released: boolean
+  body?: Body
+  /** As Aedes named the packet; how its live delivery finds the entry. */
+  brokerId?: string
+  brokerCounter?: number
+}
+
+/** A state row. */
+interface State { id: number, rel?: 1 }
+
+const maxPacketId = 65535
+const keyOf = (brokerId: string, counter: number) => `${counter} ${brokerId}`
+
+/**
+ * Entries of a connected session are in memory, by number, packet id and broker counter, so an acknowledgement costs O(1).
+ * For a session that is away only the numbers of the first and the last entry are.
+ */
+export class OutgoingQueue {
+  readonly client: string
+  /** Numbers `coldFrom <= seq < coldTo` are on disk only, without gaps, and before every entry in `entries`. */
+  coldFrom = 1
+  coldTo = 1
+  next = 1
+  /** In the order of their numbers. */
+  entries = new Map<number, Entry>()
+  readonly #byId = new Map<number, Entry>()
+  readonly #byBroker = new Map<string, Entry>()
+  readonly #minId: number
+  #lastId = maxPacketId
+
+  /** @param minId the lowest packet id that the queue chooses by itself */
+  constructor (client: string, minId = 1) {
+    this.client = client
+    this.#minId = minId
+  }
+
+  get size (): number { return this.coldTo - this.coldFrom + this.entries.size }
+
+  /** Appends; the changes hold the new row and the removal of the oldest entries over `max`. */
+  append (body: Body, qos: 1 | 2, max: number, changes: RecordChange[], bytes?: Buffer): { entry: Entry, dropped: number } {
+    let dropped = 0
+    while (this.size >= max && this.size > 0) {
+      changes.push(...this.#dropOldest())
+      dropped++
+    }
+    if (this.size === 0) this.coldFrom = this.coldTo = this.next
+    const entry: Entry = { seq: this.next++, qos, released: false, body }
+    this.entries.set(entry.seq, entry)
+    changes.push({ key: bodyKey(this.client, entry.seq), value: bytes ?? encode(body) })
+    return { entry, dropped }
+  }
+
+  bind (entry: Entry, brokerId: string, brokerCounter: number): void {
+    entry.brokerId = brokerId
+    entry.brokerCounter = brokerCounter
+    this.#byBroker.set(keyOf(brokerId, brokerCounter), entry)
+  }
+
+  /** The entry of a packet of Aedes; its packet id says nothing, as Aedes numbers packets that are not in the queue too. */
+  find ({ brokerId, brokerCounter }: Pick<PacketLike, 'brokerId' | 'brokerCounter'>): Entry | undefined {
+    return brokerId === undefined || brokerCounter === undefined ? undefined : this.#byBroker.get(keyOf(brokerId, brokerCounter))
+  }
+
+  byId (messageId: number): Entry | undefined { return this.#byId.get(messageId) }
+
+  /** Gives an entry its packet id: `wanted` if no other message in flight has it [MQTT-2.3.1-4]. */
+  identify (entry: Entry, wanted: number | undefined): number {
+    if (entry.messageId !== undefined) return entry.messageId
+    entry.messageId = this.freeId(wanted)
+    this.#byId.set(entry.messageId, entry)
+    return entry.messageId
+  }
+
+  /** `wanted`, or another id that no message in flight has. */
+  freeId (wanted: number | undefined): number {
+    if (wanted !== undefined && !this.#byId.has(wanted)) return wanted
+    const ids = maxPacketId - this.#minId + 1
+    let tries = 0
+    do { this.#lastId = this.#lastId >= maxPacketId ? this.#minId : this.#lastId + 1 } while (this.#byId.has(this.#lastId) && ++tries < ids)
+    return this.#lastId
+  }
+
+  /** The state row of an entry that has a packet id. */
+  stateChange (entry: Entry): RecordChange {
+    const state: State = { id: entry.messageId as number }
+    if (entry.released) state.rel = 1
+    return { key: stateKey(this.client, entry.seq), value: Buffer.from(JSON.stringify(state)) }
+  }
+
+  /** PUBREC: from here on only the packet id counts. */
+  release (entry: Entry): RecordChange[] {
+    entry.released = true
+    delete entry.body
+    this.#unbind(entry)
+    return [this.stateChange(entry), { key: bodyKey(this.client, entry.seq), value: null }]
+  }
+
+  /** A PUBREC for a message that is not in the queue: PUBREL is due all the same [MQTT-4.3.3-1]. */
+  adopt (messageId: number): RecordChange[] {
+    if (this.size === 0) this.coldFrom = this.coldTo = this.next
+    const entry: Entry = { seq: this.next++, qos: 2, released: true, messageId }
+    this.entries.set(entry.seq, entry)
+    this.#byId.set(messageId, entry)
+    return [this.stateChange(entry)]
+  }
+
+  remove (entry: Entry): RecordChange[] {
+    if (!this.entries.delete(entry.seq)) return []
+    if (entry.messageId !== undefined) this.#byId.delete(entry.messageId)
+    this.#unbind(entry)
+    return this.#rowsOf(entry.seq)
+  }
+
+  #unbind (entry: Entry): void {
+    if (entry.brokerId !== undefined && entry.brokerCounter !== undefined) this.#byBroker.delete(keyOf(entry.brokerId, entry.brokerCounter))
+  }
+
+  #dropOldest (): RecordChange[] {
+    if (this.coldFrom < this.coldTo) return this.#rowsOf(this.coldFrom++)
+    const oldest = this.entries.values().next().value
+    return oldest === undefined ? [] : this.remove(oldest)
+  }
+
+  #rowsOf (seq: number): RecordChange[] {
+    return [{ key: bodyKey(this.client, seq), value: null }, { key: stateKey(this.client, seq), value: null }]
+  }
+
+  /** Removes everything. */
+  clear (): RecordChange[] {
+    const changes: RecordChange[] = []
+    while (this.size > 0) changes.push(...this.#dropOldest())
+    return changes
+  }
+
+  /** Leaves only numbers in memory, when there are no gaps between them; bodies leave in any case. Rows must be written before. */
+  chill (): void {
+    const first = this.entries.keys().next().value
+    if (first === undefined) return
+    const joins = this.coldFrom === this.coldTo || this.coldTo === first
+    if (joins && this.next - first === this.entries.size) {
+      if (this.coldFrom === this.coldTo) this.coldFrom = first
+      this.coldTo = this.next
+      this.entries.clear()
+      this.#byId.clear()
+      this.#byBroker.clear()
+      return
+    }
+    for (const entry of this.entries.values()) {
+      delete entry.body
+      this.#unbind(entry)
+    }
+  }
+
+  /** Brings the entries that are only numbers into memory, with the states that were read from their rows. */
+  warm (states: ReadonlyMap<number, State>): void {
+    if (this.coldFrom === this.coldTo) return
+    const later = this.entries
+    this.entries = new Map()
+    for (let seq = this.coldFrom; seq < this.coldTo; seq++) this.#load(seq, states.get(seq))
+    for (const [seq, entry] of later) this.entries.set(seq, entry)
+    this.coldFrom = this.coldTo = this.next
+  }
+
+  /** At start: the numbers of the rows, ascending. */
+  restore (seqs: readonly number[], states: ReadonlyMap<number, State>): void {
+    const first = seqs[0]
+    const last = seqs[seqs.length - 1]
+    if (first === undefined || last === undefined) return
+    this.next = last + 1
+    if (this.next - first === seqs.length) {
+      this.coldFrom = first
+      this.coldTo = this.next
+    } else {
+      this.coldFrom = this.coldTo = first
+      for (const seq of seqs) this.#load(seq, states.get(seq))
+    }
+  }
+
+  #load (seq: number, state: State | undefined): void {
+    // The quality of service is in the body's row; the stream reads it there.
+    const entry: Entry = { seq, qos: 1, released: state?.rel === 1 }
+    if (state !== undefined) {
+      entry.messageId = state.id
+      entry.sentOn = 0
+      this.#byId.set(state.id, entry)
+    }
+    this.entries.set(seq, entry)
+  }
+}
+
+export type { State }

@@ -1,0 +1,76 @@
+/** Subscriptions of persistent sessions. */
+import { bounds, splitKey, subscriptionKey } from './persistence-records.ts'
+import type { RecordChange, RecordsLike } from './persistence-records.ts'
+import { FilterTree } from './persistence-trie.ts'
+
+/** A subscription as Aedes gives it (`topic` is the filter). */
+export interface SubscriptionLike { topic: string, qos: 0 | 1 | 2, rh?: number, rap?: boolean, nl?: boolean, subscriptionIdentifier?: number }
+/** A subscription that a message matches. */
+export type MatchedSubscription = SubscriptionLike & { clientId: string }
+
+export class Subscriptions {
+  readonly #clients = new Map<string, Map<string, SubscriptionLike>>()
+  /** Those with QoS 1 or 2: only they queue. */
+  readonly #queueing = new FilterTree<MatchedSubscription>()
+
+  async load (records: RecordsLike): Promise<void> {
+    for await (const [key, value] of records.range(...bounds('u'))) {
+      this.#put(splitKey(key).client, JSON.parse(Buffer.from(value).toString()) as SubscriptionLike)
+    }
+  }
+
+  /** The changes are empty when nothing is new. */
+  add (client: string, subscriptions: readonly SubscriptionLike[]): RecordChange[] {
+    const changes: RecordChange[] = []
+    for (const given of subscriptions) {
+      const { topic, qos, rh, rap, nl, subscriptionIdentifier } = given
+      const row = { topic, qos, rh, rap, nl, ...subscriptionIdentifier !== undefined && { subscriptionIdentifier } } as SubscriptionLike
+      const text = JSON.stringify(row)
+      const before = this.#clients.get(client)?.get(topic)
+      if (before !== undefined && JSON.stringify(before) === text) continue
+      this.#put(client, row)
+      changes.push({ key: subscriptionKey(client, topic), value: Buffer.from(text) })
+    }
+    return changes
+  }
+
+  remove (client: string, filters: Iterable<string>): RecordChange[] {
+    const own = this.#clients.get(client)
+    const changes: RecordChange[] = []
+    if (own === undefined) return changes
+    for (const filter of filters) {
+      if (!own.delete(filter)) continue
+      this.#queueing.delete(filter, client)
+      changes.push({ key: subscriptionKey(client, filter), value: null })
+    }
+    if (own.size === 0) this.#clients.delete(client)
+    return changes
+  }
+
+  clear (client: string): RecordChange[] {
+    return this.remove(client, [...this.#clients.get(client)?.keys() ?? []])
+  }
+
+  of (client: string): SubscriptionLike[] {
+    return [...this.#clients.get(client)?.values() ?? []].map(subscription => ({ ...subscription }))
+  }
+
+  match (topic: string): MatchedSubscription[] { return this.#queueing.match(topic) }
+  clients (): IterableIterator<string> { return this.#clients.keys() }
+
+  * clientsOf (filter: string): Generator<string> {
+    for (const [client, own] of this.#clients) if (own.has(filter)) yield client
+  }
+
+  counts (): { subsCount: number, clientsCount: number } {
+    return { subsCount: this.#queueing.size, clientsCount: this.#clients.size }
+  }
+
+  #put (client: string, subscription: SubscriptionLike): void {
+    let own = this.#clients.get(client)
+    if (own === undefined) this.#clients.set(client, own = new Map())
+    own.set(subscription.topic, subscription)
+    if (subscription.qos > 0) this.#queueing.set(subscription.topic, client, { clientId: client, ...subscription })
+    else this.#queueing.delete(subscription.topic, client)
+  }
+}

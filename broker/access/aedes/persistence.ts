@@ -1,0 +1,372 @@
+/**
+ * Durable persistence of ordinary MQTT topics for Aedes (the asynchronous interface of aedes-persistence 10).
+ *
+ * Aedes acknowledges a QoS 1 publish before it stores anything, and drops what its storage lets overtake. So `prepare` writes
+ * what a publish leaves behind (retained message, queue entries) before Aedes goes on, and the methods that Aedes calls
+ * afterwards only bind what is there, without a wait in between. QoS 2 is prepared by `incomingStorePacket`, in one atomic
+ * write with the packet id [MQTT-4.3.3-2].
+ */
+import type { EventEmitter } from 'node:events'
+import { Readable } from 'node:stream'
+import { BatchWriter, bounds, incomingKey, retainedKey, sessionKey, splitKey, willKey } from './persistence-records.ts'
+import type { RecordChange, RecordsLike } from './persistence-records.ts'
+import { bodyOf, decode, encode } from './persistence-packets.ts'
+import type { PacketLike } from './persistence-packets.ts'
+import { RetainedMessages } from './persistence-retained.ts'
+import { OutgoingQueues } from './persistence-outgoing.ts'
+import type { Recipient, StagedEntries } from './persistence-outgoing.ts'
+import { Subscriptions } from './persistence-subscriptions.ts'
+import type { SubscriptionLike } from './persistence-subscriptions.ts'
+import type { ClientLike } from './persistence-gates.ts'
+
+export type { RecordsLike } from './persistence-records.ts'
+
+/** What a limit made the persistence drop. */
+export type Dropped =
+  | { kind: 'queued', client: string, count: number }
+  | { kind: 'retained', topic: string }
+
+export interface PersistenceOptions {
+  records: RecordsLike
+  /** Messages in one session's queue, in flight or waiting; the oldest are dropped first. */
+  offlineQueue: number
+  /** Retained messages. */
+  retained: number
+  /** Topic and payload bytes of all retained messages. */
+  retainedBytes: number
+  onDrop?: (dropped: Dropped) => void
+  log?: { error (details: object, text: string): void }
+  /** The lowest packet id that is chosen here for a queued message (default 1): the ids below are the caller's. */
+  minPacketId?: number
+  /** Give `sessionMarker` as the subscription of a persistent session without any, so that session-present is right. */
+  markSessions?: boolean
+}
+
+/**
+ * Stands for a persistent session without subscriptions [MQTT-3.2.2-2]. Aedes asks authorizeSubscribe for it like for any
+ * restored filter: refusing it is right.
+ */
+export const sessionMarker = '$SYS/-'
+
+interface BrokerLike {
+  readonly id: string
+  readonly clients?: Readonly<Record<string, unknown>>
+  on? (event: 'clientDisconnect', listener: (client: ClientLike) => void): unknown
+  removeListener?: EventEmitter['removeListener']
+}
+
+type Will = PacketLike & { brokerId: string, clientId: string }
+interface Prepared { staged: StagedEntries | undefined, used: boolean }
+
+/** Makes the persistence; give it to Aedes as `persistence`. */
+export function recordsPersistence (options: PersistenceOptions): RecordsPersistence { return new RecordsPersistence(options) }
+
+export class RecordsPersistence {
+  readonly #options: PersistenceOptions
+  readonly #writer: BatchWriter
+  readonly #retained: RetainedMessages
+  readonly #outgoing: OutgoingQueues
+  readonly #subscriptions: Subscriptions
+  readonly #incoming = new Map<string, Set<number>>()
+  /** Packet ids of sessions that end with their connection. */
+  readonly #incomingClean = new WeakMap<object, Set<number>>()
+  readonly #wills = new Map<string, Will>()
+  readonly #marked = new Set<string>()
+  /** By payload: the one part of a packet that Aedes hands on as it is. */
+  readonly #prepared = new WeakMap<Buffer, Prepared>()
+  /** How many writes of a client's publishes are under way: its later ones may not be answered before them. */
+  readonly #underWay = new WeakMap<object, number>()
+  readonly #onClose = (client: ClientLike) => { this.#outgoing.gates.open(client.id); this.#outgoing.settle(client.id) }
+  #broker: BrokerLike | undefined
+  #destroyed = false
+  #droppedMessages = 0
+
+  constructor (options: PersistenceOptions) {
+    this.#options = options
+    const onError = (error: unknown) => { options.log?.error({ err: error }, 'ordinary topics could not be written') }
+    this.#writer = new BatchWriter(options.records, onError)
+    this.#retained = new RetainedMessages(options.retained, options.retainedBytes)
+    this.#subscriptions = new Subscriptions()
+    this.#outgoing = new OutgoingQueues({
+      records: options.records,
+      writer: this.#writer,
+      max: options.offlineQueue,
+      minPacketId: options.minPacketId ?? 1,
+      isOnline: client => this.#broker?.clients === undefined || Object.hasOwn(this.#broker.clients, client),
+      onDrop: (client, count) => {
+        this.#droppedMessages += count
+        options.onDrop?.({ kind: 'queued', client, count })
+      }
+    })
+  }
+
+  get broker (): BrokerLike | undefined { return this.#broker }
+
+  /** For health and metrics. `dropped`: messages that queues lost to their bound since the start. */
+  counts (): { retained: number, retainedBytes: number, dropped: number } {
+    return { retained: this.#retained.size, retainedBytes: this.#retained.bytes, dropped: this.#droppedMessages }
+  }
+
+  /** Messages queued for a session, and how many of them are in memory. */
+  queueOf (client: string): { size: number, inMemory: number } {
+    return { size: this.#outgoing.size(client), inMemory: this.#outgoing.inMemory(client) }
+  }
+
+  async setup (broker: BrokerLike): Promise<void> {
+    this.#broker = broker
+    const { records } = this.#options
+    await this.#subscriptions.load(records)
+    await this.#retained.load(records)
+    await this.#outgoing.load()
+    for await (const [key] of records.range(...bounds('i'))) {
+      const { client, rest } = splitKey(key)
+      this.#incomingOf(client).add(Number(rest))
+    }
+    for await (const [key] of records.range(...bounds('p'))) this.#marked.add(splitKey(key).client)
+    for await (const [key, value] of records.range(...bounds('w'))) {
+      const { body, extra } = decode(value)
+      this.#wills.set(splitKey(key).client, { ...body, ...extra as { brokerId: string, clientId: string } })
+    }
+    broker.on?.('clientDisconnect', this.#onClose)
+  }
+
+  // ---- publishing
+
+  /**
+   * Puts on disk what a QoS 1 publish leaves behind; call it in authorizePublish when the packet is allowed and final, and go
+   * on when it resolves. `undefined`: nothing to wait for. One client's calls resolve in order. Other packets need no call.
+   *
+   * @param client the publisher; `null` for a will that outlived its broker
+   * @throws (rejects) when it could not be written: then nothing of it was kept, and no PUBACK may be sent
+   */
+  prepare (client: ClientLike | null, packet: PacketLike): Promise<void> | undefined {
+    if (packet.qos !== 1) return undefined
+    return this.#commit(client ?? { id: packet.clientId ?? '' }, packet, [])
+  }
+
+  #commit (client: ClientLike, packet: PacketLike, changes: RecordChange[]): Promise<void> | undefined {
+    const retained = packet.retain ? this.#stageRetained(packet) : undefined
+    const recipients = this.#subscriptions.match(packet.topic)
+    const staged = recipients.length > 0 ? this.#outgoing.stage(recipients, packet, client.id) : undefined
+    if (retained !== undefined) changes.push(...retained.changes)
+    if (staged !== undefined) changes.push(...staged.changes)
+    // A view of its own, so that no other packet can share it.
+    const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : Buffer.from(packet.payload.buffer, packet.payload.byteOffset, packet.payload.length)
+    packet.payload = payload
+    const prepared: Prepared = { staged, used: false }
+    this.#prepared.set(payload, prepared)
+    const busy = this.#underWay.get(client) ?? 0
+    if (changes.length === 0 && busy === 0) return undefined
+    this.#underWay.set(client, busy + 1)
+    return this.#written(client, changes, () => {
+      this.#prepared.delete(payload)
+      retained?.undo()
+      staged?.undo()
+    })
+  }
+
+  async #written (client: ClientLike, changes: RecordChange[], undo: () => void): Promise<void> {
+    try {
+      await this.#writer.write(changes)
+    } catch (error) {
+      undo()
+      throw error
+    } finally {
+      this.#underWay.set(client, (this.#underWay.get(client) ?? 1) - 1)
+    }
+  }
+
+  #stageRetained (packet: PacketLike) {
+    const staged = this.#retained.stage(packet)
+    if (staged === undefined) this.#options.onDrop?.({ kind: 'retained', topic: packet.topic })
+    return staged
+  }
+
+  #preparedOf (packet: PacketLike): Prepared | undefined {
+    return typeof packet.payload === 'string' ? undefined : this.#prepared.get(packet.payload)
+  }
+
+  async storeRetained (packet: PacketLike): Promise<void> {
+    if (this.#preparedOf(packet) !== undefined) return
+    const staged = this.#stageRetained(packet)
+    if (staged !== undefined && staged.changes.length > 0) this.#writer.later(staged.changes, packet.qos > 0)
+  }
+
+  async outgoingEnqueue (subscription: Recipient, packet: PacketLike): Promise<void> {
+    await this.outgoingEnqueueCombi([subscription], packet)
+  }
+
+  async outgoingEnqueueCombi (subscriptions: Recipient[], packet: PacketLike): Promise<void> {
+    const prepared = this.#preparedOf(packet)
+    let missing: Recipient[] = subscriptions
+    if (prepared !== undefined && !prepared.used) {
+      prepared.used = true
+      const known = prepared.staged?.entries ?? new Map<string, never>()
+      const current = new Set(subscriptions.map(subscription => subscription.clientId))
+      for (const [client, entry] of known) {
+        if (current.has(client)) this.#outgoing.bind(client, entry, packet)
+        else this.#outgoing.remove(client, entry)
+      }
+      // Those who subscribed since; a No Local subscription of the publisher is not one.
+      missing = subscriptions.filter(subscription => !known.has(subscription.clientId) && subscription.nl !== true)
+    }
+    if (missing.length === 0) return
+    const staged = this.#outgoing.stage(missing, packet)
+    for (const [client, entry] of staged.entries) this.#outgoing.bind(client, entry, packet)
+    if (staged.changes.length > 0) this.#writer.later(staged.changes, true)
+  }
+
+  createRetainedStream (filter: string): Readable { return this.createRetainedStreamCombi([filter]) }
+
+  createRetainedStreamCombi (filters: string[]): Readable {
+    const expired = (topic: string) => { this.#writer.later([{ key: retainedKey(topic), value: null }]) }
+    const retained = this.#retained
+    return Readable.from((function * () { for (const filter of filters) yield * retained.match(filter, expired) })())
+  }
+
+  // ---- subscriptions
+
+  /** Resolves when they are on disk. */
+  async addSubscriptions (client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
+    const changes = this.#subscriptions.add(client.id, subscriptions)
+    // Aedes calls once per filter with all of them: the later calls wait for the first one's write.
+    await (changes.length > 0 ? this.#writer.write(changes) : this.#writer.flush())
+  }
+
+  async removeSubscriptions (client: ClientLike, filters: string[]): Promise<void> {
+    const changes = this.#subscriptions.remove(client.id, filters)
+    if (changes.length > 0) await this.#writer.write(changes)
+  }
+
+  /** Aedes calls it when a session is resumed: from here on its live messages wait for the stored ones. */
+  async subscriptionsByClient (client: ClientLike): Promise<SubscriptionLike[]> {
+    const subscriptions = this.#subscriptions.of(client.id)
+    if (subscriptions.length > 0 && this.#broker?.clients !== undefined) this.#outgoing.gates.shut(client.id)
+    if (subscriptions.length === 0 && this.#marked.has(client.id)) return [{ topic: sessionMarker, qos: 0 }]
+    return subscriptions
+  }
+
+  async subscriptionsByTopic (topic: string): Promise<Recipient[]> { return this.#subscriptions.match(topic) }
+
+  /** Ends the session: its subscriptions, queue and packet ids are gone. */
+  async cleanSubscriptions (client: ClientLike): Promise<void> {
+    const changes = [...this.#subscriptions.clear(client.id), ...this.#outgoing.drop(client.id)]
+    for (const packetId of this.#incoming.get(client.id) ?? []) changes.push({ key: incomingKey(client.id, packetId), value: null })
+    this.#incoming.delete(client.id)
+    this.#incomingClean.delete(client)
+    if (this.#marked.delete(client.id)) changes.push({ key: sessionKey(client.id), value: null })
+    if (changes.length > 0) await this.#writer.write(changes)
+  }
+
+  async countOffline (): Promise<{ subsCount: number, clientsCount: number }> { return this.#subscriptions.counts() }
+
+  getClientList (topic: string): Readable { return Readable.from(this.#subscriptions.clientsOf(topic)) }
+
+  /** The filters that are stored for a session. */
+  filtersOf (session: string): string[] { return this.#subscriptions.of(session).map(subscription => subscription.topic) }
+
+  /** Ends a session, as `cleanSubscriptions`. */
+  async forget (session: string): Promise<void> { await this.cleanSubscriptions({ id: session }) }
+
+  /** Client ids of all sessions that left something here. */
+  sessions (): Set<string> {
+    return new Set([...this.#subscriptions.clients(), ...this.#outgoing.clients(), ...this.#incoming.keys(), ...this.#marked])
+  }
+
+  // ---- delivery
+
+  outgoingStream (client: ClientLike): Readable {
+    if (this.#options.markSessions === true && client.clean === false && !this.#marked.has(client.id)) {
+      this.#marked.add(client.id)
+      this.#writer.later([{ key: sessionKey(client.id), value: new Uint8Array() }], true)
+    }
+    return Readable.from(this.#outgoing.stream(client))
+  }
+
+  async outgoingUpdate (client: ClientLike, packet: PacketLike): Promise<void> { await this.#outgoing.update(client, packet) }
+
+  async outgoingClearMessageId (client: ClientLike, packet: PacketLike): Promise<object | undefined> {
+    return await this.#outgoing.acknowledge(client, packet)
+  }
+
+  // ---- QoS 2 towards the server
+
+  #incomingOf (client: string): Set<number> {
+    let ids = this.#incoming.get(client)
+    if (ids === undefined) this.#incoming.set(client, ids = new Set())
+    return ids
+  }
+
+  #idsOf (client: ClientLike): Set<number> | undefined {
+    return client.clean === true ? this.#incomingClean.get(client) : this.#incoming.get(client.id)
+  }
+
+  /** Resolves when the id and what the publish leaves behind are on disk, in one write. */
+  async incomingStorePacket (client: ClientLike, packet: PacketLike): Promise<void> {
+    const packetId = packet.messageId as number
+    const changes: RecordChange[] = []
+    let ids = this.#idsOf(client)
+    if (client.clean !== true) {
+      ids ??= this.#incomingOf(client.id)
+      changes.push({ key: incomingKey(client.id, packetId), value: new Uint8Array() })
+    } else if (ids === undefined) this.#incomingClean.set(client, ids = new Set())
+    ids.add(packetId)
+    try {
+      await this.#commit(client, packet, changes)
+    } catch (error) {
+      ids.delete(packetId)
+      throw error
+    }
+    // A turn of the event loop for each: Aedes drops a message that another one of the same batch overtakes.
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+
+  /** Rejects when the id is not in use. The packet itself is not kept: it is queued already. */
+  async incomingGetPacket (client: ClientLike, packet: PacketLike): Promise<{ messageId: number }> {
+    const packetId = packet.messageId as number
+    if (this.#idsOf(client)?.has(packetId) !== true) throw new Error('no such packet')
+    await this.#writer.flush()
+    return { messageId: packetId }
+  }
+
+  /** On disk before PUBCOMP: else a reused id would look like a repeat after a crash. */
+  async incomingDelPacket (client: ClientLike, packet: PacketLike): Promise<void> {
+    const packetId = packet.messageId as number
+    const ids = this.#idsOf(client)
+    if (ids === undefined || !ids.delete(packetId)) throw new Error('no such packet')
+    if (client.clean === true) return
+    if (ids.size === 0) this.#incoming.delete(client.id)
+    await this.#writer.write([{ key: incomingKey(client.id, packetId), value: null }])
+  }
+
+  // ---- wills
+
+  async putWill (client: ClientLike, packet: PacketLike): Promise<void> {
+    const will: Will = Object.assign(packet, { brokerId: this.#broker?.id ?? '', clientId: client.id })
+    this.#wills.set(client.id, will)
+    await this.#writer.write([{ key: willKey(client.id), value: encode(bodyOf(will), { brokerId: will.brokerId, clientId: will.clientId }) }])
+  }
+
+  async getWill (client: ClientLike): Promise<PacketLike | undefined> { return this.#wills.get(client.id) }
+
+  async delWill (client: ClientLike): Promise<PacketLike | undefined> {
+    const will = this.#wills.get(client.id)
+    if (will === undefined) return undefined
+    this.#wills.delete(client.id)
+    this.#writer.later([{ key: willKey(client.id), value: null }])
+    return will
+  }
+
+  /** Wills of brokers that are not in `brokers`: after a restart those of the clients that were connected before. */
+  streamWill (brokers: Readonly<Record<string, unknown>> = {}): Readable {
+    return Readable.from([...this.#wills.values()].filter(will => brokers[will.brokerId] === undefined))
+  }
+
+  /** Resolves when everything is written. The records stay open: they are the caller's. */
+  async destroy (): Promise<void> {
+    if (this.#destroyed) throw new Error('destroyed called twice!')
+    this.#destroyed = true
+    this.#broker?.removeListener?.('clientDisconnect', this.#onClose)
+    await this.#writer.flush()
+  }
+}

@@ -1,0 +1,200 @@
+import type { Committed, Engine, Output as EngineOutput } from '../../engine/port.ts'
+import type { Topics } from '../../topics.ts'
+import { groupId } from '../../topics.ts'
+import { encodePublishProperties, noProperties, publishHeader, publishSize, writePublish } from '../frame/index.ts'
+import type { Scan } from './scan.ts'
+import type { Session } from './session.ts'
+import type { Stream, StreamKind } from './stream.ts'
+
+const reportIntervalMs = 20
+const header0 = publishHeader(0, false, false)
+const headerRetained = publishHeader(0, false, true)
+
+/**
+ * Takes what was committed to the connected sessions that read it. Sessions find their direct messages by user, group messages
+ * by the group's streams. Cursor moves are collected for a moment and reported to the engine as one batch.
+ */
+export class Pump {
+  readonly engine: Engine
+  readonly topics: Topics
+  /** Scans of group lists that are being read: they note commits to groups that they do not know yet. */
+  readonly groupScans = new Set<Scan>()
+  readonly #byUser = new Map<string, Set<Session>>()
+  readonly #byGroup = new Map<string, Set<Stream>>()
+  readonly now: () => number
+  #dirty: Stream[] = []
+  #timer: NodeJS.Timeout | undefined
+  /** Messages written to sockets, for the status page. */
+  sentCount = 0
+
+  constructor (engine: Engine, topics: Topics, now: () => number = Date.now) {
+    this.engine = engine
+    this.topics = topics
+    this.now = now
+  }
+
+  add (session: Session): void {
+    const sessions = this.#byUser.get(session.user)
+    if (sessions === undefined) this.#byUser.set(session.user, new Set([session]))
+    else sessions.add(session)
+  }
+
+  remove (session: Session): void {
+    const sessions = this.#byUser.get(session.user)
+    if (sessions?.delete(session) === true && sessions.size === 0) this.#byUser.delete(session.user)
+  }
+
+  /** The connected sessions of a user. */
+  sessionsOf (user: string): Iterable<Session> { return this.#byUser.get(user) ?? [] }
+  countOf (user: string): number { return this.#byUser.get(user)?.size ?? 0 }
+
+  topicOf (session: Session, kind: StreamKind, id: string): Buffer {
+    if (kind === 'group') return Buffer.from(this.topics.group(id.slice(2)))
+    return Buffer.from(kind === 'event' ? this.topics.event(session.user) : this.topics.inbox(session.user))
+  }
+
+  addGroupStream (stream: Stream): void {
+    const streams = this.#byGroup.get(stream.id)
+    if (streams === undefined) this.#byGroup.set(stream.id, new Set([stream]))
+    else streams.add(stream)
+  }
+
+  removeGroupStream (stream: Stream): void {
+    const streams = this.#byGroup.get(stream.id)
+    if (streams?.delete(stream) === true && streams.size === 0) this.#byGroup.delete(stream.id)
+  }
+
+  /** A committed message goes to everybody who reads it live. */
+  message (message: Committed): void {
+    const { conv } = message
+    if (conv.charCodeAt(0) === 0x64) {
+      const cut = conv.indexOf(':', 2)
+      const a = conv.slice(2, cut)
+      const b = conv.slice(cut + 1)
+      this.#direct(a, conv, message)
+      if (b !== a) this.#direct(b, conv, message)
+      return
+    }
+    for (const scan of this.groupScans) scan.note(conv, message.seq)
+    const streams = this.#byGroup.get(conv)
+    if (streams !== undefined) for (const stream of streams) stream.session.live(stream, message)
+    const senders = this.#byUser.get(message.from)
+    if (senders === undefined) return
+    const own = 'o' + conv.slice(1)
+    for (const session of senders) if (!session.streams.has(conv)) this.#lazily(session, 'own', own, message)
+  }
+
+  #direct (user: string, conv: string, message: Committed): void {
+    const sessions = this.#byUser.get(user)
+    if (sessions === undefined) return
+    for (const session of sessions) this.#lazily(session, 'direct', conv, message)
+  }
+
+  /** Streams that are caught up are not in memory: they begin to be with the next message. */
+  #lazily (session: Session, kind: StreamKind, id: string, message: Committed): void {
+    let stream = session.streams.get(id)
+    if (stream === undefined) {
+      if (session.qosOf(kind, id) === -1) return
+      for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, message.seq)) return
+      stream = session.addStream(id, message.seq - 1, message.seq - 1)
+      if (stream === undefined) return
+    }
+    session.live(stream, message)
+  }
+
+  event (output: Extract<EngineOutput, { kind: 'event' }>): void {
+    const sessions = this.#byUser.get(output.user)
+    if (sessions === undefined) return
+    for (const session of sessions) {
+      const stream = session.streams.get('e:' + output.user)
+      if (stream !== undefined) session.live(stream, output)
+      else for (const scan of session.scans) if (scan.kind === 'event') scan.note('e:' + output.user, output.seq)
+    }
+  }
+
+  members (output: Extract<EngineOutput, { kind: 'members' }>): void {
+    const id = groupId(output.gid)
+    for (const user of output.removed) {
+      for (const session of this.sessionsOf(user)) {
+        for (const scan of session.scans) if (scan.kind === 'group') scan.remove(id)
+        const stream = session.streams.get(id)
+        if (stream !== undefined) session.dropStream(stream)
+      }
+    }
+    for (const { user, joinedSeq } of output.added) {
+      for (const session of this.sessionsOf(user)) {
+        const own = session.streams.get('o' + id.slice(1))
+        if (own !== undefined && session.qosOf('group', id) !== -1) session.dropStream(own)
+        if (!session.streams.has(id)) session.addStream(id, joinedSeq, joinedSeq)
+      }
+    }
+  }
+
+  /** The server's words to a user's sessions that subscribe to notices; `except` has had them already. */
+  notice (user: string, payload: Uint8Array, except?: Session): void {
+    for (const session of this.sessionsOf(user)) {
+      if (session !== except && session.interest.notice) this.tell(session, this.topics.notice(user), payload)
+    }
+  }
+
+  /** One packet at QoS 0 to one session, subscribed or not. */
+  tell (session: Session, topic: string, payload: Uint8Array, retained = false, correlationData?: Buffer): void {
+    if (session.closed) return
+    const { link } = session
+    let properties: Buffer | undefined
+    if (link.version === 5) properties = correlationData !== undefined ? encodePublishProperties({ correlationData }) : noProperties
+    const topicBytes = Buffer.from(topic)
+    const size = publishSize(topicBytes, 0, payload.length, properties)
+    if (size > link.maximumPacketBytes) return
+    const target = link.output.reserve(size)
+    writePublish(target, link.output.offset, retained ? headerRetained : header0, 0, topicBytes, properties, payload as Buffer)
+  }
+
+  /** The stream's cursor moved: it is reported within 20 ms. */
+  markDirty (stream: Stream): void {
+    if (stream.dirty || stream.qos === 0) return
+    stream.dirty = true
+    this.#dirty.push(stream)
+    if (this.#timer === undefined) {
+      this.#timer = setTimeout(() => { this.#timer = undefined; this.flush() }, reportIntervalMs)
+      this.#timer.unref()
+    }
+  }
+
+  /** Reports the stream's cursor at once if it moved. */
+  report (stream: Stream): void {
+    if (!stream.dirty) return
+    stream.dirty = false
+    this.engine.advance([moveOf(stream)])
+  }
+
+  /** Reports all cursors that moved. */
+  flush (): void {
+    const dirty = this.#dirty
+    if (dirty.length === 0) return
+    this.#dirty = []
+    const moves = []
+    for (const stream of dirty) {
+      if (!stream.dirty) continue
+      stream.dirty = false
+      moves.push(moveOf(stream))
+      const lazy = stream.kind === 'direct' || stream.kind === 'own'
+      if (lazy && stream.inflight === 0 && !stream.queued && stream.sentTo >= stream.head && !stream.closed) {
+        stream.closed = true
+        stream.session.streams.delete(stream.id)
+      }
+    }
+    if (moves.length > 0) this.engine.advance(moves)
+  }
+
+  close (): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.flush()
+  }
+}
+
+function moveOf (stream: Stream): Parameters<Engine['advance']>[0][number] {
+  const { session } = stream
+  return { session: session.id, persistent: session.persistent, user: session.user, stream: stream.id, seq: stream.acked, sent: stream.sentTo }
+}

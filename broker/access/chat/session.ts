@@ -1,0 +1,235 @@
+import type { SessionResume } from '../../engine/port.ts'
+import { encodePublishProperties, noProperties, publishHeader, publishSize, writePublish, type ProtocolVersion } from '../frame/index.ts'
+import type { Output } from '../output.ts'
+import type { Pump } from './pump.ts'
+import { maxBehind, type Scan } from './scan.ts'
+import { Stream, streamKind, unknownHead, type StreamKind } from './stream.ts'
+import { Interest } from './interest.ts'
+import { Window } from './window.ts'
+
+const readBytes = 65536
+const header0 = publishHeader(0, false, false)
+const header1 = publishHeader(1, false, false)
+const header1dup = publishHeader(1, true, false)
+
+/** The connection of a session, as far as delivery needs it. */
+export interface Link {
+  readonly version: ProtocolVersion
+  readonly output: Output
+  /** The largest packet the client takes [MQTT-3.1.2-24 of MQTT 5]. */
+  readonly maximumPacketBytes: number
+  /** The server cannot go on with this connection. */
+  fail (err: Error): void
+}
+
+/** What of a message delivery needs. */
+export interface Deliverable { seq: number, payload: Uint8Array, expiresAt?: number }
+
+/**
+ * A connected session: which logs it reads and how far it has got. Its memory holds the window and the streams that are not
+ * caught up, never messages.
+ */
+export class Session {
+  readonly id: string
+  readonly user: string
+  readonly clientId: string
+  readonly link: Link
+  readonly pump: Pump
+  readonly streams = new Map<string, Stream>()
+  readonly interest: Interest
+  /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
+  expirySeconds: number
+  closed = false
+  readonly #window: Window
+  readonly #softOutputBytes: number
+  #behind: Stream[] = []
+  #scans: Scan[] = []
+  #reading = false
+
+  constructor (pump: Pump, link: Link, of: { id: string, user: string, clientId: string, expirySeconds: number, window: number, softOutputBytes: number }) {
+    this.pump = pump
+    this.link = link
+    this.id = of.id
+    this.user = of.user
+    this.clientId = of.clientId
+    this.expirySeconds = of.expirySeconds
+    this.#window = new Window(of.window)
+    this.#softOutputBytes = of.softOutputBytes
+    this.interest = new Interest(this)
+  }
+
+  get persistent (): boolean { return this.expirySeconds > 0 }
+  get behindCount (): number { return this.#behind.length }
+  get scans (): readonly Scan[] { return this.#scans }
+
+  /** The QoS at which the session reads a stream; -1 when it does not. */
+  qosOf (kind: StreamKind, id: string): -1 | 0 | 1 { return this.interest.qosOf(kind, id) }
+
+  /** Starts to read a stream after `cursor`; undefined when the session does not subscribe to it. */
+  addStream (id: string, cursor: number, head: number): Stream | undefined {
+    const kind = streamKind(id)
+    const qos = this.qosOf(kind, id)
+    if (qos === -1) return undefined
+    const stream = new Stream(this, id, kind, this.pump.topicOf(this, kind, id), qos, cursor, head)
+    this.streams.set(id, stream)
+    if (kind === 'group') this.pump.addGroupStream(stream)
+    return stream
+  }
+
+  dropStream (stream: Stream): void {
+    stream.closed = true
+    this.pump.report(stream)
+    this.streams.delete(stream.id)
+    if (stream.kind === 'group') this.pump.removeGroupStream(stream)
+  }
+
+  /** A commit to a stream of this session. */
+  live (stream: Stream, message: Deliverable): void {
+    const caughtUp = stream.sentTo >= stream.head
+    stream.head = message.seq
+    if (!caughtUp) return
+    if (this.#hasRoom(stream)) this.#send(stream, message)
+    else if (stream.qos === 0) stream.sentTo = stream.acked = message.seq
+    else this.queueBehind(stream)
+  }
+
+  #hasRoom (stream: Stream): boolean {
+    return (stream.qos === 0 || this.#window.free > 0) && this.link.output.unsentBytes < this.#softOutputBytes
+  }
+
+  #send (stream: Stream, message: Deliverable, packetId?: number): void {
+    const { link } = this
+    let properties: Buffer | undefined
+    if (link.version === 5) properties = noProperties
+    stream.sentTo = message.seq
+    if (message.expiresAt !== undefined) {
+      const leftMs = message.expiresAt - this.pump.now()
+      if (leftMs <= 0) return this.#skipped(stream)
+      // [MQTT-3.3.2-6]: what is left of the interval goes with the message.
+      if (link.version === 5) properties = encodePublishProperties({ messageExpirySeconds: Math.ceil(leftMs / 1000) })
+    }
+    const { qos, topic } = stream
+    const size = publishSize(topic, qos, message.payload.length, properties)
+    // [MQTT-3.1.2-25]: a packet that is too large for the client is dropped as if it had been sent.
+    if (size > link.maximumPacketBytes) return this.#skipped(stream)
+    let header = header0
+    if (qos === 1) {
+      packetId = this.#window.add(stream, message.seq, packetId)
+      header = message.seq <= stream.redeliverTo ? header1dup : header1
+    }
+    const target = link.output.reserve(size)
+    writePublish(target, link.output.offset, header, packetId ?? 0, topic, properties, message.payload as Buffer)
+    this.pump.sentCount++
+  }
+
+  #skipped (stream: Stream): void {
+    if (stream.inflight > 0 || stream.qos === 0) return
+    stream.acked = stream.sentTo
+    this.pump.markDirty(stream)
+  }
+
+  readonly #settled = (stream: Stream, seq: number): void => {
+    stream.acked = stream.inflight === 0 ? Math.max(seq, stream.closed ? seq : stream.sentTo) : seq
+    this.pump.markDirty(stream)
+  }
+
+  /** The client's PUBACK; one for an unknown packet id is ignored: it may answer an earlier connection's packet. */
+  acknowledge (packetId: number): void {
+    if (this.#window.acknowledge(packetId, this.#settled) && this.#behind.length > 0) this.catchUp()
+  }
+
+  queueBehind (stream: Stream): void {
+    if (stream.queued || stream.closed) return
+    stream.queued = true
+    this.#behind.push(stream)
+    this.catchUp()
+  }
+
+  /** Reads on for the streams that are behind, in turn, as far as window and socket have room. */
+  catchUp (): void {
+    if (this.closed || this.#reading) return
+    while (this.#behind.length > 0 && (this.#behind[0] as Stream).closed) this.#behind.shift()
+    const stream = this.#behind[0]
+    if (stream === undefined) return
+    const { free, capacity } = this.#window
+    // Half a window at least: a read for each single acknowledgement would cost more than it brings.
+    if (free * 2 < capacity || this.link.output.unsentBytes >= this.#softOutputBytes) return
+    this.#reading = true
+    this.pump.engine.read({ user: this.user, stream: stream.id, after: stream.sentTo, limit: free, maxBytes: readBytes }).then(page => {
+      this.#reading = false
+      if (this.closed) return
+      this.#behind.shift()
+      stream.queued = false
+      if (!stream.closed) this.#deliver(stream, page.entries, page.last)
+      if (this.#behind.length < maxBehind / 2) for (const scan of this.#scans) scan.step()
+      this.catchUp()
+    }, (err: Error) => {
+      this.#reading = false
+      this.fail(err)
+    })
+  }
+
+  #deliver (stream: Stream, entries: readonly Deliverable[], last: number): void {
+    for (const entry of entries) {
+      // Live messages of other streams may have taken the room since the read was asked for.
+      if (!this.#hasRoom(stream)) return this.queueBehind(stream)
+      this.#send(stream, entry)
+    }
+    const before = stream.sentTo
+    stream.sentTo = Math.max(before, entries.length === 0 && last <= before ? stream.head : last)
+    if (stream.sentTo > before) this.#skipped(stream)
+    if (stream.sentTo < stream.head) this.queueBehind(stream)
+  }
+
+  /** Sends again what an earlier connection left unacknowledged, with the same packet ids [MQTT-4.4.0-1]. */
+  async resend (inflight: SessionResume['inflight']): Promise<void> {
+    const wanted = inflight.slice(0, this.#window.capacity).filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
+    const found = await Promise.all(wanted.map(async one =>
+      await this.pump.engine.read({ user: this.user, stream: one.stream, after: one.seq - 1, limit: 1, maxBytes: readBytes })))
+    if (this.closed) return
+    for (const [i, one] of wanted.entries()) {
+      const entry = found[i]?.entries[0]
+      if (entry === undefined || entry.seq !== one.seq) continue
+      const stream = this.streams.get(one.stream) ?? this.addStream(one.stream, one.seq - 1, unknownHead)
+      if (stream === undefined) continue
+      stream.redeliverTo = Math.max(stream.redeliverTo, one.seq)
+      this.#send(stream, entry, one.packetId)
+    }
+  }
+
+  addScan (scan: Scan): void {
+    this.#scans.push(scan)
+    if (scan.kind === 'group') this.pump.groupScans.add(scan)
+    scan.step()
+  }
+
+  /** A scan that is done is kept for direct and own streams: it says that what is not in memory is caught up. */
+  scanEnded (scan: Scan): void {
+    this.pump.groupScans.delete(scan)
+    if (scan.kind === 'group' || scan.kind === 'event') this.#scans = this.#scans.filter(other => other !== scan)
+  }
+
+  cancelScans (kind: StreamKind): void {
+    for (const scan of this.#scans) {
+      if (scan.kind !== kind) continue
+      scan.cancel()
+      this.pump.groupScans.delete(scan)
+    }
+    this.#scans = this.#scans.filter(scan => scan.kind !== kind)
+  }
+
+  fail (err: Error): void { if (!this.closed) this.link.fail(err) }
+
+  /** Ends delivery, reports the cursors, and returns what is not acknowledged. */
+  close (): SessionResume['inflight'] {
+    const open = this.#window.list()
+    this.closed = true
+    for (const kind of ['direct', 'group', 'own', 'event'] as const) this.cancelScans(kind)
+    for (const stream of this.streams.values()) {
+      if (stream.inflight > 0) stream.dirty = true
+      this.dropStream(stream)
+    }
+    this.#behind = []
+    return open
+  }
+}

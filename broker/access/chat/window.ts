@@ -1,0 +1,74 @@
+import type { Stream } from './stream.ts'
+
+/** Packet ids of the chat side; the upper half of the range belongs to ordinary topics (MQTT-2.3.1). */
+export const maxChatPacketId = 0x7fff
+
+/**
+ * The QoS 1 packets that were sent to a session and not acknowledged, in the order of sending. A cursor follows the oldest of
+ * them, so an acknowledgement out of order moves no cursor past a message that may be lost.
+ */
+export class Window {
+  readonly capacity: number
+  #packetIds: number[] = []
+  #streams: Array<Stream | undefined> = []
+  #seqs: number[] = []
+  #acked: boolean[] = []
+  #first = 0
+  #count = 0
+  #nextId = 1
+
+  constructor (capacity: number) { this.capacity = capacity }
+
+  get count (): number { return this.#count }
+  get free (): number { return this.capacity - this.#count }
+
+  /** Adds a packet; `packetId` is given for one that is sent again [MQTT-4.4.0-1]. Returns its packet id. */
+  add (stream: Stream, seq: number, packetId = this.#nextId): number {
+    // Ids grow, and the oldest unacknowledged one stops the ring: none is in use twice while capacity < maxChatPacketId.
+    this.#nextId = packetId >= maxChatPacketId ? 1 : packetId + 1
+    const at = (this.#first + this.#count) % this.capacity
+    this.#packetIds[at] = packetId
+    this.#streams[at] = stream
+    this.#seqs[at] = seq
+    this.#acked[at] = false
+    this.#count++
+    stream.inflight++
+    return packetId
+  }
+
+  /**
+   * The client acknowledged `packetId`; `settled` is called for each packet that no older one waits before.
+   * False when there is no such packet.
+   */
+  acknowledge (packetId: number, settled: (stream: Stream, seq: number) => void): boolean {
+    let offset = 0
+    while (offset < this.#count) {
+      const at = (this.#first + offset) % this.capacity
+      if (this.#packetIds[at] === packetId && this.#acked[at] === false) break
+      offset++
+    }
+    if (offset === this.#count) return false
+    this.#acked[(this.#first + offset) % this.capacity] = true
+    while (this.#count > 0 && this.#acked[this.#first] === true) {
+      const stream = this.#streams[this.#first] as Stream
+      const seq = this.#seqs[this.#first] as number
+      this.#streams[this.#first] = undefined
+      this.#first = (this.#first + 1) % this.capacity
+      this.#count--
+      stream.inflight--
+      settled(stream, seq)
+    }
+    return true
+  }
+
+  /** What is not acknowledged, oldest first. */
+  list (): Array<{ packetId: number, stream: string, seq: number }> {
+    const open = []
+    for (let offset = 0; offset < this.#count; offset++) {
+      const at = (this.#first + offset) % this.capacity
+      if (this.#acked[at] === true) continue
+      open.push({ packetId: this.#packetIds[at] as number, stream: (this.#streams[at] as Stream).id, seq: this.#seqs[at] as number })
+    }
+    return open
+  }
+}

@@ -1,0 +1,125 @@
+import { Refusal, type Code } from '../errors.ts'
+import { isId } from '../topics.ts'
+import type { Access } from './access.ts'
+import { encodeConnack } from './connack.ts'
+import type { Connection } from './connection.ts'
+import { disconnectReasons } from './disconnect-reasons.ts'
+import { Session } from './chat/session.ts'
+import { encodeConnackRefusal, type ConnectFrame } from './frame/index.ts'
+
+/** CONNACK codes of a refusal: return code of 3.1.1 (section 3.2.2.3), reason code of 5 (section 3.2.2.2). */
+const connackCodes: Partial<Record<Code, [number, number]>> = {
+  unauthorized: [5, 0x87],
+  forbidden: [5, 0x87],
+  banned: [5, 0x8a],
+  rate_limited: [3, 0x97],
+  unavailable: [3, 0x88],
+  bad_payload: [4, 0x86],
+  too_large: [2, 0x85]
+}
+
+/** Unsent bytes above which delivery to a connection waits; not below a socket's own mark, or no drain would be heard of. */
+const softOutputBytes = 65536
+
+let assigned = 0
+const assignedPrefix = `auto-${Date.now().toString(36)}${Math.floor(Math.random() * 46656).toString(36)}-`
+
+/** Answers a CONNECT: who is it, may it, which session. The connection is held until this is done. */
+export async function connect (access: Access, connection: Connection, frame: ConnectFrame): Promise<void> {
+  const user = await admitted(access, connection, frame)
+  if (user === undefined || connection.phase === 'closed') return
+  const { limits } = access
+  const clientId = frame.clientId !== '' ? frame.clientId : assignedPrefix + (++assigned).toString(36)
+  const id = `${user}/${clientId}`
+  const expirySeconds = frame.protocolVersion === 5
+    ? Math.min(frame.properties?.sessionExpirySeconds ?? 0, limits.maxSessionExpirySeconds)
+    : frame.clean ? 0 : limits.sessionExpirySeconds
+  const unlock = await access.lock(id)
+  try {
+    const old = access.sessions.get(id)
+    if (old !== undefined) {
+      // [MQTT-3.1.4-2]: the same user's earlier connection ends first.
+      old.connection.close({ reason: disconnectReasons.takenOver })
+      await old.ended
+    }
+    if (connection.isClosed) return
+    if (old === undefined && access.pump.countOf(user) >= limits.connectionsPerUser && user !== '') {
+      return refuse(connection, frame, new Refusal('rate_limited', 'too many connections of this user'))
+    }
+    const resumed = await access.engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds })
+    const { properties } = frame
+    connection.user = user
+    connection.maximumPacketBytes = properties?.maximumPacketBytes ?? connection.maximumPacketBytes
+    connection.problemInformation = properties?.requestProblemInformation !== false
+    connection.will = frame.will
+    const window = Math.min(limits.inflight, properties?.receiveMaximum ?? 65535)
+    const session = new Session(access.pump, connection, { id, user, clientId, expirySeconds, window, softOutputBytes })
+    connection.session = session
+    access.addSession(session, connection)
+    if (connection.isClosed) return access.connectionClosed(connection, false)
+    if (frame.clean) await access.ordinary?.forget(id)
+    const keepAliveSeconds = serverKeepAlive(frame, limits.keepAliveMaxSeconds)
+    connection.keepAliveMs = (keepAliveSeconds ?? frame.keepAliveSeconds) * 1000
+    for (const { filter, qos } of resumed.subscriptions) {
+      const means = access.topics.filter(filter, user)
+      if (means !== undefined) session.interest.set(filter, means, qos)
+    }
+    const present = resumed.present || (!frame.clean && access.ordinary?.knows(id) === true)
+    connection.opened()
+    connection.output.write(encodeConnack(frame.protocolVersion, present, {
+      receiveMaximum: Math.min(limits.pendingPublishes, 65535),
+      maximumPacketBytes: limits.packetBytes,
+      ...(frame.clientId === '' ? { assignedClientId: clientId } : {}),
+      ...(keepAliveSeconds !== undefined ? { serverKeepAliveSeconds: keepAliveSeconds } : {}),
+      ...(expirySeconds !== (properties?.sessionExpirySeconds ?? 0) ? { sessionExpirySeconds: expirySeconds } : {})
+    }))
+    access.log.debug({ user, clientId, version: frame.protocolVersion, present, address: connection.transport.address }, 'connected')
+    const ordinaryWill = frame.will !== undefined && !access.topics.isChat(frame.will.topic)
+    if (ordinaryWill || (session.persistent && access.ordinary?.knows(id) === true)) await access.subscriptions.attach(connection)
+    session.interest.sum()
+    await session.resend(resumed.inflight)
+    if (session.closed) return
+    access.pump.add(session)
+    session.interest.apply()
+  } finally {
+    unlock()
+  }
+}
+
+/** The user's id ('' for an anonymous client of ordinary topics); undefined when the connection was refused. */
+async function admitted (access: Access, connection: Connection, frame: ConnectFrame): Promise<string | undefined> {
+  const { will } = frame
+  try {
+    let user = ''
+    if (frame.username !== undefined || !access.options.anonymous) {
+      if (frame.username !== undefined && !isId(frame.username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
+      user = (await access.engine.authenticate({ user: frame.username, password: frame.password, address: connection.transport.address })).user
+    }
+    if (will !== undefined) {
+      const target = access.topics.isChat(will.topic) ? access.topics.target(will.topic) : undefined
+      const allowed = target !== undefined
+        ? user !== '' && !('refuse' in target) && target.kind !== 'rpc'
+        : access.ordinary !== undefined && access.openTopics.mayPublish(will.topic)
+      if (!allowed) throw new Refusal('forbidden', 'the will may not be published')
+    }
+    return user
+  } catch (err) {
+    if (!(err instanceof Refusal)) throw err
+    refuse(connection, frame, err)
+    return undefined
+  }
+}
+
+function refuse (connection: Connection, frame: ConnectFrame, refusal: Refusal): void {
+  if (connection.isClosed) return
+  const [returnCode, reasonCode] = connackCodes[refusal.code] ?? [3, 0x80]
+  connection.access.log.info({ code: refusal.code, address: connection.transport.address }, 'connection refused')
+  connection.output.write(encodeConnackRefusal(frame.protocolVersion, frame.protocolVersion === 5 ? reasonCode : returnCode))
+  connection.close()
+}
+
+/** The keep alive that an MQTT 5 client is told instead of its own (MQTT 5.0, section 3.2.2.3.14); undefined = its own. */
+function serverKeepAlive (frame: ConnectFrame, maxSeconds: number): number | undefined {
+  if (frame.protocolVersion !== 5) return undefined
+  return frame.keepAliveSeconds === 0 || frame.keepAliveSeconds > maxSeconds ? maxSeconds : undefined
+}

@@ -1,0 +1,235 @@
+import type { Access } from './access.ts'
+import type { Link, Session } from './chat/session.ts'
+import { maxChatPacketId } from './chat/window.ts'
+import type { OrdinaryClient } from './aedes/adapter.ts'
+import { disconnectReasons } from './disconnect-reasons.ts'
+import { decodeAck, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe, encodeConnackRefusal, encodeDisconnect, Framer, packetTypes, pingresp, ProtocolError, type ProtocolVersion, type Will } from './frame/index.ts'
+import { Inbound } from './inbound.ts'
+import { Output } from './output.ts'
+import type { Transport, TransportHandler } from './transport.ts'
+
+/**
+ * One client's connection: cuts its bytes into packets, keeps the protocol's order of things, and hands each packet to the part
+ * that answers it. Packets of ordinary topics go on to Aedes.
+ */
+export class Connection implements TransportHandler, Link {
+  readonly access: Access
+  readonly transport: Transport
+  readonly output: Output
+  readonly inbound: Inbound
+  version: ProtocolVersion = 4
+  maximumPacketBytes = 0xffffffff
+  phase: 'new' | 'connecting' | 'open' | 'closed' = 'new'
+  user = ''
+  session: Session | undefined
+  ordinary: OrdinaryClient | undefined
+  will: Will | undefined
+  /** MQTT 5: reason strings and user properties may be sent with acknowledgements [MQTT-3.1.2-29]. */
+  problemInformation = true
+  keepAliveMs = 0
+  readonly #framer: Framer
+  #holds = 0
+  readonly #since: number
+  #lastPacket: number
+  #packets = 0
+  #bytes = 0
+  #lastUnsent = 0
+  #progress: number
+
+  constructor (access: Access, transport: Transport) {
+    this.access = access
+    this.transport = transport
+    this.output = new Output(transport, access.tick)
+    this.inbound = new Inbound(this)
+    this.#framer = new Framer({ maxPacketBytes: access.limits.connectBytes })
+    this.#since = this.#lastPacket = this.#progress = access.clock.now
+    transport.attach(this)
+  }
+
+  /** For code that looks again after waiting. */
+  get isClosed (): boolean { return this.phase === 'closed' }
+
+  readonly #sink = (first: number, buf: Buffer, start: number, end: number, frameStart: number): void => {
+    this.#packet(first, buf, start, end, frameStart)
+  }
+
+  onData (chunk: Buffer): void {
+    if (this.phase === 'closed') return
+    this.#bytes += chunk.length
+    try {
+      this.#framer.feed(chunk, this.#sink)
+    } catch (err) {
+      this.#refuse(err)
+    }
+  }
+
+  onDrain (): void {
+    if (this.phase !== 'open') return
+    this.#progress = this.access.clock.now
+    this.session?.catchUp()
+    this.inbound.drained()
+  }
+
+  onClose (): void { this.close() }
+
+  /** Stops handing out packets until `release`; holds add up. */
+  hold (): void {
+    if (this.#holds++ > 0) return
+    this.#framer.pause()
+    this.transport.pause()
+  }
+
+  release (): void {
+    if (this.#holds === 0 || --this.#holds > 0 || this.phase === 'closed') return
+    this.transport.resume()
+    try {
+      this.#framer.resume(this.#sink)
+    } catch (err) {
+      this.#refuse(err)
+    }
+  }
+
+  /** Holds the connection while `work` runs; a rejection closes it. */
+  during (work: Promise<void>): void {
+    this.hold()
+    work.then(() => { this.release() }, (err: Error) => {
+      if (err instanceof ProtocolError) this.#refuse(err)
+      else this.fail(err)
+    })
+  }
+
+  #packet (first: number, buf: Buffer, start: number, end: number, frameStart: number): void {
+    if (this.phase === 'closed') return
+    this.#lastPacket = this.access.clock.now
+    this.#packets++
+    const type = first >> 4
+    if (this.phase !== 'open') {
+      // [MQTT-3.1.0-1], [MQTT-3.1.0-2]; packets behind the CONNECT are held back until it is answered.
+      if (this.phase !== 'new' || type !== packetTypes.connect) throw new ProtocolError('the first packet must be a CONNECT', 0x82)
+      const frame = decodeConnect(buf, start, end, this.access.frameLimits)
+      this.phase = 'connecting'
+      this.version = frame.protocolVersion
+      this.during(this.access.connect(this, frame))
+      return
+    }
+    switch (type) {
+      case packetTypes.publish:
+        this.inbound.publish(decodePublish(first, buf, start, end, this.version, this.access.frameLimits), buf, frameStart, end)
+        break
+      case packetTypes.puback:
+      case packetTypes.pubrec:
+      case packetTypes.pubcomp: {
+        const { packetId } = decodeAck(first, buf, start, end, this.version)
+        if (packetId > maxChatPacketId) this.ordinary?.forward(buf.subarray(frameStart, end))
+        else if (type === packetTypes.puback) this.session?.acknowledge(packetId)
+        break
+      }
+      case packetTypes.pubrel:
+        this.inbound.release(decodeAck(first, buf, start, end, this.version).packetId, buf.subarray(frameStart, end))
+        break
+      case packetTypes.subscribe:
+        this.during(this.access.subscriptions.subscribe(this, decodeSubscribe(buf, start, end, this.version, this.access.frameLimits)))
+        break
+      case packetTypes.unsubscribe:
+        this.during(this.access.subscriptions.unsubscribe(this, decodeUnsubscribe(buf, start, end, this.version, this.access.frameLimits)))
+        break
+      case packetTypes.pingreq:
+        this.output.write(pingresp)
+        break
+      case packetTypes.disconnect:
+        this.#disconnect(decodeDisconnect(buf, start, end, this.version))
+        break
+      case packetTypes.connect:
+        throw new ProtocolError('a second CONNECT', 0x82) // [MQTT-3.1.0-2]
+      default:
+        throw new ProtocolError('the packet type is not expected here', 0x82)
+    }
+  }
+
+  #disconnect (frame: { reasonCode: number, sessionExpirySeconds?: number }): void {
+    if (frame.sessionExpirySeconds !== undefined && this.session !== undefined) {
+      // [MQTT-3.14.2-2]: a session that was to end with its connection cannot be made to last now.
+      if (this.session.expirySeconds === 0 && frame.sessionExpirySeconds > 0) throw new ProtocolError('the session expiry interval was 0', 0x82)
+      this.session.expirySeconds = Math.min(frame.sessionExpirySeconds, this.access.limits.maxSessionExpirySeconds)
+    }
+    // [MQTT-3.14.4-3]; 0x04 asks for the will (MQTT 5.0, section 3.14.2.1).
+    if (frame.reasonCode !== 0x04) this.will = undefined
+    this.close({ graceful: frame.reasonCode !== 0x04 })
+  }
+
+  #refuse (err: unknown): void {
+    if (!(err instanceof ProtocolError)) {
+      this.fail(err as Error)
+      return
+    }
+    this.access.log.debug({ user: this.user, address: this.transport.address, reason: err.message }, 'protocol error')
+    if (this.phase === 'new' || this.phase === 'connecting') {
+      const version = err.protocolVersion ?? this.version
+      if (version === 5 && (err.protocolVersion !== undefined || this.phase === 'connecting')) this.output.write(encodeConnackRefusal(5, err.reasonCode))
+      else if (err.connackCode !== undefined) this.output.write(encodeConnackRefusal(version, err.connackCode))
+      this.close()
+      return
+    }
+    this.close({ reason: err.reasonCode })
+  }
+
+  /** The server cannot go on with this connection: nothing is acknowledged, the client comes back. */
+  fail (err: Error): void {
+    this.access.log.error({ err, user: this.user }, 'connection failed')
+    this.close({ reason: disconnectReasons.unspecified })
+  }
+
+  /** Ends the connection. `reason` goes to MQTT 5 clients in a DISCONNECT. The session's end is `access.sessionClosed`. */
+  close ({ reason, graceful = false }: { reason?: number, graceful?: boolean } = {}): void {
+    if (this.phase === 'closed') return
+    const wasOpen = this.phase === 'open'
+    this.phase = 'closed'
+    if (wasOpen && reason !== undefined && this.version === 5) this.output.write(encodeDisconnect(reason))
+    this.output.flush()
+    this.output.close()
+    this.#framer.close()
+    this.transport.end()
+    this.ordinary?.end(graceful)
+    this.ordinary = undefined
+    this.access.connectionClosed(this, graceful)
+  }
+
+  /** Called every second: limits of time and rate. */
+  sweep (now: number): void {
+    const { limits } = this.access
+    if (this.phase !== 'open') {
+      if (now - this.#since > limits.connectTimeoutMs) this.close()
+      return
+    }
+    const tooMany = limits.packetsPerSecond > 0 && this.#packets > limits.packetsPerSecond
+    if (tooMany || (limits.bytesPerSecond > 0 && this.#bytes > limits.bytesPerSecond)) {
+      this.access.log.warn({ user: this.user, packets: this.#packets, bytes: this.#bytes }, 'flooding')
+      return this.close({ reason: disconnectReasons.messageRate })
+    }
+    this.#packets = this.#bytes = 0
+    // [MQTT-3.1.2-24] of 3.1.1: one and a half times the keep alive; held connections are ours to answer.
+    if (this.keepAliveMs > 0 && this.#holds === 0 && now - this.#lastPacket > this.keepAliveMs * 1.5) {
+      return this.close({ reason: disconnectReasons.keepAlive })
+    }
+    const unsent = this.transport.unsentBytes
+    if (unsent === 0 || unsent < this.#lastUnsent) this.#progress = now
+    this.#lastUnsent = unsent
+    if (now - this.#progress > limits.stallTimeoutMs) {
+      this.cutOff()
+    }
+  }
+
+  /** The client does not read what it is sent: the connection ends at once, its session stays. */
+  cutOff (): void {
+    if (this.phase === 'closed') return
+    this.access.log.info({ user: this.user, unsentBytes: this.transport.unsentBytes }, 'stalled reader cut off')
+    this.transport.destroy()
+    this.close()
+  }
+
+  /** From now on packets may be as large as the configuration says. */
+  opened (): void {
+    this.phase = 'open'
+    this.#framer.maxPacketBytes = this.access.limits.packetBytes
+  }
+}

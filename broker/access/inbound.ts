@@ -1,0 +1,261 @@
+import { codes, type Code } from '../errors.ts'
+import type { Submission, Verdict } from '../engine/port.ts'
+import type { Target, TopicRefusal } from '../topics.ts'
+import type { Connection } from './connection.ts'
+import { disconnectReasons } from './disconnect-reasons.ts'
+import { encodeAck, packetTypes, ProtocolError, writeAck, type PublishFrame } from './frame/index.ts'
+
+/** A publish on its way through the engine. */
+interface Pending { inbound: Inbound, packetId: number, qos: 0 | 1 | 2, topic: string, correlationData: Buffer | undefined }
+
+/** What the engine was given and has not answered; refs are this process's own numbers. */
+export class PendingPublishes {
+  readonly #byRef = new Map<number, Pending>()
+  #next = 1
+
+  add (pending: Pending): number {
+    const ref = this.#next++
+    this.#byRef.set(ref, pending)
+    return ref
+  }
+
+  /** A ref that nobody waits for. */
+  skip (): number { return this.#next++ }
+
+  get size (): number { return this.#byRef.size }
+
+  settle (verdict: Verdict): void {
+    const pending = this.#byRef.get(verdict.ref)
+    if (pending === undefined) return
+    this.#byRef.delete(verdict.ref)
+    pending.inbound.settle(pending, verdict)
+  }
+}
+
+/** The publishes of one connection, and the order of their acknowledgements [MQTT-4.6.0-2]. */
+export class Inbound {
+  readonly #connection: Connection
+  /** Chat publishes that the engine has. */
+  #pending = 0
+  /** Ordinary publishes that Aedes has not acknowledged. */
+  #ordinary = 0
+  #full = false
+  #waiting: Array<() => void> = []
+  #qos2: Map<number, 'chat' | 'answered' | 'ordinary'> | undefined
+  /** Ordinary filters of the session, as far as this connection knows. */
+  readonly ordinaryFilters = new Set<string>()
+  #lastTopic = ''
+  #lastTarget: Target | TopicRefusal | undefined
+
+  constructor (connection: Connection) { this.#connection = connection }
+
+  /** Publishes wait for their answer. */
+  get busy (): boolean { return this.#pending > 0 || this.#ordinary > 0 }
+
+  /** A PUBLISH; its frame is `buf[frameStart, end)`. */
+  publish (packet: PublishFrame, buf: Buffer, frameStart: number, end: number): void {
+    const connection = this.#connection
+    const { access } = connection
+    if (packet.qos === 2 && !this.#register(packet)) return
+    if (access.topics.isChat(packet.topic)) {
+      // Aedes and the engine answer each in their own time: a change from one to the other waits for the answers.
+      if (this.#ordinary > 0) this.#whenIdle(() => { this.#chat(packet) })
+      else this.#chat(packet)
+      return
+    }
+    if (this.#pending > 0) this.#whenIdle(() => { this.#forward(packet, buf.subarray(frameStart, end)) })
+    else this.#forward(packet, buf.subarray(frameStart, end))
+  }
+
+  #chat (packet: PublishFrame): void {
+    const connection = this.#connection
+    const { access, session } = connection
+    if (session === undefined || connection.phase !== 'open') return
+    if (packet.topic !== this.#lastTopic) {
+      this.#lastTopic = packet.topic
+      this.#lastTarget = access.topics.target(packet.topic)
+    }
+    const target = this.#lastTarget as Target | TopicRefusal
+    if ('refuse' in target || connection.user === '') {
+      const code = 'refuse' in target ? target.refuse : 'unauthorized'
+      const reason = 'refuse' in target ? target.reason : 'a user name is needed here'
+      if (this.#pending > 0) this.#whenIdle(() => { this.#reject(packet, code, reason) })
+      else this.#reject(packet, code, reason)
+      return
+    }
+    const { properties } = packet
+    const pending = { inbound: this, packetId: packet.packetId, qos: packet.qos, topic: packet.topic, correlationData: properties?.correlationData }
+    const submission: Submission = {
+      ref: access.pending.add(pending),
+      session: session.id,
+      user: connection.user,
+      target,
+      payload: packet.payload,
+      qos: packet.qos,
+      packetId: packet.packetId,
+      dup: packet.dup
+    }
+    if (properties !== undefined) {
+      if (properties.contentType !== undefined) submission.contentType = properties.contentType
+      if (properties.payloadFormat !== undefined) submission.utf8 = properties.payloadFormat === 1
+      if (properties.messageExpirySeconds !== undefined) submission.expirySeconds = properties.messageExpirySeconds
+    }
+    this.#pending++
+    access.tick.submit(submission)
+    this.#throttle()
+  }
+
+  /** Stops reading while too much waits for its commit, or while the client does not take what it is sent. */
+  #throttle (): void {
+    const { access, output } = this.#connection
+    if (this.#full) return
+    if (this.#pending < access.limits.pendingPublishes && output.unsentBytes < access.limits.outputBytes) return
+    this.#full = true
+    this.#connection.hold()
+  }
+
+  drained (): void {
+    const { access, output } = this.#connection
+    if (!this.#full || this.#pending > access.limits.pendingPublishes / 2 || output.unsentBytes >= access.limits.outputBytes) return
+    this.#full = false
+    this.#connection.release()
+  }
+
+  /** The engine's answer, in the order of the publishes. */
+  settle (pending: Pending, verdict: Verdict): void {
+    const connection = this.#connection
+    const { session } = connection
+    this.#pending--
+    if (connection.phase !== 'open' || session === undefined) return
+    if (verdict.ok === true) {
+      if (verdict.answer !== undefined && verdict.rid !== undefined) {
+        const { pump, topics } = connection.access
+        pump.tell(session, topics.answer(connection.user, verdict.rid), verdict.answer, false, pending.correlationData)
+      }
+      if (pending.qos === 1) this.#puback(pending.packetId, verdict)
+      else if (pending.qos === 2) this.#pubrec(pending.packetId, verdict)
+    } else if (verdict.ok === false) {
+      this.#refused(pending, verdict)
+    } else {
+      connection.close({ reason: codes.unavailable.reasonCode })
+      return
+    }
+    this.#idle()
+    this.drained()
+  }
+
+  #puback (packetId: number, verdict: { id?: string, seq?: number }): void {
+    const { output, version, problemInformation } = this.#connection
+    if (version !== 5 || verdict.id === undefined || !problemInformation) {
+      writeAck(output.reserve(4), output.offset, packetTypes.puback, packetId)
+      return
+    }
+    output.write(encodeAck(packetTypes.puback, 5, packetId, 0, undefined, [['id', verdict.id], ['seq', String(verdict.seq)]]))
+  }
+
+  #pubrec (packetId: number, verdict: { id?: string, seq?: number }): void {
+    const { output, version, problemInformation } = this.#connection
+    this.#qos2?.set(packetId, 'answered')
+    const properties: Array<[string, string]> | undefined = version === 5 && verdict.id !== undefined && problemInformation
+      ? [['id', verdict.id], ['seq', String(verdict.seq)]]
+      : undefined
+    output.write(encodeAck(packetTypes.pubrec, version, packetId, 0, undefined, properties))
+  }
+
+  #refused (pending: Pick<Pending, 'packetId' | 'qos' | 'topic'>, verdict: { code: Code, reason: string, cid?: string, retryAfterMs?: number }): void {
+    const connection = this.#connection
+    const { access, output, version, session, user } = connection
+    const { code, reason } = verdict
+    if (session !== undefined && user !== '') {
+      const payload = Buffer.from(JSON.stringify({
+        kind: 'reject',
+        code,
+        reason,
+        ref: { topic: pending.topic, cid: verdict.cid, mid: pending.qos > 0 ? pending.packetId : undefined },
+        retryAfterMs: verdict.retryAfterMs
+      }))
+      // The notice comes before the acknowledgement, so that the sender knows when it hears of the latter.
+      access.pump.tell(session, access.topics.notice(user), payload)
+      access.pump.notice(user, payload, session)
+    }
+    if (pending.qos === 0) return
+    const reasonCode = version === 5 ? codes[code].reasonCode : 0
+    const text = version === 5 && connection.problemInformation ? reason : undefined
+    if (pending.qos === 1) {
+      output.write(encodeAck(packetTypes.puback, version, pending.packetId, reasonCode, text))
+      return
+    }
+    // [MQTT-4.3.3-8 of MQTT 5]: a failing PUBREC ends the exchange.
+    if (version === 5) this.#qos2?.delete(pending.packetId)
+    else this.#qos2?.set(pending.packetId, 'answered')
+    output.write(encodeAck(packetTypes.pubrec, version, pending.packetId, reasonCode, text))
+  }
+
+  #reject (packet: PublishFrame, code: Code, reason: string): void {
+    if (this.#connection.phase === 'open') this.#refused(packet, { code, reason })
+  }
+
+  #forward (packet: PublishFrame, frame: Buffer): void {
+    const connection = this.#connection
+    const { access } = connection
+    if (connection.phase !== 'open') return
+    if (access.ordinary === undefined || !access.openTopics.mayPublish(packet.topic)) {
+      if (packet.qos === 2) this.#qos2?.set(packet.packetId, 'chat')
+      return this.#reject(packet, 'forbidden', 'this topic is not open')
+    }
+    if (packet.qos > 0) this.#ordinary++
+    connection.access.subscriptions.withOrdinary(connection, client => { client.forward(frame) })
+  }
+
+  /** Notes a QoS 2 packet id; false when it was seen and is answered here [MQTT-4.3.3-10 of MQTT 5]. */
+  #register (packet: PublishFrame): boolean {
+    const connection = this.#connection
+    this.#qos2 ??= new Map()
+    const known = this.#qos2.get(packet.packetId)
+    if (known === 'answered') {
+      connection.output.write(encodeAck(packetTypes.pubrec, connection.version, packet.packetId))
+      return false
+    }
+    if (known === 'chat') return false
+    if (known === undefined && this.#qos2.size >= connection.access.limits.pendingQos2) {
+      throw new ProtocolError('too many QoS 2 publishes wait for their PUBREL', disconnectReasons.receiveMaximum)
+    }
+    this.#qos2.set(packet.packetId, connection.access.topics.isChat(packet.topic) ? 'chat' : 'ordinary')
+    return true
+  }
+
+  /** The client's PUBREL. */
+  release (packetId: number, frame: Buffer): void {
+    const connection = this.#connection
+    const known = this.#qos2?.get(packetId)
+    this.#qos2?.delete(packetId)
+    // After a reconnect the id may be one that Aedes keeps for the session.
+    if (known === 'ordinary' || (known === undefined && connection.ordinary !== undefined)) {
+      connection.ordinary?.forward(frame)
+      return
+    }
+    const unknown = known === undefined && connection.version === 5
+    connection.output.write(encodeAck(packetTypes.pubcomp, connection.version, packetId, unknown ? 0x92 : 0))
+  }
+
+  /** Aedes acknowledged an ordinary publish. */
+  ordinaryAcknowledged (): void {
+    if (this.#ordinary > 0) this.#ordinary--
+    this.#idle()
+  }
+
+  #whenIdle (work: () => void): void {
+    this.#connection.hold()
+    this.#waiting.push(work)
+  }
+
+  #idle (): void {
+    if (this.#pending > 0 || this.#ordinary > 0 || this.#waiting.length === 0) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const work of waiting) {
+      work()
+      this.#connection.release()
+    }
+  }
+}

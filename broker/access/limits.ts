@@ -1,0 +1,35 @@
+/** Limits of the access side; each has a configuration key `mqtt.limits.<name>` unless another is named. */
+export interface AccessLimits {
+  /** Bytes of one packet. */
+  packetBytes: number
+  /** Bytes of the CONNECT packet. */
+  connectBytes: number
+  /** From the accepted socket to the CONNACK. */
+  connectTimeoutMs: number
+  /** The longest keep alive; MQTT 5 clients are told a smaller one, others are held to what they asked for. */
+  keepAliveMaxSeconds: number
+  connections: number
+  connectionsPerAddress: number
+  connectionsPerUser: number
+  subscriptionsPerSession: number
+  /** Messages that were sent to a session and not acknowledged. */
+  inflight: number
+  /** Publishes of one connection that wait for their commit; above it the socket is not read. */
+  pendingPublishes: number
+  /** QoS 2 publishes of one connection that wait for their PUBREL. */
+  pendingQos2: number
+  /** Packets and bytes that one connection may send in a second; 0 = no limit. Above it the connection is closed. */
+  packetsPerSecond: number
+  bytesPerSecond: number
+  topicBytes: number
+  topicLevels: number
+  clientIdBytes: number
+  /** Unsent bytes of one connection above which nothing is read from it. */
+  outputBytes: number
+  /** A connection that takes no byte of what is unsent for this long is closed; its session stays. */
+  stallTimeoutMs: number
+  /** How long a 3.1.1 session with clean session 0 outlives its connection (`sessions.expirySeconds`). */
+  sessionExpirySeconds: number
+  /** The longest that any session may (`sessions.maxExpirySeconds`). */
+  maxSessionExpirySeconds: number
+}

@@ -1,0 +1,57 @@
+import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
+import type { Access } from './access.ts'
+import type { Transport, TransportHandler } from './transport.ts'
+
+/** A TCP socket as a transport. */
+class TcpTransport implements Transport {
+  readonly address: string
+  readonly #socket: Socket
+
+  constructor (socket: Socket) {
+    this.#socket = socket
+    this.address = socket.remoteAddress ?? ''
+  }
+
+  get unsentBytes (): number { return this.#socket.writableLength }
+
+  attach (handler: TransportHandler): void {
+    const socket = this.#socket
+    socket.on('data', (chunk: Buffer) => { handler.onData(chunk) })
+    socket.on('drain', () => { handler.onDrain() })
+    // 'close' follows every error; what went wrong with a client's network is not the server's to log.
+    socket.on('error', () => { socket.destroy() })
+    socket.on('close', () => { handler.onClose() })
+  }
+
+  write (chunk: Buffer): void { if (this.#socket.writable) this.#socket.write(chunk) }
+  pause (): void { this.#socket.pause() }
+  resume (): void { this.#socket.resume() }
+  end (): void { this.#socket.destroySoon() }
+  destroy (): void { this.#socket.destroy() }
+}
+
+/** Where a listener really is. */
+export interface Listening { host: string, port: number, close (): Promise<void> }
+
+/** Listens for MQTT over TCP; rejects when the address cannot be used (EADDRINUSE, EACCES, …). */
+export async function listenTcp (access: Access, options: { host: string, port: number }): Promise<Listening> {
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, socket => { access.accept(new TcpTransport(socket)) })
+  return await listening(server, options)
+}
+
+/** Starts a server of any kind and tells where it is. */
+export async function listening (server: Server, { host, port }: { host: string, port: number }): Promise<Listening> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port, backlog: 4096 }, () => {
+      server.removeListener('error', reject)
+      resolve()
+    })
+  })
+  const address = server.address() as AddressInfo
+  return {
+    host: isIPv6(address.address) ? `[${address.address}]` : address.address,
+    port: address.port,
+    close: async () => { await new Promise<void>(resolve => { server.close(() => { resolve() }) }) }
+  }
+}

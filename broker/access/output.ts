@@ -1,0 +1,79 @@
+import type { Tick } from './tick.ts'
+import type { Transport } from './transport.ts'
+
+const firstChunkBytes = 1024
+const maxChunkBytes = 65536
+
+/**
+ * The outgoing side of a connection. Packets are encoded straight into one chunk that is handed to the kernel at the end of
+ * the turn: writing each packet by itself costs more than all else together. An idle connection holds no chunk.
+ */
+export class Output {
+  readonly #transport: Transport
+  readonly #tick: Tick
+  #chunk: Buffer | undefined
+  #used = 0
+  #full: Buffer[] = []
+  #pendingBytes = 0
+  #scheduled = false
+  #closed = false
+
+  constructor (transport: Transport, tick: Tick) {
+    this.#transport = transport
+    this.#tick = tick
+  }
+
+  /** Bytes that the kernel has not taken, those of this turn included. */
+  get unsentBytes (): number { return this.#pendingBytes + this.#used + this.#transport.unsentBytes }
+
+  /** The buffer to write `bytes` bytes into, from `offset` on; the caller fills all of them before anything else is written. */
+  reserve (bytes: number): Buffer {
+    if (this.#chunk === undefined || this.#chunk.length - this.#used < bytes) this.#grow(bytes)
+    this.offset = this.#used
+    this.#used += bytes
+    if (!this.#scheduled) {
+      this.#scheduled = true
+      this.#tick.flushLater(this)
+    }
+    return this.#chunk as Buffer
+  }
+
+  /** Where the last reservation begins. */
+  offset = 0
+
+  /** Writes a packet that is encoded already. */
+  write (packet: Uint8Array): void {
+    if (this.#closed) return
+    this.reserve(packet.length).set(packet, this.offset)
+  }
+
+  #grow (bytes: number): void {
+    let size = firstChunkBytes
+    if (this.#chunk !== undefined) {
+      size = Math.min(this.#chunk.length * 4, maxChunkBytes)
+      this.#full.push(this.#chunk.subarray(0, this.#used))
+      this.#pendingBytes += this.#used
+    }
+    this.#chunk = Buffer.allocUnsafe(Math.max(size, bytes))
+    this.#used = 0
+  }
+
+  flush (): void {
+    this.#scheduled = false
+    const chunk = this.#chunk
+    const full = this.#full
+    const used = this.#used
+    this.#chunk = undefined
+    this.#used = 0
+    if (full.length > 0) {
+      this.#full = []
+      this.#pendingBytes = 0
+    }
+    if (this.#closed) return
+    for (const buffer of full) this.#transport.write(buffer)
+    if (chunk !== undefined && used > 0) this.#transport.write(chunk.subarray(0, used))
+  }
+
+  /** Drops what is not handed over; later writes do nothing. */
+  close (): void { this.#closed = true }
+}

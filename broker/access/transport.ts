@@ -1,0 +1,26 @@
+/** A connection's byte stream: a TCP socket or a WebSocket. */
+export interface Transport {
+  /** The peer's address, for limits and logs. */
+  readonly address: string
+  /** Bytes that were written and that the kernel has not taken yet. */
+  readonly unsentBytes: number
+  /** The transport may keep `chunk`; the caller does not touch it again. */
+  write (chunk: Buffer): void
+  /** Stops and goes on reading; data that is on its way may still arrive after `pause`. */
+  pause (): void
+  resume (): void
+  /** Closes after what was written has been sent. */
+  end (): void
+  /** Closes at once. */
+  destroy (): void
+  /** Starts the flow of events. Called once. */
+  attach (handler: TransportHandler): void
+}
+
+export interface TransportHandler {
+  onData (chunk: Buffer): void
+  /** Everything written so far has been taken by the kernel. */
+  onDrain (): void
+  /** Called once, whatever the cause. */
+  onClose (): void
+}

@@ -1,0 +1,35 @@
+/** What a started server says. */
+import { isLoopback, openness } from '../config/cross-checks.ts'
+import type { Config } from '../config/schema.ts'
+import type { RunningServer } from './server-module.ts'
+
+/** The text of the start: addresses, mode, data, and what to try next. No secrets. */
+export function banner (config: Config, { mqtt, http }: RunningServer['addresses'], version: string, data: string): string {
+  const web = `${forUrl(http.host)}:${http.port}`
+  const open = openness(config)
+  const reachable = !isLoopback(config.mqtt.tcp.host) || !isLoopback(config.http.host)
+  const lines = [
+    `Sabethes ${version}: instant messaging on plain MQTT`,
+    '',
+    `  MQTT       mqtt://${forUrl(mqtt.host)}:${mqtt.port}`,
+    `  WebSocket  ws://${web}${config.mqtt.ws.path}`,
+    `  HTTP       http://${web}/readyz`,
+    `  Data       ${data}`,
+    `  Mode       ${config.auth.mode}${config.auth.mode === 'dev' ? ': any user name is let in, without a password' : ": accounts by 'sabethes user add NAME'"}`
+  ]
+  if (config.mqtt.openTopics.length > 0) lines.push(`  Open       ordinary MQTT for every user: ${config.mqtt.openTopics.join(' ')}`)
+  if (open !== undefined && reachable) lines.push('', `  WARNING: this listens beyond this machine, and ${open.text} (auth.devAnywhere).`)
+  else if (config.auth.mode === 'dev') lines.push('             (this machine only; for others: auth.mode password and another host)')
+  const place = [
+    ...(['127.0.0.1', '::1', '0.0.0.0', '::', 'localhost'].includes(mqtt.host) ? [] : ['-h', mqtt.host]),
+    ...(mqtt.port === 1883 ? [] : ['-p', String(mqtt.port)])
+  ].map(word => ' ' + word).join('')
+  const login = (name: string): string => `-u ${name}${config.auth.mode === 'password' ? ' -P …' : ''}`
+  const { prefix } = config.mqtt
+  lines.push('', 'Try it, in two terminals:',
+    `  mosquitto_sub${place} ${login('bob')} -t '${prefix}/u/bob/#' -q 1 -v`,
+    `  mosquitto_pub${place} ${login('alice')} -t ${prefix}/to/u/bob -q 1 -m 'hello'`, '')
+  return lines.join('\n')
+}
+
+function forUrl (host: string): string { return host.includes(':') ? `[${host}]` : host }

@@ -1,0 +1,125 @@
+/** The command line: verbs and their options. Each verb's file is loaded when it runs. */
+import { debuglog } from 'node:util'
+import { Command, CommanderError } from 'commander'
+import { suggest } from '../config/suggestion.ts'
+import { Refusal } from '../errors.ts'
+import { userOptions, type UserOptions } from './chat.ts'
+import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
+import { CommandError, printable, type Terminal } from './terminal.ts'
+import { packageVersion } from './version.ts'
+
+const debug = debuglog('sabethes')
+
+/** Runs `sabethes` with the arguments after its name. Resolves to the exit code: 0 done, 1 refused or failed, 2 wrong usage. */
+export async function run (args: readonly string[], terminal: Terminal): Promise<number> {
+  const outcome = { code: 0 }
+  const program = define(terminal, outcome)
+  const [first] = args
+  const verbs = program.commands.map(command => command.name())
+  if (first !== undefined && !first.startsWith('-') && first !== 'help' && !verbs.includes(first)) {
+    const near = suggest(first, verbs)
+    terminal.stderr.write(`sabethes: no such command: ${printable(first)}${near === undefined ? '' : `; did you mean ${near}?`} ('sabethes help' lists them)\n`)
+    return 2
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return outcome.code
+  } catch (error) {
+    // Commander has said what is wrong; asking for help or the version is not an error.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    return report(error, terminal, args.includes('--json'))
+  }
+}
+
+function report (error: unknown, terminal: Terminal, json: boolean): number {
+  debug('%s', error instanceof Error ? error.stack : error)
+  const message = error instanceof Error ? error.message : String(error)
+  const isConfig = error instanceof Error && error.name === 'ConfigError'
+  const exitCode = isConfig ? 2 : error instanceof CommandError ? error.exitCode : 1
+  if (json) {
+    const code = error instanceof Refusal ? error.code : isConfig ? 'config' : exitCode === 2 ? 'usage' : 'failed'
+    const problems = isConfig ? { problems: (error as Error & { problems?: unknown }).problems } : {}
+    const retry = error instanceof Refusal && error.retryAfterMs !== undefined ? { retryAfterMs: error.retryAfterMs } : {}
+    terminal.stdout.write(JSON.stringify({ ok: false, code, reason: message, ...retry, ...problems }) + '\n')
+  }
+  const prefix = error instanceof Refusal ? `refused (${error.code}): ` : ''
+  for (const line of message.split('\n')) terminal.stderr.write(`sabethes: ${prefix}${printable(line)}\n`)
+  return exitCode
+}
+
+function define (terminal: Terminal, outcome: { code: number }): Command {
+  const program = new Command('sabethes')
+    .description('Instant messaging on plain MQTT. Without a command it serves.')
+    .version(packageVersion(), '-V, --version')
+    .exitOverride()
+    .configureOutput({ writeOut: text => { terminal.stdout.write(text) }, writeErr: text => { terminal.stderr.write(text) } })
+    .showSuggestionAfterError()
+    .enablePositionalOptions()
+
+  const verb = (parent: Command, usage: string, text: string): Command => commonOptions(parent.command(usage).description(text))
+  const userVerb = (parent: Command, usage: string, text: string): Command => userOptions(verb(parent, usage, text))
+
+  portOptions(commonOptions(program.command('serve', { isDefault: true }).description('run the server (the default)')))
+    .action(async (options: CommonOptions) => { outcome.code = await (await import('./serve.ts')).serve(terminal, options) })
+
+  const config = program.command('config').description('look at the configuration')
+  portOptions(verb(config, 'check', 'find mistakes'))
+    .action(async (options: CommonOptions) => { await (await import('./config.ts')).check(terminal, options) })
+  portOptions(verb(config, 'show', 'print the effective configuration, with where each value that is not the default comes from'))
+    .action(async (options: CommonOptions) => { await (await import('./config.ts')).show(terminal, options) })
+  config.command('schema').description('print the JSON Schema of sabethes.yaml, for editors').option('--json', 'the same: it is JSON')
+    .action(async () => { await (await import('./config.ts')).schema(terminal) })
+  config.command('env').description('print the environment variable of each key').option('--json', 'as JSON').option('--markdown', 'as tables')
+    .action(async (options: { json?: boolean, markdown?: boolean }) => { await (await import('./config.ts')).env(terminal, options) })
+
+  const user = program.command('user').description('accounts')
+  const passwordFile = (command: Command): Command => command.option('--password-file <file>', 'file with the password, - for standard input; without it: asked for, or standard input')
+  passwordFile(verb(user, 'add <user>', 'add an account')).option('--no-password', 'without a password (dev mode)')
+    .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).add(terminal, uid, options) })
+  passwordFile(verb(user, 'passwd <user>', 'set a new password'))
+    .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).passwd(terminal, uid, options) })
+  verb(user, 'list', 'list the accounts')
+    .action(async (options: CommonOptions) => { await (await import('./user.ts')).list(terminal, options) })
+  verb(user, 'ban <user>', 'disconnect a user and keep them out')
+    .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).ban(terminal, uid, true, options) })
+  verb(user, 'unban <user>', 'let a banned user in again')
+    .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).ban(terminal, uid, false, options) })
+  verb(user, 'rm <user>', 'remove an account; its messages stay')
+    .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).remove(terminal, uid, options) })
+
+  const group = program.command('group').description('groups, as a user')
+  userVerb(group, 'create <group> [members...]', 'create a group').option('--name <text>', 'its name (default: the id)')
+    .action(async (gid: string, members: string[], options: UserOptions) => { await (await import('./group.ts')).create(terminal, gid, members, options) })
+  userVerb(group, 'add <group> <users...>', 'add members')
+    .action(async (gid: string, users: string[], options: UserOptions) => { await (await import('./group.ts')).change(terminal, 'add', gid, users, options) })
+  userVerb(group, 'rm <group> <users...>', 'remove members')
+    .action(async (gid: string, users: string[], options: UserOptions) => { await (await import('./group.ts')).change(terminal, 'remove', gid, users, options) })
+  userVerb(group, 'list', "list the user's groups")
+    .action(async (options: UserOptions) => { await (await import('./group.ts')).list(terminal, options) })
+
+  userVerb(program, 'send <to> <text>', "send a message to a user (bob) or a group (g/dev); the text '-' is standard input")
+    .option('--type <type>', 'the type of the message', 'text')
+    .option('--cid <id>', 'client message id: sent again with the same one, a message is stored once')
+    .action(async (to: string, text: string, options: UserOptions & { type: string }) => { await (await import('./send.ts')).send(terminal, to, text, options) })
+  userVerb(program, 'listen', 'show what arrives for a user')
+    .option('--events', 'also receipts and membership changes')
+    .option('-n, --count <number>', 'stop after so many')
+    .option('--client-id <id>', 'a device with a name: its session stays, and goes on where it stopped')
+    .action(async (options: UserOptions) => { await (await import('./listen.ts')).listen(terminal, options) })
+  userVerb(program, 'history <conversation>', 'messages with a user (bob), of a group (g/dev) or of a conversation id')
+    .option('--before <seq>', 'older than this number').option('--after <seq>', 'newer than this number').option('--limit <number>', 'at most so many')
+    .action(async (conversation: string, options: UserOptions) => { await (await import('./history.ts')).history(terminal, conversation, options) })
+
+  verb(program, 'status', 'how the server is').option('--url <url>', 'a server elsewhere: http://host:port')
+    .action(async (options: CommonOptions) => { await (await import('./status.ts')).status(terminal, options) })
+  verb(program, 'backup <folder>', 'copy the store into an empty folder, while the server runs or not')
+    .action(async (folder: string, options: CommonOptions) => { await (await import('./backup.ts')).backup(terminal, folder, options) })
+  verb(program, 'restore <folder>', 'put a backup in the place of the data folder; the server must not run')
+    .option('--force', 'move a data folder that is not empty aside')
+    .action(async (folder: string, options: CommonOptions) => { await (await import('./restore.ts')).restore(terminal, folder, options) })
+  verb(program, 'purge', 'remove messages past messages.retentionSeconds now')
+    .action(async (options: CommonOptions) => { await (await import('./purge.ts')).purge(terminal, options) })
+  verb(program.command('plugin').description('plugins'), 'list', 'the order in which plugins run')
+    .action(async (options: CommonOptions) => { await (await import('./plugin.ts')).list(terminal, options) })
+  return program
+}

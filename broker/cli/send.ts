@@ -1,0 +1,21 @@
+/** `sabethes send bob "text"`, `send g/dev "text"`; `-` sends standard input. */
+import { randomUUID } from 'node:crypto'
+import { asUser, receiver, type UserOptions } from './chat.ts'
+import { readAll } from './password.ts'
+import { CommandError, print, type Terminal } from './terminal.ts'
+
+export interface SendOptions extends UserOptions { cid?: string, type: string }
+
+const maxInputBytes = 16_777_216
+
+export async function send (terminal: Terminal, to: string, text: string, options: SendOptions): Promise<void> {
+  const target = receiver(to)
+  if (text === '-' && options.passwordFile === '-') throw new CommandError('standard input cannot be the password and the text', 2)
+  const body = text === '-' ? await readAll(terminal, maxInputBytes) : text
+  if (body === '') throw new CommandError('there is no text to send', 2)
+  await asUser(terminal, options, async chat => {
+    const receipt = await chat.send(target, { cid: options.cid ?? randomUUID(), type: options.type, body })
+    print(terminal, options.json, { ok: true, to, ...receipt },
+      receipt.seq === undefined ? `stored (cid ${receipt.cid})` : `stored as number ${receipt.seq}, id ${receipt.id ?? '?'}`)
+  })
+}

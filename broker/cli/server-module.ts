@@ -1,0 +1,19 @@
+/** What the command line needs of `broker/server.ts`, which it loads only when a verb asks for it. */
+import type { Config } from '../config/schema.ts'
+import type { ControlProgress, ControlTarget, ListenAddress } from '../http/control-target.ts'
+
+export interface RunningServer {
+  /** Where it really listens (ports that were 0 are filled in). */
+  addresses: { mqtt: ListenAddress, http: ListenAddress }
+  /** Graceful stop: no new work, what is accepted is finished, everything closed. */
+  close (): Promise<void>
+}
+
+export interface ServerModule {
+  /** Rejects when anything cannot start (nothing is left open then): address in use, store locked, bad plugin. */
+  startServer (config: Config): Promise<RunningServer>
+  /** The store of a server that does not run. `status`, too, answers (uptime 0, no connections). */
+  openOffline (config: Config): Promise<ControlTarget & { close (): Promise<void> }>
+  /** Copies the backup in `from` to `config.store.path`, which is absent or empty; checks that it is a backup. */
+  restoreOffline (config: Config, from: string, progress: ControlProgress): Promise<void>
+}

@@ -1,0 +1,39 @@
+/** Rules between keys, which no schema of single keys can say. */
+import { isIPv4 } from 'node:net'
+import type { Config } from './schema.ts'
+
+/** Bytes of a PUBLISH beside its payload: headers, topic, packet id, properties. */
+const packetOverheadBytes = 256
+
+/** True for addresses that only this machine reaches. */
+export function isLoopback (host: string): boolean {
+  const name = host.toLowerCase().replace(/^\[|\]$/g, '').replace(/^::ffff:/, '')
+  return name === 'localhost' || name === '::1' || (isIPv4(name) && name.startsWith('127.'))
+}
+
+/** What of the configuration lets anyone in, or `undefined`. */
+export function openness (config: Config): { key: string, text: string } | undefined {
+  if (config.auth.mode === 'dev') return { key: 'auth.mode', text: 'dev mode lets any user name in without a password' }
+  if (config.mqtt.openTopics.some(filter => /^(\+\/)*#$/.test(filter))) return { key: 'mqtt.openTopics', text: '"#" opens every topic outside the prefix to every user' }
+  return undefined
+}
+
+/** The keys' problems, each under the key that is to be changed. */
+export function crossCheck (config: Config): Array<{ key: string, text: string }> {
+  const problems: Array<{ key: string, text: string }> = []
+  const { mqtt, http, auth, sessions, messages } = config
+  const open = openness(config)
+  if (open !== undefined && !auth.devAnywhere) {
+    for (const [key, host] of [['mqtt.tcp.host', mqtt.tcp.host], ['http.host', http.host]] as const) {
+      if (isLoopback(host)) continue
+      problems.push({ key, text: `${host} is not a loopback address, and ${open.text} (${open.key}): use auth.mode password${open.key === 'auth.mode' ? '' : ' and narrower topics'}, or say --set auth.devAnywhere=true if that is meant` })
+    }
+  }
+  if (messages.maxBytes + packetOverheadBytes > mqtt.limits.packetBytes) {
+    problems.push({ key: 'messages.maxBytes', text: `${messages.maxBytes} bytes and ${packetOverheadBytes} of headers do not fit in mqtt.limits.packetBytes (${mqtt.limits.packetBytes})` })
+  }
+  if (sessions.expirySeconds > sessions.maxExpirySeconds) {
+    problems.push({ key: 'sessions.expirySeconds', text: `${sessions.expirySeconds} is more than sessions.maxExpirySeconds (${sessions.maxExpirySeconds})` })
+  }
+  return problems
+}

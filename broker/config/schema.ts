@@ -1,0 +1,138 @@
+/** The one description of the configuration: types, defaults, ranges and texts. Everything else is derived from it. */
+import { z } from 'zod'
+import { idPattern } from '../topics.ts'
+
+/** setTimeout's largest delay, milliseconds. */
+const maxTimerMs = 2_147_483_647
+/** MQTT 5's "never expires" (section 3.1.2.11.2), seconds. */
+const maxExpirySeconds = 4_294_967_295
+
+const count = (fallback: number, text: string, min = 1) => z.int().min(min).default(fallback).describe(text)
+const timer = (fallback: number, text: string, min = 1) => z.int().min(min).max(maxTimerMs).default(fallback).describe(text)
+const port = (fallback: number, text: string) => z.int().min(0).max(65_535).default(fallback).describe(text)
+const host = (text: string) => z.string().min(1).default('127.0.0.1').describe(text)
+const section = <Shape extends z.ZodRawShape> (text: string, shape: Shape) => z.strictObject(shape).prefault({} as never).describe(text)
+
+/** A plugin of the configuration, in the order of the file. `options` are what its own schema validates. */
+export interface PluginEntry { name: string, enabled: boolean, options: Record<string, unknown> }
+
+/** The plugins that ship with the server; on unless the configuration says otherwise. */
+export const builtInPlugins = ['rate-limit', 'block-list'] as const
+
+const pluginRecord = z.record(z.string(), z.looseObject({ enabled: z.boolean().optional() }).nullable())
+
+/** A topic filter as of MQTT 3.1.1 section 4.7. */
+function isTopicFilter (filter: string): boolean {
+  if (filter === '' || filter.includes('\0') || filter.startsWith('$share/')) return false
+  const levels = filter.split('/')
+  return levels.every((level, at) => level === '+' || (level === '#' && at === levels.length - 1) || !/[+#]/.test(level))
+}
+
+function isOrigin (text: string): boolean {
+  return text === '*' || (URL.canParse(text) && new URL(text).origin === text)
+}
+
+export const configSchema = z.strictObject({
+  mqtt: section('MQTT: listeners, topics and limits.', {
+    tcp: section('Plain MQTT over TCP.', {
+      host: host('Address to listen on for MQTT over TCP.'),
+      port: port(1883, 'Port for MQTT over TCP; 0 takes any free one.')
+    }),
+    ws: section('MQTT over WebSocket, on the HTTP port.', {
+      path: z.string().regex(/^\/[^?#\s]*$/, 'must be a path such as /mqtt').default('/mqtt').describe('Path of MQTT over WebSocket on the HTTP port.'),
+      origins: z.array(z.string().refine(isOrigin, 'must be an origin such as https://chat.example.com, or *')).default([])
+        .describe('Web origins whose pages may connect by WebSocket; empty allows only pages from the same host. Clients that send no Origin (programs) are always let through.')
+    }),
+    prefix: z.string().regex(idPattern, 'must be 1 to 64 of A-Z a-z 0-9 . _ -').default('im').describe('First level of the chat topics.'),
+    openTopics: z.array(z.string().refine(isTopicFilter, 'must be a topic filter such as home/#')).default([])
+      .describe('Topic filters outside the prefix that are ordinary MQTT for every user; everything else is refused.'),
+    limits: section('Limits of connections; what exceeds them is refused or cut off.', {
+      packetBytes: z.int().min(1024).max(268_435_455).default(262_144).describe('Largest packet, bytes.'),
+      connectBytes: z.int().min(128).max(268_435_455).default(16_384).describe('Largest CONNECT packet, bytes.'),
+      connectTimeoutMs: timer(5000, 'Time a new connection has to send its CONNECT, milliseconds.'),
+      keepAliveMaxSeconds: z.int().min(1).max(65_535).default(1800).describe('Longest keep alive, seconds: an MQTT 5 client that asks for more, or for none, is told this one; 3.1.1 clients keep theirs.'),
+      connections: count(100_000, 'Connections in all.'),
+      connectionsPerAddress: count(20_000, 'Connections from one address.'),
+      connectionsPerUser: count(100, 'Connections of one user.'),
+      subscriptionsPerSession: count(100, 'Subscriptions of one session.'),
+      inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
+      pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it.'),
+      pendingQos2: count(100, 'Unfinished inbound QoS 2 messages of one connection; above it the connection is closed.'),
+      packetsPerSecond: count(0, 'Packets a connection may send in a second; 0 is no limit.', 0),
+      bytesPerSecond: count(0, 'Bytes a connection may send in a second; 0 is no limit.', 0),
+      topicBytes: z.int().min(1).max(65_535).default(1024).describe('Longest topic or topic filter, bytes.'),
+      topicLevels: count(32, 'Most levels of a topic or topic filter.'),
+      clientIdBytes: z.int().min(1).max(65_535).default(128).describe('Longest client id, bytes.'),
+      outputBytes: count(1_048_576, 'Unsent bytes of one connection above which it counts as stalled.'),
+      stallTimeoutMs: timer(30_000, 'Time after which a stalled connection is cut off, milliseconds; what it missed waits for it.'),
+      offlineQueue: count(1000, 'Ordinary-topic messages kept for one session that is offline (chat messages need no queue).', 0),
+      retained: count(100_000, 'Retained messages of ordinary topics.', 0),
+      retainedBytes: count(67_108_864, 'Bytes of all retained messages of ordinary topics.', 0)
+    })
+  }),
+  http: section('HTTP: health pages, and WebSocket at mqtt.ws.path.', {
+    host: host('Address to listen on for HTTP and WebSocket.'),
+    port: port(8080, 'Port for HTTP and WebSocket; 0 takes any free one.')
+  }),
+  auth: section('Who is let in.', {
+    mode: z.enum(['dev', 'password']).default('dev').describe('dev lets any user name in and creates it, without a password; password asks for accounts made by `sabethes user add`.'),
+    hashConcurrency: z.int().min(1).max(64).default(2).describe('Passwords that are hashed at the same time; each takes about 20 MB.'),
+    failureLimit: count(10, 'Failed logins of one account from one address before back-off.'),
+    devAnywhere: z.boolean().default(false).describe('Allows dev mode, or openTopics "#", on a listener that is not on loopback: anyone who reaches it is let in.')
+  }),
+  store: section('Where data is kept.', {
+    driver: z.enum(['level']).default('level').describe('The storage engine: level is embedded and needs nothing else.'),
+    path: z.string().min(1).default('./data').describe('Data folder, relative to the working folder.'),
+    cacheConversations: count(100_000, 'Conversations whose heads are kept in memory.'),
+    resendWindowSeconds: count(86_400, 'How long a resent message is recognised as the same one, seconds.')
+  }),
+  sessions: section('Persistent sessions.', {
+    expirySeconds: z.int().min(0).max(maxExpirySeconds).default(2_592_000).describe('How long a session of an MQTT 3.1.1 client with clean session 0 outlives its connection, seconds.'),
+    maxExpirySeconds: z.int().min(0).max(maxExpirySeconds).default(7_776_000).describe('Longest session expiry an MQTT 5 client may ask for, seconds; 4294967295 is for ever.'),
+    maxPerUser: count(100, 'Persistent sessions of one user.')
+  }),
+  messages: section('Messages.', {
+    maxBytes: count(65_536, 'Largest payload of a message, bytes.'),
+    retentionSeconds: count(0, 'Messages older than this are purged, seconds; 0 keeps them for ever.', 0),
+    receiptIntervalMs: timer(1000, 'Delivered and read receipts are merged and sent at most this late, milliseconds.', 0)
+  }),
+  groups: section('Groups.', {
+    maxMembers: count(100_000, 'Members of one group.'),
+    maxPerUser: count(1000, 'Groups of one user.')
+  }),
+  blocks: section('Block lists.', {
+    max: count(10_000, 'Users on one block list.', 0)
+  }),
+  plugins: z.union([z.array(z.string().min(1)), pluginRecord], 'must be a list of names, or names with their options')
+    .default(Object.fromEntries(builtInPlugins.map(name => [name, { enabled: true }])))
+    .transform(pluginEntries)
+    .describe('Plugins: built-in names or paths of modules. Names with options are added to the built-in ones (enabled: false switches one off); a list names exactly those that run.'),
+  log: section('Logs, on standard error.', {
+    level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('Least severe level that is logged.'),
+    pretty: z.union([z.boolean(), z.literal('auto')]).default('auto').describe('Logs for people instead of JSON lines; auto when standard error is a terminal.')
+  }),
+  shutdown: section('Stopping.', {
+    timeoutMs: timer(8000, 'Time a graceful stop may take before it is forced, milliseconds.')
+  })
+})
+
+/** The effective configuration: every key is present. */
+export type Config = z.output<typeof configSchema>
+
+function pluginEntries (value: string[] | z.output<typeof pluginRecord>): PluginEntry[] {
+  if (Array.isArray(value)) return [...new Set(value)].map(name => ({ name, enabled: true, options: {} }))
+  const entries = new Map<string, PluginEntry>(builtInPlugins.map(name => [name, { name, enabled: true, options: {} }]))
+  for (const [name, given] of Object.entries(value)) {
+    const { enabled = true, ...options } = given ?? {}
+    entries.set(name, { name, enabled, options })
+  }
+  return [...entries.values()]
+}
+
+/** The configuration's defaults. */
+export function defaultConfig (): Config { return configSchema.parse({}) }
+
+/** JSON Schema (2020-12) of the configuration file, for editors. */
+export function configJsonSchema (): Record<string, unknown> {
+  return { ...z.toJSONSchema(configSchema, { io: 'input' }), title: 'sabethes.yaml' }
+}

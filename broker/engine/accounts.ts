@@ -1,0 +1,166 @@
+/** Accounts: who is let in, and what the operator does with them. */
+import { isIPv6 } from 'node:net'
+import { Refusal } from '../errors.ts'
+import type { UserRow } from '../store/store.ts'
+import { isId } from '../topics.ts'
+import { Backoff, type BackoffLimits } from './backoff.ts'
+import type { EngineHost } from './host.ts'
+import { KeyedQueue } from './keyed-queue.ts'
+import { LookupCache } from './lookup-cache.ts'
+import { PasswordHash } from './password-hash.ts'
+
+export interface AccountOptions {
+  /** Passwords hashed at the same time. */
+  hashConcurrency?: number
+  /** Sign-ins that may wait for a hash. */
+  maxWaiting?: number
+  accountBackoff?: BackoffLimits
+  addressBackoff?: BackoffLimits
+}
+
+/** An account as the operator sees it. */
+export interface Account { uid: string, createdAt: number, banned: boolean, hasPassword: boolean }
+
+export interface Accounts {
+  authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<{ user: string }>
+  /** In `dev` mode every valid id exists; synchronous when it is in memory. */
+  exists (uid: string): boolean | Promise<boolean>
+  /** For the operator; each throws `Refusal`. */
+  readonly users: {
+    /** `conflict`, `bad_payload` (id, or no password in `password` mode). */
+    add (uid: string, password: string | undefined): Promise<void>
+    /** Ends the user's connections. `not_found`, `bad_payload`. */
+    passwd (uid: string, password: string): Promise<void>
+    /** By id, ascending. */
+    list (page: { after?: string, limit: number }): Promise<Account[]>
+    /** Ends the user's connections when banned. `not_found` (in `dev` mode every id can be banned). */
+    ban (uid: string, banned: boolean): Promise<void>
+    /** Ends the user's connections; messages stay. `not_found`. */
+    remove (uid: string): Promise<void>
+  }
+}
+
+/** Five tries, then 1 s doubling to 30 s. */
+const accountBackoff: BackoffLimits = { freeFailures: 5, firstDelayMs: 1_000, maxDelayMs: 30_000, forgetMs: 900_000, maxKeys: 10_000 }
+/** Many people may share an address: twenty tries, then 1 s doubling to 60 s. */
+const addressBackoff: BackoffLimits = { freeFailures: 20, firstDelayMs: 1_000, maxDelayMs: 60_000, forgetMs: 900_000, maxKeys: 10_000 }
+const maxCachedUsers = 100_000
+const maxPasswordBytes = 1_024
+
+export function createAccounts (host: EngineHost, options: AccountOptions = {}): Accounts {
+  const { store, mode } = host
+  const now = (): number => host.now()
+  const byAccount = new Backoff(options.accountBackoff ?? accountBackoff, now)
+  const byAddress = new Backoff(options.addressBackoff ?? addressBackoff, now)
+  const passwords = new PasswordHash(options.hashConcurrency ?? 2, options.maxWaiting ?? 256)
+  const known = new LookupCache(async uid => await store.user(uid) !== undefined, maxCachedUsers)
+  const queue = new KeyedQueue()
+  if (mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
+
+  function checkWait (account: string, address: string): void {
+    const waitMs = Math.max(byAccount.waitMs(account), byAddress.waitMs(address))
+    if (waitMs > 0) throw new Refusal('rate_limited', 'too many failed tries', waitMs)
+  }
+
+  async function checkPassword (uid: string, password: Uint8Array, address: string): Promise<UserRow> {
+    checkWait(uid, address)
+    const row = await store.user(uid)
+    // Asked again at its turn: tries that came at once must not all pass before the first has failed.
+    const right = await passwords.verify(row?.passwordHash, password, () => { checkWait(uid, address) })
+    if (row === undefined || !right) {
+      byAccount.fail(uid)
+      byAddress.fail(address)
+      throw new Refusal('unauthorized', 'wrong user name or password')
+    }
+    byAccount.forget(uid)
+    return row
+  }
+
+  async function authenticate (request: Parameters<Accounts['authenticate']>[0]): Promise<{ user: string }> {
+    const { user, password } = request
+    const address = network(request.address)
+    if (mode === 'dev') {
+      if (user === undefined || !isId(user)) throw new Refusal('unauthorized', 'the user name must be 1 to 64 of A-Z a-z 0-9 . _ -')
+      if ((await store.user(user))?.banned === true) throw new Refusal('banned')
+      return { user }
+    }
+    if (user === undefined || !isId(user) || password === undefined || password.length > maxPasswordBytes) {
+      checkWait('', address)
+      byAddress.fail(address)
+      throw new Refusal('unauthorized', 'wrong user name or password')
+    }
+    const row = await checkPassword(user, password, address)
+    // Said to those only who know the password.
+    if (row.banned === true) throw new Refusal('banned')
+    return { user }
+  }
+
+  /** Changes one account; changes of one account run one after the other. */
+  function change (uid: string, task: (row: UserRow | undefined) => Promise<void>): Promise<void> {
+    if (!isId(uid)) return Promise.reject(new Refusal('bad_payload', 'a user id is 1 to 64 of A-Z a-z 0-9 . _ -'))
+    return queue.run(uid, async () => {
+      try {
+        await task(await store.user(uid))
+      } finally {
+        known.forget(uid)
+      }
+    })
+  }
+
+  const missing = (uid: string): Refusal => new Refusal('not_found', `there is no user '${uid}'`)
+
+  return {
+    authenticate,
+    exists: uid => mode === 'dev' ? isId(uid) : known.get(uid),
+    users: {
+      add: (uid, password) => change(uid, async row => {
+        if (row !== undefined) throw new Refusal('conflict', `the user '${uid}' exists already`)
+        if (password === undefined && mode === 'password') throw new Refusal('bad_payload', 'a password is needed')
+        const secret = password === undefined ? {} : { passwordHash: await passwords.hash(checked(password)) }
+        await store.putUser({ uid, createdAt: host.now(), ...secret })
+      }),
+      passwd: (uid, password) => change(uid, async row => {
+        if (row === undefined) throw missing(uid)
+        await store.putUser({ ...row, passwordHash: await passwords.hash(checked(password)) })
+        byAccount.forget(uid)
+        host.emit([{ kind: 'kick', user: uid, code: 'unauthorized' }])
+      }),
+      list: async page => (await store.users(page)).map(row => ({
+        uid: row.uid,
+        createdAt: row.createdAt,
+        banned: row.banned === true,
+        hasPassword: row.passwordHash !== undefined
+      })),
+      ban: (uid, banned) => change(uid, async row => {
+        if (row === undefined && mode === 'password') throw missing(uid)
+        await store.putUser({ ...row ?? { uid, createdAt: host.now() }, banned })
+        if (banned) host.emit([{ kind: 'kick', user: uid, code: 'banned' }])
+      }),
+      remove: uid => change(uid, async row => {
+        if (row === undefined) throw missing(uid)
+        await store.dropUser(uid)
+        byAccount.forget(uid)
+        host.emit([{ kind: 'kick', user: uid, code: 'unauthorized' }])
+      })
+    }
+  }
+}
+
+function checked (password: string): string {
+  if (password === '') throw new Refusal('bad_payload', 'the password is empty')
+  if (Buffer.byteLength(password) > maxPasswordBytes) throw new Refusal('too_large', `a password has at most ${maxPasswordBytes} bytes`)
+  return password
+}
+
+/** What counts as one address: an IPv4 address, or the /64 of an IPv6 one, as one customer has all of it. */
+export function network (address: string): string {
+  const v4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
+  if (v4 !== null) return v4[1] as string
+  if (!isIPv6(address)) return address
+  const [left = '', right] = (address.split('%')[0] as string).toLowerCase().split('::')
+  const groups = left === '' ? [] : left.split(':')
+  const tail = right === undefined || right === '' ? [] : right.split(':')
+  const zeros = right === undefined ? 0 : 8 - groups.length - tail.length
+  const all = [...groups, ...Array<string>(Math.max(0, zeros)).fill('0'), ...tail]
+  return all.slice(0, 4).map(group => group.replace(/^0+(?=.)/, '')).join(':') + '::/64'
+}

@@ -1,0 +1,35 @@
+/**
+ * The border inside the engine: the commit side (`engine.ts`: lanes, gates, committer) on one hand, control (accounts, groups,
+ * receipts, sessions, streams, requests) on the other. Control is made by `createControl(host, options)` of `control.ts`.
+ */
+import type { Code } from '../errors.ts'
+import type { Caller, EngineHost, Method } from './host.ts'
+import type { Engine } from './port.ts'
+
+export interface ControlOptions {
+  /** Milliseconds: receipts of one conversation are merged for this long. */
+  receiptIntervalMs: number
+  /** Milliseconds between two rounds of the retention purge. */
+  purgeIntervalMs?: number
+}
+
+/** Whether a user may post in a group, and if not, why. */
+export type Posting = { ok: true } | { ok: false, code: Code, reason: string }
+
+export interface Control extends Omit<Engine, 'submit'> {
+  /** Requests by name, as in `groups.create`. A method throws `Refusal` for what the user may see. */
+  readonly methods: ReadonlyMap<string, Method>
+  /** The `…/read` verb: everything up to `seq` was read by the caller. Throws `Refusal`. */
+  readMark (caller: Caller, target: { kind: 'user' | 'group', id: string }, seq: number): Promise<void>
+  /** A member that is not muted may post; synchronous when it is in memory. */
+  mayPost (user: string, gid: string): Posting | Promise<Posting>
+  /** True when `receiver` blocks `sender`; synchronous when the list is in memory. */
+  blocks (receiver: string, sender: string): boolean | Promise<boolean>
+  /** Whether the account exists (asked in `password` mode only); synchronous when it is in memory. */
+  userExists (uid: string): boolean | Promise<boolean>
+  /** Writes the marks that wait and ends the timers. Commits may still be made while it runs. */
+  close (): Promise<void>
+}
+
+/** The type of `createControl` in `control.ts`. */
+export type CreateControl = (host: EngineHost, options: ControlOptions) => Control

@@ -1,0 +1,106 @@
+/** The control side of the engine: everything that is no message on its way to the commit. */
+import { Refusal } from '../errors.ts'
+import { directId, groupId } from '../topics.ts'
+import { type AccountOptions, type Accounts, createAccounts } from './accounts.ts'
+import { Blocks } from './blocks.ts'
+import type { Control, ControlOptions } from './control-port.ts'
+import { Groups } from './groups.ts'
+import type { EngineHost, Method } from './host.ts'
+import { Marks } from './marks.ts'
+import { Purge } from './purge.ts'
+import { Receipts } from './receipts.ts'
+import { blockMethods } from './rpc/blocks.ts'
+import { conversationMethods } from './rpc/conversations.ts'
+import { groupMethods } from './rpc/groups.ts'
+import { messageMethods } from './rpc/messages.ts'
+import type { Parts } from './rpc/methods.ts'
+import { membership } from './rpc/params.ts'
+import { serverMethods } from './rpc/server.ts'
+import { syncMethods } from './rpc/sync.ts'
+import { Sessions } from './sessions.ts'
+import { Streams } from './streams.ts'
+
+/** Beside the agreed options: what only control needs to know. */
+export interface ControlSetup extends ControlOptions {
+  /** Milliseconds between two searches for expired sessions. */
+  sweepIntervalMs?: number
+  /** Passwords, back-off. */
+  accounts?: AccountOptions
+  /** For `serverInfo`. */
+  version?: string
+  prefix?: string
+}
+
+/** `Control` with what the operator's channel needs. */
+export interface ControlParts extends Control {
+  readonly accounts: Accounts
+  /** One round of the retention purge; resolves to how many messages went. */
+  purge (): Promise<number>
+}
+
+const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'mqtt5'] as const
+
+export function createControl (host: EngineHost, setup: ControlSetup): ControlParts {
+  const receipts = new Receipts(host, setup.receiptIntervalMs)
+  const marks = new Marks({
+    store: host.store,
+    log: host.log,
+    maxDelayMs: setup.receiptIntervalMs,
+    onMoved: moved => { receipts.moved(moved) }
+  })
+  const accounts = createAccounts(host, setup.accounts)
+  const groups = new Groups(host)
+  const blocks = new Blocks(host)
+  const sessions = new Sessions(host, marks, setup.sweepIntervalMs ?? 300_000)
+  const streams = new Streams(host, marks, sessions)
+  const purge = new Purge(host, setup.purgeIntervalMs ?? 60_000)
+
+  const serverInfo = (): Record<string, unknown> => ({
+    name: 'sabethes',
+    version: setup.version ?? '0',
+    mode: host.mode,
+    prefix: setup.prefix ?? 'im',
+    limits: { ...host.limits },
+    features: [...features]
+  })
+  const parts: Parts = { marks, groups, blocks, serverInfo }
+  const methods = new Map<string, Method>([
+    ...conversationMethods(parts),
+    ...messageMethods(parts),
+    ...syncMethods(),
+    ...groupMethods(parts),
+    ...blockMethods(parts),
+    ...serverMethods(parts)
+  ])
+
+  return {
+    methods,
+    accounts,
+    async readMark (caller, target, seq) {
+      if (!Number.isSafeInteger(seq) || seq < 0) throw new Refusal('bad_payload', 'a read mark is a message number: 42 or {"seq":42}')
+      const conv = target.kind === 'user' ? directId(caller.user, target.id) : groupId(target.id)
+      const member = await membership(host, caller, conv)
+      const [head] = await host.store.heads([conv])
+      const upTo = Math.min(seq, head?.seq ?? 0)
+      if (upTo > member.readSeq) await marks.read(caller.user, conv, upTo)
+    },
+    authenticate: request => accounts.authenticate(request),
+    openSession: start => sessions.open(start),
+    saveSubscriptions: (session, subscriptions) => sessions.saveSubscriptions(session, subscriptions),
+    closeSession: end => sessions.close(end),
+    streams: query => streams.list(query),
+    read: query => streams.read(query),
+    advance (moves) { for (const move of moves) marks.advance(move) },
+    isMember: (user, gid) => groups.isMember(user, gid),
+    serverInfo,
+    mayPost: (user, gid) => groups.mayPost(user, gid),
+    blocks: (receiver, sender) => blocks.has(receiver, sender),
+    userExists: uid => accounts.exists(uid),
+    purge: () => purge.run(),
+    async close () {
+      await Promise.all([purge.close(), sessions.end()])
+      await marks.close()
+      await receipts.close()
+    }
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * Groups: who is in them and who may change that. Changes of one group run one after the other. A change is committed, then the
+ * outputs hear of its members, and then the group's log gets a `system` message: in this order everybody who came sees it live,
+ * and whatever was committed between the two.
+ */
+import { Refusal } from '../errors.ts'
+import { groupId } from '../topics.ts'
+import type { GroupMember, GroupRow, Operation, Role } from '../store/store.ts'
+import { envelopeContent, envelopeTail } from './envelope.ts'
+import type { EngineHost } from './host.ts'
+import { KeyedQueue } from './keyed-queue.ts'
+import { LookupCache } from './lookup-cache.ts'
+import type { Posting } from './control-port.ts'
+
+/** Memberships in memory. */
+const maxCachedMembers = 100_000
+/** Users named in a system message; `count` says how many they are. */
+const maxNamed = 100
+/** Look-ups that run at the same time. */
+const lookupWidth = 50
+const pageSize = 1_000
+
+const free: Posting = { ok: true }
+const noGroup: Posting = { ok: false, code: 'not_found', reason: 'there is no such group, or you are not in it' }
+const noMember = 'none'
+
+type Action = 'create' | 'add' | 'remove' | 'leave' | 'role' | 'rename' | 'dissolve'
+
+export class Groups {
+  readonly #host: EngineHost
+  readonly #members: LookupCache<GroupMember | typeof noMember>
+  readonly #queue = new KeyedQueue()
+
+  constructor (host: EngineHost) {
+    this.#host = host
+    this.#members = new LookupCache(async key => {
+      const at = key.indexOf('/')
+      return await host.store.groupMember(key.slice(0, at), key.slice(at + 1)) ?? noMember
+    }, maxCachedMembers)
+  }
+
+  /** A member that is not muted may post; synchronous when the membership is in memory. */
+  mayPost (user: string, gid: string): Posting | Promise<Posting> {
+    const member = this.#members.get(`${gid}/${user}`)
+    return member instanceof Promise ? member.then(loaded => this.#posting(loaded)) : this.#posting(member)
+  }
+
+  #posting (member: GroupMember | typeof noMember): Posting {
+    if (member === noMember) return noGroup
+    if (member.mutedUntil === undefined || member.mutedUntil <= this.#host.now()) return free
+    return { ok: false, code: 'muted', reason: `you are muted in this group until ${new Date(member.mutedUntil).toISOString()}` }
+  }
+
+  async isMember (user: string, gid: string): Promise<boolean> { return await this.#members.get(`${gid}/${user}`) !== noMember }
+
+  /** The group and the caller's place in it; throws `not_found` for those who are not in it. */
+  async required (user: string, gid: string): Promise<{ group: GroupRow, member: GroupMember }> {
+    const member = await this.#members.get(`${gid}/${user}`)
+    const group = member === noMember ? undefined : await this.#host.store.group(gid)
+    if (member === noMember || group === undefined) throw new Refusal('not_found', 'there is no such group, or you are not in it')
+    return { group, member }
+  }
+
+  /** Throws `Refusal` (`conflict`, `not_found`, `too_large`). The creator is the owner. */
+  create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }): Promise<{ group: GroupRow, added: string[] }> {
+    const { gid, name } = wish
+    return this.#queue.run(gid, async () => {
+      const { store } = this.#host
+      if (await store.group(gid) !== undefined) throw new Refusal('conflict', `the group '${gid}' exists already`)
+      const others = [...new Set(wish.members)].filter(user => user !== by)
+      this.#checkSize(others.length + 1)
+      await this.#checkUsers(others)
+      await this.#checkGroupsOf([by, ...others])
+      const group: GroupRow = { gid, name, owner: by, createdAt: this.#host.now(), ...(wish.meta === undefined ? {} : { meta: wish.meta }) }
+      await this.#change({ gid, by, action: 'create', users: [by, ...others], more: { name } }, [
+        { op: 'group', group },
+        { op: 'member', gid, user: by, role: 'owner' },
+        ...others.map(user => ({ op: 'member' as const, gid, user, role: 'member' as const }))
+      ], { added: [by, ...others] })
+      return { group, added: others }
+    })
+  }
+
+  /** Who is in it already is left out of the answer. Throws `Refusal` (`not_found`, `forbidden`, `too_large`). */
+  add (by: string, gid: string, users: readonly string[]): Promise<string[]> {
+    return this.#queue.run(gid, async () => {
+      const { group, member } = await this.required(by, gid)
+      if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins add members')
+      const asked = [...new Set(users)]
+      const present = await this.#look(asked, user => this.isMember(user, gid))
+      const added = asked.filter((_, i) => present[i] === false)
+      if (added.length === 0) return []
+      this.#checkSize(await this.#host.store.groupSize(gid) + added.length)
+      await this.#checkUsers(added)
+      await this.#checkGroupsOf(added)
+      await this.#change({ gid, by, action: 'add', users: added, more: { name: group.name } },
+        added.map(user => ({ op: 'member', gid, user, role: 'member' })), { added })
+      return added
+    })
+  }
+
+  /** Who is not in it is left out of the answer. Only the owner removes admins; nobody removes the owner. */
+  remove (by: string, gid: string, users: readonly string[]): Promise<string[]> {
+    return this.#queue.run(gid, async () => {
+      const { member } = await this.required(by, gid)
+      if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins remove members')
+      const asked = [...new Set(users)]
+      if (asked.includes(by)) throw new Refusal('conflict', 'use groups.leave to go yourself')
+      const found = await this.#look(asked, user => this.#members.get(`${gid}/${user}`))
+      const removed: string[] = []
+      for (const [i, user] of asked.entries()) {
+        const known = found[i]
+        if (known === undefined || known === noMember) continue
+        if (known.role === 'owner') throw new Refusal('forbidden', 'the owner cannot be removed')
+        if (known.role === 'admin' && member.role !== 'owner') throw new Refusal('forbidden', 'only the owner removes admins')
+        removed.push(user)
+      }
+      if (removed.length === 0) return []
+      await this.#change({ gid, by, action: 'remove', users: removed },
+        removed.map(user => ({ op: 'member.drop', gid, user })), { removed })
+      return removed
+    })
+  }
+
+  leave (user: string, gid: string): Promise<void> {
+    return this.#queue.run(gid, async () => {
+      const { member } = await this.required(user, gid)
+      if (member.role === 'owner') throw new Refusal('conflict', 'the owner hands the group over (groups.role) or dissolves it')
+      await this.#change({ gid, by: user, action: 'leave', users: [user] }, [{ op: 'member.drop', gid, user }], { removed: [user] })
+    })
+  }
+
+  /** Only the owner gives roles; giving away `owner` makes the old owner an admin. */
+  role (by: string, gid: string, user: string, role: Role): Promise<void> {
+    return this.#queue.run(gid, async () => {
+      const { group, member } = await this.required(by, gid)
+      if (member.role !== 'owner') throw new Refusal('forbidden', 'only the owner gives roles')
+      const target = await this.#members.get(`${gid}/${user}`)
+      if (target === noMember) throw new Refusal('not_found', `'${user}' is not in this group`)
+      if (target.role === role) return
+      if (user === by) throw new Refusal('conflict', 'the owner hands the group over by giving the role owner to another member')
+      const operations: Operation[] = [memberRow(gid, target, role)]
+      if (role === 'owner') operations.push(memberRow(gid, member, 'admin'), { op: 'group', group: { ...group, owner: user } })
+      await this.#change({ gid, by, action: 'role', users: role === 'owner' ? [user, by] : [user], more: { role } }, operations, {})
+    })
+  }
+
+  rename (by: string, gid: string, name: string): Promise<void> {
+    return this.#queue.run(gid, async () => {
+      const { group, member } = await this.required(by, gid)
+      if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins rename the group')
+      await this.#change({ gid, by, action: 'rename', users: [], more: { name } }, [{ op: 'group', group: { ...group, name } }], {})
+    })
+  }
+
+  /** Ends the group; its members hear of it first, so that a crash in between loses nobody's event. */
+  dissolve (by: string, gid: string): Promise<void> {
+    return this.#queue.run(gid, async () => {
+      const { member } = await this.required(by, gid)
+      if (member.role !== 'owner') throw new Refusal('forbidden', 'only the owner dissolves the group')
+      const removed: string[] = []
+      for await (const page of this.#pages(gid)) {
+        const users = page.map(one => one.user)
+        await this.#host.commit(this.#events({ gid, by, action: 'dissolve', users }))
+        removed.push(...users)
+      }
+      try {
+        await this.#host.commit([{ op: 'group.drop', gid }])
+      } finally {
+        this.#members.clear()
+      }
+      this.#host.emit([{ kind: 'members', gid, added: [], removed }])
+    })
+  }
+
+  async * #pages (gid: string): AsyncGenerator<GroupMember[]> {
+    let after: string | undefined
+    do {
+      const page: GroupMember[] = await this.#host.store.groupMembers(gid, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+      if (page.length > 0) yield page
+      after = page.length < pageSize ? undefined : page.at(-1)?.user
+    } while (after !== undefined)
+  }
+
+  async #change (change: Change, operations: Operation[], moved: { added?: string[], removed?: string[] }): Promise<void> {
+    const { gid } = change
+    const { added = [], removed = [] } = moved
+    try {
+      await this.#host.commit([...operations, ...this.#events(change)])
+    } finally {
+      // Also after a failure: what the store holds then is for the store to say.
+      for (const operation of operations) {
+        if (operation.op === 'member' || operation.op === 'member.drop') this.#members.forget(`${gid}/${operation.user}`)
+      }
+    }
+    if (added.length > 0 || removed.length > 0) {
+      const row = added[0] === undefined ? undefined : await this.#host.store.member(added[0], groupId(gid))
+      const joinedSeq = row?.joinedSeq ?? 0
+      this.#host.emit([{ kind: 'members', gid, added: added.map(user => ({ user, joinedSeq })), removed }])
+    }
+    await this.#host.commit([this.#message(change)])
+  }
+
+  #message ({ gid, by, action, users, more }: Change): Operation {
+    const id = this.#host.newId()
+    const ts = this.#host.now()
+    const body = { action, by, users: users.slice(0, maxNamed), ...(users.length > maxNamed ? { count: users.length } : {}), ...more }
+    const content = envelopeContent({ id, from: by, to: { kind: 'group', id: gid }, ts, tail: envelopeTail('system', body) })
+    return { op: 'message', conv: groupId(gid), from: by, id, ts, counts: false, marksSender: false, content }
+  }
+
+  /** One event for each user that the change is about; a newer one of the same group replaces it. */
+  #events ({ gid, by, action, users, more }: Change): Operation[] {
+    const ts = this.#host.now()
+    const content = JSON.stringify({ kind: 'group', action, gid, by, ts, ...more })
+    return users.map(user => ({ op: 'event', user, slot: `group ${gid}`, ts, content }))
+  }
+
+  #checkSize (size: number): void {
+    const { maxGroupMembers } = this.#host.limits
+    if (size > maxGroupMembers) throw new Refusal('too_large', `a group has at most ${maxGroupMembers} members`)
+  }
+
+  async #checkUsers (users: readonly string[]): Promise<void> {
+    const exist = await this.#look(users, user => this.#host.userExists(user))
+    const missing = exist.indexOf(false)
+    if (missing >= 0) throw new Refusal('not_found', `there is no user '${users[missing]}'`)
+  }
+
+  async #checkGroupsOf (users: readonly string[]): Promise<void> {
+    const { maxGroupsPerUser: max } = this.#host.limits
+    const counts = await this.#look(users, async user => (await this.#host.store.memberships(user, { kind: 'g', limit: max })).length)
+    const full = counts.findIndex(count => count >= max)
+    if (full >= 0) throw new Refusal('too_large', `'${users[full]}' is in ${max} groups already, the most that a user can be in`)
+  }
+
+  async #look<Result> (users: readonly string[], one: (user: string) => Result | Promise<Result>): Promise<Result[]> {
+    const results: Result[] = []
+    for (let at = 0; at < users.length; at += lookupWidth) {
+      results.push(...await Promise.all(users.slice(at, at + lookupWidth).map(user => one(user))))
+    }
+    return results
+  }
+}
+
+interface Change { gid: string, by: string, action: Action, users: readonly string[], more?: Record<string, unknown> }
+
+function memberRow (gid: string, member: GroupMember, role: Role): Operation {
+  const { user, mutedUntil } = member
+  return { op: 'member', gid, user, role, ...(mutedUntil === undefined ? {} : { mutedUntil }) }
+}
+

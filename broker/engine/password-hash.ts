@@ -1,0 +1,61 @@
+/** argon2id off the event loop, a few at a time. */
+import { hash, verify } from '@node-rs/argon2'
+import { randomBytes } from 'node:crypto'
+import { Refusal } from '../errors.ts'
+
+/** OWASP's first choice for argon2id: 19 MiB, two passes, one lane (about 25 ms). */
+const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
+
+export class PasswordHash {
+  readonly #concurrency: number
+  readonly #maxWaiting: number
+  readonly #waiting: Array<() => void> = []
+  #running = 0
+  /** What is verified when there is no account, so that the answer takes as long. */
+  #decoy: Promise<string> | undefined
+
+  /** `concurrency`: hashes at the same time; `maxWaiting`: those that may wait for one. */
+  constructor (concurrency: number, maxWaiting: number) {
+    this.#concurrency = concurrency
+    this.#maxWaiting = maxWaiting
+  }
+
+  hash (password: string | Uint8Array): Promise<string> { return this.#run(() => hash(password, cost)) }
+
+  /**
+   * False also without a `hashed` (which takes as long). `stillWanted` is asked when its turn comes and may throw.
+   * Throws `Refusal` (`unavailable`) when too many wait.
+   */
+  async verify (hashed: string | undefined, password: Uint8Array, stillWanted: () => void): Promise<boolean> {
+    const against = hashed ?? await this.decoy()
+    const right = await this.#run(() => {
+      stillWanted()
+      return verify(against, password)
+    })
+    return right && hashed !== undefined
+  }
+
+  /** Made once; ask for it early, so that the first unknown user does not wait for it. */
+  decoy (): Promise<string> {
+    if (this.#decoy === undefined) {
+      this.#decoy = hash(randomBytes(32), cost)
+      this.#decoy.catch(() => { this.#decoy = undefined })
+    }
+    return this.#decoy
+  }
+
+  async #run<Result> (task: () => Promise<Result>): Promise<Result> {
+    if (this.#running >= this.#concurrency) {
+      if (this.#waiting.length >= this.#maxWaiting) throw new Refusal('unavailable', 'too many people sign in at the same time')
+      await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+    } else this.#running++
+    try {
+      return await task()
+    } finally {
+      // The place goes to the next in line, or is given back.
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#running--
+      else next()
+    }
+  }
+}

@@ -1,0 +1,65 @@
+/** `groups.*`. */
+import { randomBytes } from 'node:crypto'
+import { groupId } from '../../topics.ts'
+import type { Methods, Parts } from './methods.ts'
+import * as read from './params.ts'
+
+const roles = ['owner', 'admin', 'member'] as const
+
+export function groupMethods ({ groups }: Parts): Methods {
+  return [
+    ['groups.create', async (_host, caller, params) => {
+      const gid = read.optionalId(params, 'gid') ?? randomBytes(8).toString('hex')
+      const name = read.optionalName(params, 'name') ?? gid
+      const members = read.ids(params, 'members', [])
+      const { group, added } = await groups.create(caller.user, { gid, name, members, ...read.optionalMeta(params) })
+      return { gid, conv: groupId(gid), name, owner: group.owner, createdAt: group.createdAt, size: added.length + 1 }
+    }],
+    ['groups.info', async (host, caller, params) => {
+      const gid = read.id(params, 'gid')
+      const limit = read.limit(params, 100, read.maxUsers)
+      const page = read.after(params)
+      const { group, member } = await groups.required(caller.user, gid)
+      const [size, members] = await Promise.all([host.store.groupSize(gid), host.store.groupMembers(gid, { limit, ...page })])
+      const next = members.length >= limit ? members.at(-1)?.user : undefined
+      return { ...group, conv: groupId(gid), size, role: member.role, members, ...(next === undefined ? {} : { next }) }
+    }],
+    ['groups.list', async (host, caller, params) => {
+      const limit = read.limit(params, 100, 500)
+      const { after } = read.after(params)
+      const rows = await host.store.memberships(caller.user, { kind: 'g', limit, ...(after === undefined ? {} : { after: groupId(after) }) })
+      const found = await Promise.all(rows.map(async row => {
+        const gid = row.conv.slice(2)
+        const group = await host.store.group(gid)
+        return { gid, conv: row.conv, name: group?.name ?? gid, owner: group?.owner, role: row.role, size: await host.store.groupSize(gid) }
+      }))
+      const next = rows.length >= limit ? rows.at(-1)?.conv.slice(2) : undefined
+      return { groups: found, ...(next === undefined ? {} : { next }) }
+    }],
+    ['groups.add', async (_host, caller, params) => ({ added: await groups.add(caller.user, read.id(params, 'gid'), read.ids(params, 'members')) })],
+    ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), read.ids(params, 'members')) })],
+    ['groups.leave', async (_host, caller, params) => {
+      const gid = read.id(params, 'gid')
+      await groups.leave(caller.user, gid)
+      return { gid }
+    }],
+    ['groups.dissolve', async (_host, caller, params) => {
+      const gid = read.id(params, 'gid')
+      await groups.dissolve(caller.user, gid)
+      return { gid }
+    }],
+    ['groups.role', async (_host, caller, params) => {
+      const gid = read.id(params, 'gid')
+      const user = read.id(params, 'user')
+      const role = read.oneOf(params, 'role', roles)
+      await groups.role(caller.user, gid, user, role)
+      return { gid, user, role }
+    }],
+    ['groups.rename', async (_host, caller, params) => {
+      const gid = read.id(params, 'gid')
+      const name = read.optionalName(params, 'name') ?? gid
+      await groups.rename(caller.user, gid, name)
+      return { gid, name }
+    }]
+  ]
+}

@@ -1,0 +1,92 @@
+/** What a member may see of a conversation's log: not what came before joining, not what was cleared, hidden or has expired. */
+import type { Member, Store, StoredMessage } from '../store/store.ts'
+
+/** Rows looked at in one step when few of them may be wanted. */
+const scanRows = 256
+/** Steps of one call, so that no call is endless. */
+const maxSteps = 32
+
+export interface Visible {
+  /** Ascending. */
+  messages: StoredMessage[]
+  /** Numbers up to it (down to it, going back) were looked at, visible or not. */
+  edge: number
+  /** There is more beyond `edge`. */
+  more: boolean
+}
+
+/** The number after which the member may see anything at all. */
+export function floorOf (member: Member): number { return Math.max(member.joinedSeq, member.clearedSeq) }
+
+/** Messages that the member did not read and that count; `headN` is the running number at the conversation's end. */
+export function unreadOf (member: Member, headN: number): number {
+  return Math.max(0, headN - member.readN - member.hiddenUnread)
+}
+
+export interface ForwardRange { after: number, limit: number, maxBytes: number, /** only messages of this sender */ from?: string }
+
+/** From `after` on, at most `limit` messages and about `maxBytes` of content (at least one message). */
+export async function visibleAfter (store: Store, member: Member, now: number, range: ForwardRange): Promise<Visible> {
+  const { conv } = member
+  const [head] = await store.heads([conv])
+  const end = head?.seq ?? 0
+  const messages: StoredMessage[] = []
+  let edge = Math.max(range.after, floorOf(member))
+  let bytes = 0
+  for (let step = 0; step < maxSteps && edge < end; step++) {
+    const rows = range.from === undefined ? range.limit - messages.length : scanRows
+    const page = await store.messages(conv, { after: edge, before: end + 1, limit: rows, maxBytes: Math.max(1, range.maxBytes - bytes) })
+    if (page.length === 0) return { messages, edge: end, more: false }
+    const hidden = await hiddenOf(store, member, page)
+    for (const message of page) {
+      const wanted = isVisible(message, hidden, now) && (range.from === undefined || message.from === range.from)
+      if (wanted) {
+        const size = Buffer.byteLength(message.content)
+        if (messages.length > 0 && bytes + size > range.maxBytes) return { messages, edge, more: true }
+        messages.push(message)
+        bytes += size
+      }
+      edge = message.seq
+      if (messages.length >= range.limit || bytes >= range.maxBytes) return { messages, edge, more: edge < end }
+    }
+  }
+  return { messages, edge: Math.max(edge, range.after), more: edge < end }
+}
+
+/** The newest before `before`, at most `limit` messages and about `maxBytes` of content (at least one message). */
+export async function visibleBefore (store: Store, member: Member, now: number, range: { before: number, limit: number, maxBytes: number }): Promise<Visible> {
+  const floor = floorOf(member)
+  const newestFirst: StoredMessage[] = []
+  let edge = range.before
+  let bytes = 0
+  const answer = (more: boolean): Visible => ({ messages: newestFirst.reverse(), edge, more })
+  for (let step = 0; step < maxSteps; step++) {
+    if (edge <= floor + 1) return answer(false)
+    const page = await store.messages(member.conv, { after: floor, before: edge, limit: Math.min(50, range.limit), newest: true })
+    if (page.length === 0) return answer(false)
+    const hidden = await hiddenOf(store, member, page)
+    for (const message of page.reverse()) {
+      if (isVisible(message, hidden, now)) {
+        const size = Buffer.byteLength(message.content)
+        if (newestFirst.length > 0 && bytes + size > range.maxBytes) return answer(true)
+        newestFirst.push(message)
+        bytes += size
+      }
+      edge = message.seq
+      if (newestFirst.length >= range.limit) return answer(edge > floor + 1)
+    }
+  }
+  return answer(true)
+}
+
+/** Ascending messages of one conversation: those the member hid. */
+async function hiddenOf (store: Store, member: Member, page: readonly StoredMessage[]): Promise<ReadonlySet<number>> {
+  const first = page[0]
+  const last = page.at(-1)
+  if (first === undefined || last === undefined) return new Set()
+  return new Set(await store.hidden(member.user, member.conv, first.seq - 1, last.seq))
+}
+
+function isVisible (message: StoredMessage, hidden: ReadonlySet<number>, now: number): boolean {
+  return !hidden.has(message.seq) && (message.expiresAt === undefined || message.expiresAt > now)
+}

@@ -1,0 +1,59 @@
+/** What the control channel offers: the server implements it, the command line uses it, over the socket or offline. */
+
+/** Progress of a long job: rows or bytes so far. */
+export type ControlProgress = (done: number, total: number | undefined) => void
+
+export interface AccountInfo {
+  uid: string
+  /** Milliseconds since the epoch. */
+  createdAt: number
+  banned: boolean
+  /** False for accounts that dev mode created. */
+  hasPassword: boolean
+}
+
+export interface ServerStatus {
+  version: string
+  pid: number
+  uptimeSeconds: number
+  mode: 'dev' | 'password'
+  /** Open MQTT connections. */
+  connections: number
+  addresses: { mqtt: ListenAddress, http: ListenAddress }
+  /** `path` is absolute; more members are shown as they are. */
+  store: { driver: string, path: string, healthy: boolean, [more: string]: string | number | boolean }
+}
+
+export interface ListenAddress { host: string, port: number }
+
+export interface PluginInfo {
+  name: string
+  description: string
+  enabled: boolean
+  /** What its `onPublish` is held to. */
+  timeoutMs: number
+  onFailure: 'refuse' | 'pass'
+}
+
+/** Every method rejects with `Refusal` for what the operator may see. */
+export interface ControlTarget {
+  readonly users: {
+    /** `conflict` when it exists, `bad_payload` for a bad id or a password that is missing in password mode. */
+    add (uid: string, password: string | undefined): Promise<void>
+    /** Sets a new password and ends the user's connections; `not_found`. */
+    passwd (uid: string, password: string): Promise<void>
+    /** By id, ascending. */
+    list (page: { after?: string, limit: number }): Promise<AccountInfo[]>
+    /** A banned user is disconnected and kept out; `not_found`. */
+    ban (uid: string, banned: boolean): Promise<void>
+    /** Removes the account; its messages stay. `not_found`. */
+    remove (uid: string): Promise<void>
+  }
+  status (): Promise<ServerStatus>
+  /** Writes a copy of the store into `path` (absolute; absent or empty, otherwise `conflict`). */
+  backup (path: string, progress: ControlProgress): Promise<void>
+  /** Removes messages past `messages.retentionSeconds` now; resolves to how many. */
+  purge (): Promise<{ messages: number }>
+  /** In the order in which they run; disabled ones last. */
+  plugins (): Promise<PluginInfo[]>
+}

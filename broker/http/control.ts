@@ -1,0 +1,58 @@
+/** The control channel: HTTP on a Unix socket in the data folder, for the command line on the same machine. */
+import { chmodSync, rmSync, symlinkSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { dirname } from 'node:path'
+import { answer } from './control-routes.ts'
+import { isAlive, makePrivateFolder, socketPlace, socketToReach } from './control-socket.ts'
+import type { ControlTarget } from './control-target.ts'
+
+export type { ControlTarget } from './control-target.ts'
+
+/** Whoever can open the socket (mode 0600) may do everything; these bound mistakes, not attacks. */
+const maxConnections = 32
+
+/**
+ * Serves `target` for the data folder `dataPath` (which exists). A socket that a killed server left behind is replaced;
+ * rejects when a living server answers on it.
+ */
+export async function startControl (dataPath: string, target: ControlTarget): Promise<{ path: string, close (): Promise<void> }> {
+  const { path, link } = socketPlace(dataPath)
+  for (const known of new Set([socketToReach(dataPath), path])) {
+    if (await isAlive(known)) throw new Error(`another server is running on ${dataPath} (it answers on ${known})`)
+    rmSync(known, { force: true })
+  }
+  if (link !== undefined) makePrivateFolder(dirname(path))
+
+  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000, keepAlive: false }, (request, response) => { answer(request, response, target) })
+  server.maxConnections = maxConnections
+  await listen(server, path)
+  if (link !== undefined) {
+    rmSync(link, { force: true })
+    symlinkSync(path, link)
+  }
+  return {
+    path,
+    close: async () => {
+      const closed = new Promise<void>(resolve => { server.close(() => { resolve() }) })
+      server.closeAllConnections()
+      await closed
+      if (link !== undefined) rmSync(link, { force: true })
+    }
+  }
+}
+
+function listen (server: Server, path: string): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    // The socket must never be open to others, not even between bind and chmod; bind happens within this call.
+    const before = process.umask(0o177)
+    try {
+      server.listen(path, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    } finally {
+      process.umask(before)
+    }
+  }).then(() => { chmodSync(path, 0o600) })
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+/** The program `sabethes`. */
+import { run } from './cli/program.ts'
+
+// A reader that goes away (`sabethes listen | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+// Whatever a verb left open (a stop that had to be forced) must not keep the process.
+process.exit(await run(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  folder: process.cwd(),
+  signals: process,
+  loadServer: async () => await import('./server.ts')
+}))

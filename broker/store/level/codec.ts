@@ -1,0 +1,138 @@
+/** Rows of the embedded store as text. Short rows that the commit path writes are numbers between spaces, the others JSON. */
+import type { Cursor, GroupMember, Member, NewMessage, Role, StoredMessage } from '../store.ts'
+
+/** The head of a conversation with the mark of the purge: everything up to `purgedSeq` is gone. */
+export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number, purgedN: number }
+/** What an idempotency key points at. */
+export interface CidRow { seq: number, n: number, ts: number, id: string }
+/** The last publish of a packet id of a session. It answers repeats by itself, also when the message was purged. */
+export interface ResendRow extends CidRow { conv: string, digest: string }
+/** The head of a user's event log. */
+export interface EventHeadRow { seq: number, deliveredSeq: number }
+/** A message with the idempotency key that the purge has to remove with it. */
+export interface MessageRow extends StoredMessage { cid?: string }
+
+export interface Codec<T> { encode (row: T): string, decode (text: string, key: string): T }
+
+function numbers (text: string): number[] { return text.split(' ').map(Number) }
+
+export const headCodec: Codec<HeadRow> = {
+  encode: row => `${row.seq} ${row.n} ${row.ts} ${row.purgedSeq} ${row.purgedN}`,
+  decode: text => {
+    const [seq = 0, n = 0, ts = 0, purgedSeq = 0, purgedN = 0] = numbers(text)
+    return { seq, n, ts, purgedSeq, purgedN }
+  }
+}
+
+export const cidCodec: Codec<CidRow> = {
+  encode: row => `${row.seq} ${row.n} ${row.ts} ${row.id}`,
+  decode: text => {
+    const [seq, n, ts] = text.split(' ', 3) as [string, string, string]
+    return { seq: Number(seq), n: Number(n), ts: Number(ts), id: text.slice(seq.length + n.length + ts.length + 3) }
+  }
+}
+
+export const resendCodec: Codec<ResendRow> = {
+  encode: row => `${row.conv} ${row.digest.length} ${row.digest}${cidCodec.encode(row)}`,
+  decode: (text, key) => {
+    const [conv, length] = text.split(' ', 2) as [string, string]
+    const start = conv.length + length.length + 2
+    const middle = start + Number(length)
+    return { ...cidCodec.decode(text.slice(middle), key), conv, digest: text.slice(start, middle) }
+  }
+}
+
+/** `user` and `conv` stand in the key: `m user conv`. */
+export const memberCodec: Codec<Member> = {
+  encode: row => `${row.joinedSeq} ${row.clearedSeq} ${row.readSeq} ${row.readN} ${row.deliveredSeq} ${row.hiddenUnread} ` +
+    `${(row.muted ? 1 : 0) + (row.pinned ? 2 : 0)} ${row.role ?? '-'} ${row.mutedUntil ?? '-'}`,
+  decode: (text, key) => {
+    const [, user = '', conv = ''] = key.split('\x00')
+    const field = text.split(' ')
+    const flags = Number(field[6])
+    return {
+      user,
+      conv,
+      joinedSeq: Number(field[0]),
+      clearedSeq: Number(field[1]),
+      readSeq: Number(field[2]),
+      readN: Number(field[3]),
+      deliveredSeq: Number(field[4]),
+      hiddenUnread: Number(field[5]),
+      muted: (flags & 1) !== 0,
+      pinned: (flags & 2) !== 0,
+      ...(field[7] === '-' ? {} : { role: field[7] as Role }),
+      ...(field[8] === '-' ? {} : { mutedUntil: Number(field[8]) })
+    }
+  }
+}
+
+/** `user` stands in the key: `r gid user`. */
+export const groupMemberCodec: Codec<GroupMember> = {
+  encode: row => row.mutedUntil === undefined ? row.role : `${row.role} ${row.mutedUntil}`,
+  decode: (text, key) => {
+    const [role, mutedUntil] = text.split(' ')
+    const user = key.slice(key.lastIndexOf('\x00') + 1)
+    return { user, role: role as Role, ...(mutedUntil === undefined ? {} : { mutedUntil: Number(mutedUntil) }) }
+  }
+}
+
+export const eventHeadCodec: Codec<EventHeadRow> = {
+  encode: row => `${row.seq} ${row.deliveredSeq}`,
+  decode: text => {
+    const [seq = 0, deliveredSeq = 0] = numbers(text)
+    return { seq, deliveredSeq }
+  }
+}
+
+export const cursorCodec: Codec<Cursor> = {
+  encode: row => `${row.seq} ${row.sent}`,
+  decode: text => {
+    const [seq = 0, sent = 0] = numbers(text)
+    return { seq, sent }
+  }
+}
+
+export const countCodec: Codec<{ count: number }> = {
+  encode: row => String(row.count),
+  decode: text => ({ count: Number(text) })
+}
+
+/** A message: numbers and the lengths of the texts, `|`, the texts. */
+export function encodeMessage (op: NewMessage, n: number): string {
+  const { id, from, cid } = op
+  return `${n} ${op.counts ? 1 : 0} ${op.ts} ${op.expiresAt ?? '-'} ${id.length} ${from.length} ${cid === undefined ? '-' : cid.length}|` +
+    `${id}${from}${cid ?? ''}${op.content}`
+}
+
+export function decodeMessage (text: string, seq: number): MessageRow {
+  const bar = text.indexOf('|')
+  const field = text.slice(0, bar).split(' ')
+  const fromAt = bar + 1 + Number(field[4])
+  const cidAt = fromAt + Number(field[5])
+  const contentAt = field[6] === '-' ? cidAt : cidAt + Number(field[6])
+  return {
+    seq,
+    n: Number(field[0]),
+    counts: field[1] === '1',
+    id: text.slice(bar + 1, fromAt),
+    from: text.slice(fromAt, cidAt),
+    ts: Number(field[2]),
+    content: text.slice(contentAt),
+    ...(field[3] === '-' ? {} : { expiresAt: Number(field[3]) }),
+    ...(field[6] === '-' ? {} : { cid: text.slice(cidAt, contentAt) })
+  }
+}
+
+/** The same without the parts that the contract does not show. */
+export function publicMessage (row: MessageRow): StoredMessage {
+  if (row.cid !== undefined) delete row.cid
+  return row
+}
+
+/** An event: `ts|content`. */
+export function encodeEvent (ts: number, content: string): string { return `${ts}|${content}` }
+export function decodeEvent (text: string): { ts: number, content: string } {
+  const bar = text.indexOf('|')
+  return { ts: Number(text.slice(0, bar)), content: text.slice(bar + 1) }
+}

@@ -1,0 +1,190 @@
+/**
+ * The commit path: one atomic, synced write for a list of operations.
+ *
+ * First everything the operations need and the caches lack is read with one call, then the operations are applied in order
+ * to a draft, without waiting; then the draft is written, and only when that succeeded do the caches take it over.
+ */
+import { directUsers } from '../../topics.ts'
+import type { Member, NewEvent, NewMessage, Operation, Outcome } from '../store.ts'
+import { cidCodec, encodeEvent, encodeMessage, resendCodec } from './codec.ts'
+import type { CidRow, HeadRow } from './codec.ts'
+import type { Batch, Database } from './database.ts'
+import { GroupChanges } from './group-changes.ts'
+import { key } from './keys.ts'
+import { Draft } from './tables.ts'
+import type { Tables } from './tables.ts'
+
+const nothing: Outcome = Object.freeze({ seq: 0, n: 0, id: '', ts: 0, replay: false })
+
+/** Rows that are not cached, as text: what is on disk and what this commit writes. */
+class Texts {
+  readonly rows = new Map<string, string | undefined>()
+  load (name: string, text: string | undefined): void { this.rows.set(name, text) }
+}
+
+/** Applies operations in order and writes them; on disk when it resolves. Call it inside `exclusive`. */
+export async function commit (db: Database, tables: Tables, operations: readonly Operation[], resendWindowMs: number): Promise<Outcome[]> {
+  if (operations.length === 0) return []
+  const work = new Commit(db, tables, resendWindowMs)
+  await work.prepare(operations)
+  return await work.apply(operations)
+}
+
+class Commit {
+  readonly #db: Database
+  readonly #draft: Draft
+  readonly #texts = new Texts()
+  readonly #resendWindowMs: number
+  #groups: GroupChanges | undefined
+
+  constructor (db: Database, tables: Tables, resendWindowMs: number) {
+    this.#db = db
+    this.#draft = new Draft(tables)
+    this.#resendWindowMs = resendWindowMs
+  }
+
+  async prepare (operations: readonly Operation[]): Promise<void> {
+    const draft = this.#draft
+    for (const op of operations) {
+      if (op.op === 'message') {
+        draft.want(draft.heads, key.head(op.conv))
+        if (op.marksSender) draft.want(draft.members, key.member(op.from, op.conv))
+        if (op.cid !== undefined) draft.wantText(key.cid(op.conv, op.from, op.cid), this.#texts)
+        else if (op.resend?.dup === true) draft.wantText(key.resend(op.resend.session, op.resend.packetId), this.#texts)
+      } else if (op.op === 'event') {
+        draft.want(draft.eventHeads, key.eventHead(op.user))
+        if (op.slot !== undefined) draft.wantText(key.slot(op.user, op.slot), this.#texts)
+      } else {
+        this.#groups ??= new GroupChanges(this.#db, draft)
+        this.#groups.want(op)
+      }
+    }
+    await draft.load(this.#db)
+    await this.#groups?.load()
+  }
+
+  async apply (operations: readonly Operation[]): Promise<Outcome[]> {
+    const batch = this.#db.batch()
+    const outcomes: Outcome[] = []
+    try {
+      for (const op of operations) {
+        if (op.op === 'message') outcomes.push(this.#message(batch, op))
+        else if (op.op === 'event') outcomes.push(this.#event(batch, op))
+        else {
+          this.#groups?.apply(batch, op)
+          outcomes.push(nothing)
+        }
+      }
+      this.#draft.put(batch)
+    } catch (error) {
+      await batch.close()
+      throw error
+    }
+    if (batch.length === 0) await batch.close() // only repeats
+    else await this.#db.write(batch, true)
+    this.#draft.settle()
+    return outcomes
+  }
+
+  #message (batch: Batch, op: NewMessage): Outcome {
+    const headKey = key.head(op.conv)
+    const { heads } = this.#draft
+    let head = heads.get(headKey)
+    const cidKey = op.cid === undefined ? undefined : key.cid(op.conv, op.from, op.cid)
+    const resendKey = cidKey === undefined && op.resend !== undefined ? key.resend(op.resend.session, op.resend.packetId) : undefined
+    const first = cidKey !== undefined ? this.#sameCid(cidKey, head) : resendKey !== undefined ? this.#resent(resendKey, op) : undefined
+    if (first !== undefined) return { seq: first.seq, n: first.n, id: first.id, ts: first.ts, replay: true }
+
+    if (head === null) {
+      head = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0 }
+      heads.set(headKey, head)
+      if (op.conv.startsWith('d:')) this.#openDirect(op.conv)
+    } else {
+      head = heads.edit(headKey) as HeadRow
+    }
+    const seq = head.seq + 1
+    const n = op.counts ? head.n + 1 : head.n
+    if (head.seq === head.purgedSeq) batch.put(key.oldest(op.ts, op.conv), String(seq))
+    head.seq = seq
+    head.n = n
+    head.ts = op.ts
+    batch.put(key.message(op.conv, seq), encodeMessage(op, n))
+    if (cidKey !== undefined) {
+      this.#remember(batch, cidKey, cidCodec.encode({ seq, n, ts: op.ts, id: op.id }))
+    } else if (resendKey !== undefined) {
+      const digest = (op.resend as { digest: string }).digest
+      this.#remember(batch, resendKey, resendCodec.encode({ seq, n, ts: op.ts, id: op.id, conv: op.conv, digest }))
+    }
+    if (op.marksSender) {
+      const sender = this.#draft.members.edit(key.member(op.from, op.conv))
+      if (sender !== null) {
+        // A gap stays: what came before may not have reached any device of the sender yet.
+        if (sender.deliveredSeq === seq - 1) sender.deliveredSeq = seq
+        sender.readSeq = seq
+        sender.readN = n
+        sender.hiddenUnread = 0
+      }
+    }
+    return { seq, n, id: op.id, ts: op.ts, replay: false }
+  }
+
+  /** The first message of a direct conversation makes both users its members. */
+  #openDirect (conv: string): void {
+    for (const user of new Set(directUsers(conv))) {
+      this.#draft.members.set(key.member(user, conv), newMember(user, conv))
+    }
+  }
+
+  #sameCid (name: string, head: HeadRow | null): CidRow | undefined {
+    const text = this.#texts.rows.get(name)
+    if (text === undefined) return undefined
+    const row = cidCodec.decode(text, name)
+    // A key that the purge has not reached yet: its message is gone, with the group that a new one has replaced.
+    return head !== null && row.seq > head.purgedSeq ? row : undefined
+  }
+
+  #resent (name: string, op: NewMessage): CidRow | undefined {
+    if (op.resend?.dup !== true) return undefined
+    const text = this.#texts.rows.get(name)
+    if (text === undefined) return undefined
+    const row = resendCodec.decode(text, name)
+    const same = row.digest === op.resend.digest && row.conv === op.conv && op.ts - row.ts < this.#resendWindowMs
+    return same ? row : undefined
+  }
+
+  #remember (batch: Batch, name: string, text: string): void {
+    this.#texts.rows.set(name, text)
+    batch.put(name, text)
+  }
+
+  #event (batch: Batch, op: NewEvent): Outcome {
+    const { eventHeads } = this.#draft
+    const headKey = key.eventHead(op.user)
+    const old = eventHeads.get(headKey)
+    const head = { seq: (old?.seq ?? 0) + 1, deliveredSeq: old?.deliveredSeq ?? 0 }
+    eventHeads.set(headKey, head)
+    if (op.slot !== undefined) {
+      const slotKey = key.slot(op.user, op.slot)
+      const replaced = this.#texts.rows.get(slotKey)
+      if (replaced !== undefined) batch.del(key.event(op.user, Number(replaced)))
+      this.#remember(batch, slotKey, String(head.seq))
+    }
+    batch.put(key.event(op.user, head.seq), encodeEvent(op.ts, op.content))
+    return { seq: head.seq, n: 0, id: '', ts: op.ts, replay: false }
+  }
+}
+
+function newMember (user: string, conv: string): Member {
+  return {
+    user,
+    conv,
+    joinedSeq: 0,
+    clearedSeq: 0,
+    readSeq: 0,
+    readN: 0,
+    deliveredSeq: 0,
+    hiddenUnread: 0,
+    muted: false,
+    pinned: false
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * A bounded map that forgets what was not used for long. Two generations instead of an exact order: what is used moves to
+ * the young one, and when that is half of `max` it becomes the old one and the former old one is dropped. A hit in the
+ * young generation costs one look-up.
+ */
+export class Lru<T> {
+  readonly #half: number
+  #young = new Map<string, T>()
+  #old = new Map<string, T>()
+
+  /** `max`: entries, at least 2. */
+  constructor (max: number) { this.#half = Math.max(1, Math.floor(max / 2)) }
+
+  get size (): number { return this.#young.size + this.#old.size }
+
+  get (key: string): T | undefined {
+    const young = this.#young.get(key)
+    if (young !== undefined) return young
+    const old = this.#old.get(key)
+    if (old !== undefined) {
+      this.#old.delete(key)
+      this.set(key, old)
+    }
+    return old
+  }
+
+  set (key: string, value: T): void {
+    if (this.#young.size >= this.#half && !this.#young.has(key)) {
+      this.#old = this.#young
+      this.#young = new Map()
+    } else {
+      this.#old.delete(key)
+    }
+    this.#young.set(key, value)
+  }
+
+  delete (key: string): void {
+    this.#young.delete(key)
+    this.#old.delete(key)
+  }
+
+  clear (): void {
+    this.#young.clear()
+    this.#old.clear()
+  }
+}

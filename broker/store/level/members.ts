@@ -1,0 +1,207 @@
+/** Members' rows: watermarks, settings, and what each user hid for themself. */
+import type { Marks, Member, Moved, Page } from '../store.ts'
+import { decodeMessage } from './codec.ts'
+import type { HeadRow } from './codec.ts'
+import type { Database } from './database.ts'
+import { key, lastNumber, under } from './keys.ts'
+import { Draft } from './tables.ts'
+import type { Tables } from './tables.ts'
+
+/**
+ * A row as the contract shows it. The purge does not write the rows of members: a message that was purged is not unread,
+ * so the marks of a row are at least the mark of the purge.
+ */
+function shown (row: Member, head: HeadRow | null): Member {
+  if (head === null || row.readSeq >= head.purgedSeq) return { ...row }
+  return { ...row, readSeq: head.purgedSeq, readN: head.purgedN }
+}
+
+export class Members {
+  readonly #db: Database
+  readonly #tables: Tables
+
+  constructor (db: Database, tables: Tables) {
+    this.#db = db
+    this.#tables = tables
+  }
+
+  async member (user: string, conv: string): Promise<Member | undefined> {
+    const row = await this.#tables.members.readOne(this.#db, key.member(user, conv))
+    if (row === null) return undefined
+    return shown(row, await this.#tables.heads.readOne(this.#db, key.head(conv)))
+  }
+
+  async memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> {
+    const range = under(key.memberships(user), page.after)
+    if (page.kind !== undefined) {
+      const kind = under(key.memberships(user)).gt + page.kind
+      if (range.gt < kind + ':') range.gt = kind + ':'
+      range.lt = kind + ';'
+      if (range.gt >= range.lt) return []
+    }
+    const rows = (await this.#db.rows(range, page.limit)).map(([name, text]) => this.#tables.members.codec.decode(text, name))
+    const heads = await this.#tables.heads.read(this.#db, rows.map(row => key.head(row.conv)))
+    return rows.map((row, i) => shown(row, heads[i] as HeadRow | null))
+  }
+
+  /** Watermarks forward, without sync. Inside `exclusive`. */
+  async advance (marks: Marks): Promise<Moved> {
+    const draft = new Draft(this.#tables)
+    for (const { user, conv } of marks.members) {
+      draft.want(draft.members, key.member(user, conv))
+      draft.want(draft.heads, key.head(conv))
+    }
+    for (const { session, stream } of marks.cursors) draft.want(draft.cursors, key.cursor(session, stream))
+    for (const { user } of marks.events) draft.want(draft.eventHeads, key.eventHead(user))
+    await draft.load(this.#db)
+
+    const moved = new Map<string, { read: boolean, delivered: boolean }>()
+    for (const mark of marks.members) {
+      const name = key.member(mark.user, mark.conv)
+      const head = draft.heads.get(key.head(mark.conv))
+      const old = draft.members.get(name)
+      if (old === null || head === null) continue
+      const readSeq = Math.min(mark.readSeq ?? 0, head.seq)
+      const deliveredSeq = Math.min(mark.deliveredSeq ?? 0, head.seq)
+      const read = readSeq > Math.max(old.readSeq, head.purgedSeq)
+      const delivered = deliveredSeq > old.deliveredSeq
+      if (!read && !delivered) continue
+      const row = draft.members.edit(name) as Member
+      if (read) row.readSeq = readSeq
+      if (delivered) row.deliveredSeq = deliveredSeq
+      const earlier = moved.get(name)
+      moved.set(name, { read: read || earlier?.read === true, delivered: delivered || earlier?.delivered === true })
+    }
+    await this.#numberRead(draft, moved)
+    for (const mark of marks.cursors) {
+      const name = key.cursor(mark.session, mark.stream)
+      const old = draft.cursors.get(name) ?? { seq: 0, sent: 0 }
+      if (mark.seq <= old.seq && mark.sent <= old.sent && draft.cursors.get(name) !== null) continue
+      draft.cursors.set(name, { seq: Math.max(old.seq, mark.seq), sent: Math.max(old.sent, mark.sent) })
+    }
+    for (const { user, deliveredSeq } of marks.events) {
+      const head = draft.eventHeads.get(key.eventHead(user))
+      if (head === null || Math.min(deliveredSeq, head.seq) <= head.deliveredSeq) continue
+      draft.eventHeads.set(key.eventHead(user), { seq: head.seq, deliveredSeq: Math.min(deliveredSeq, head.seq) })
+    }
+    await this.#write(draft, false)
+    return [...moved].map(([name, what]) => {
+      const row = draft.members.get(name) as Member
+      return { user: row.user, conv: row.conv, ...what, row: shown(row, draft.heads.get(key.head(row.conv))) }
+    })
+  }
+
+  /** `readN` and `hiddenUnread` of rows whose `readSeq` moved. */
+  async #numberRead (draft: Draft, moved: Map<string, { read: boolean }>): Promise<void> {
+    const rows: Member[] = []
+    for (const [name, { read }] of moved) {
+      if (!read) continue
+      const row = draft.members.edit(name) as Member
+      const head = draft.heads.get(key.head(row.conv)) as HeadRow
+      if (row.readSeq === head.seq) {
+        row.readN = head.n
+        row.hiddenUnread = 0
+      } else {
+        rows.push(row)
+      }
+    }
+    const texts = await this.#db.getMany(rows.map(row => key.message(row.conv, row.readSeq)))
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i] as Member
+      const text = texts[i]
+      if (text === undefined) throw new Error(`message ${row.readSeq} of ${row.conv} is missing`)
+      row.readN = decodeMessage(text, row.readSeq).n
+      if (row.hiddenUnread === 0) continue
+      const range = { gt: key.hidden(row.user, row.conv, row.readSeq), lt: under(key.hiddenOf(row.user, row.conv)).lt }
+      row.hiddenUnread = (await this.#db.rows(range)).filter(([, counts]) => counts === '1').length
+    }
+  }
+
+  /** Hides messages for one user; on disk when it resolves. Inside `exclusive`. */
+  async hide (user: string, conv: string, seqs: readonly number[]): Promise<number> {
+    const { draft, name, headKey } = await this.#draftOf(user, conv)
+    const head = draft.heads.get(headKey)
+    const old = draft.members.get(name)
+    if (old === null || head === null) return 0
+    const floor = Math.max(old.joinedSeq, old.clearedSeq, head.purgedSeq)
+    const wanted = [...new Set(seqs)].filter(seq => Number.isSafeInteger(seq) && seq > floor && seq <= head.seq)
+    const texts = await this.#db.getMany(wanted.map(seq => key.message(conv, seq)))
+    const hidden = await this.#db.getMany(wanted.map(seq => key.hidden(user, conv, seq)))
+    const batch = this.#db.batch()
+    const row = draft.members.edit(name) as Member
+    let count = 0
+    for (let i = 0; i < wanted.length; i++) {
+      const text = texts[i]
+      const seq = wanted[i] as number
+      if (text === undefined || hidden[i] !== undefined) continue
+      const { counts } = decodeMessage(text, seq)
+      batch.put(key.hidden(user, conv, seq), counts ? '1' : '0')
+      batch.put(key.hider(conv, seq, user), counts ? '1' : '0')
+      if (counts && seq > Math.max(row.readSeq, head.purgedSeq)) row.hiddenUnread++
+      count++
+    }
+    if (count === 0) {
+      await batch.close()
+      return 0
+    }
+    draft.put(batch)
+    await this.#db.write(batch, true)
+    draft.settle()
+    return count
+  }
+
+  async hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> {
+    if (upTo <= after) return []
+    const to = Math.min(upTo, Number.MAX_SAFE_INTEGER - 1) + 1
+    const rows = await this.#db.rows({ gt: key.hidden(user, conv, Math.max(0, after)), lt: key.hidden(user, conv, to) })
+    return rows.map(([name]) => lastNumber(name))
+  }
+
+  /** Inside `exclusive`. */
+  async clear (user: string, conv: string): Promise<void> {
+    const { draft, name, headKey } = await this.#draftOf(user, conv)
+    const row = draft.members.edit(name)
+    const head = draft.heads.get(headKey)
+    if (row === null || head === null) return
+    row.clearedSeq = row.readSeq = row.deliveredSeq = head.seq
+    row.readN = head.n
+    row.hiddenUnread = 0
+    const hidden = await this.#db.rows(under(key.hiddenOf(user, conv)))
+    const batch = this.#db.batch()
+    for (const [hiddenKey] of hidden) {
+      batch.del(hiddenKey)
+      batch.del(key.hider(conv, lastNumber(hiddenKey), user))
+    }
+    draft.put(batch)
+    await this.#db.write(batch, true)
+    draft.settle()
+  }
+
+  /** Inside `exclusive`. */
+  async settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void> {
+    const { draft, name } = await this.#draftOf(user, conv)
+    const row = draft.members.edit(name)
+    if (row === null) return
+    if (change.muted !== undefined) row.muted = change.muted
+    if (change.pinned !== undefined) row.pinned = change.pinned
+    await this.#write(draft, true)
+  }
+
+  async #draftOf (user: string, conv: string): Promise<{ draft: Draft, name: string, headKey: string }> {
+    const draft = new Draft(this.#tables)
+    const name = key.member(user, conv)
+    const headKey = key.head(conv)
+    draft.want(draft.members, name)
+    draft.want(draft.heads, headKey)
+    await draft.load(this.#db)
+    return { draft, name, headKey }
+  }
+
+  async #write (draft: Draft, sync: boolean): Promise<void> {
+    const batch = this.#db.batch()
+    draft.put(batch)
+    if (batch.length === 0) await batch.close()
+    else await this.#db.write(batch, sync)
+    draft.settle()
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Retention. `t ts conv` rows tell which conversations have messages older than a time, one row a conversation, so a
+ * purge looks only at those. Of each it removes messages from the oldest on until one is young enough (the clock may have
+ * gone back between two messages; the order of the log wins), with their idempotency keys and what users hid of them.
+ * `purgedSeq` of the head moves with it; members' rows are not touched, see `shown` in members.ts.
+ */
+import { cidCodec, decodeMessage, resendCodec } from './codec.ts'
+import type { MessageRow } from './codec.ts'
+import type { Database } from './database.ts'
+import { key, lastNumber, lastPart, parts, under } from './keys.ts'
+import { Draft } from './tables.ts'
+import type { Tables } from './tables.ts'
+
+/** Messages of one write: commits wait no longer than for this many. */
+const stepMessages = 500
+/** Memories of packet ids that one purge looks at. */
+const stepResends = 1000
+
+export class Purge {
+  readonly #db: Database
+  readonly #tables: Tables
+  readonly #resendWindowMs: number
+  #resendAfter: string | undefined
+
+  constructor (db: Database, tables: Tables, resendWindowMs: number) {
+    this.#db = db
+    this.#tables = tables
+    this.#resendWindowMs = resendWindowMs
+  }
+
+  /** Resolves to how many messages were removed; less than `limit` when nothing older than `before` is left. */
+  async run (before: number, limit: number): Promise<number> {
+    let done = 0
+    while (done < limit) {
+      const [oldest] = await this.#db.rows(key.oldestBefore(before), 1)
+      if (oldest === undefined) break
+      done += await this.#db.exclusive(() => this.#step(oldest[0], before, Math.min(stepMessages, limit - done)))
+    }
+    await this.#db.exclusive(() => this.#forgetResends())
+    return done
+  }
+
+  async #step (oldestKey: string, before: number, limit: number): Promise<number> {
+    const firstSeq = await this.#db.get(oldestKey)
+    if (firstSeq === undefined) return 0
+    const conv = lastPart(oldestKey)
+    const headKey = key.head(conv)
+    const draft = new Draft(this.#tables)
+    draft.want(draft.heads, headKey)
+    await draft.load(this.#db)
+    const head = draft.heads.edit(headKey)
+    if (head === null) throw new Error(`the head of ${conv} is missing`)
+
+    const gone: MessageRow[] = []
+    let next: MessageRow | undefined
+    const start = { gt: key.message(conv, Number(firstSeq) - 1), lt: under(key.messages(conv)).lt }
+    for (const [name, text] of await this.#db.rows(start, limit + 1)) {
+      const message = decodeMessage(text, lastNumber(name))
+      const dropped = message.seq <= head.purgedSeq // of a group that was removed
+      if (gone.length === limit || (!dropped && message.ts >= before)) {
+        next = message
+        break
+      }
+      gone.push(message)
+    }
+
+    const batch = this.#db.batch()
+    const cidKeys = gone.flatMap(row => row.cid === undefined ? [] : [key.cid(conv, row.from, row.cid)])
+    const cidSeqs = gone.flatMap(row => row.cid === undefined ? [] : [row.seq])
+    const cids = await this.#db.getMany(cidKeys)
+    for (let i = 0; i < cidKeys.length; i++) {
+      const name = cidKeys[i] as string
+      const text = cids[i]
+      // The key may be of a newer message already.
+      if (text !== undefined && cidCodec.decode(text, name).seq === cidSeqs[i]) batch.del(name)
+    }
+    for (const { seq } of gone) batch.del(key.message(conv, seq))
+    const last = gone.at(-1)
+    if (last !== undefined && last.seq > head.purgedSeq) {
+      await this.#unhide(draft, batch, conv, last.seq)
+      head.purgedSeq = last.seq
+      head.purgedN = last.n
+    }
+    batch.del(oldestKey)
+    // A message that is of a removed group, or not looked at yet, keeps the conversation in the range of this purge.
+    if (next !== undefined) batch.put(key.oldest(next.seq <= head.purgedSeq ? 0 : next.ts, conv), String(next.seq))
+    draft.put(batch)
+    await this.#db.write(batch, false)
+    draft.settle()
+    return gone.length
+  }
+
+  /** Removes what users hid up to `upTo`, and takes it out of their numbers. */
+  async #unhide (draft: Draft, batch: ReturnType<Database['batch']>, conv: string, upTo: number): Promise<void> {
+    const rows = await this.#db.rows({ gt: under(key.hiders(conv)).gt, lt: key.hider(conv, upTo + 1, '') })
+    for (const [name] of rows) draft.want(draft.members, key.member(lastPart(name), conv))
+    await draft.load(this.#db)
+    for (const [name, counts] of rows) {
+      const user = lastPart(name)
+      const seq = lastNumber(parts(name)[2] as string)
+      batch.del(name)
+      batch.del(key.hidden(user, conv, seq))
+      const member = draft.members.get(key.member(user, conv))
+      if (counts !== '1' || member === null || seq <= member.readSeq) continue
+      const row = draft.members.edit(key.member(user, conv))
+      if (row !== null) row.hiddenUnread--
+    }
+  }
+
+  /** Sessions come and go: their memories of packet ids end with the time in which they count. */
+  async #forgetResends (): Promise<void> {
+    const rows = await this.#db.rows({ ...under(key.resends()), ...(this.#resendAfter === undefined ? {} : { gt: this.#resendAfter }) }, stepResends)
+    const oldest = Date.now() - this.#resendWindowMs
+    const batch = this.#db.batch()
+    for (const [name, text] of rows) {
+      if (resendCodec.decode(text, name).ts < oldest) batch.del(name)
+    }
+    if (batch.length === 0) await batch.close()
+    else await this.#db.write(batch, false)
+    this.#resendAfter = rows.length < stepResends ? undefined : rows.at(-1)?.[0]
+  }
+}

@@ -1,0 +1,131 @@
+/** The embedded store: the contract of `../store.ts` on LevelDB. One process at a time has it open. */
+import type { Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Progress, Records, SessionRow, Store, StoredEvent, StoredMessage, TimeMs, UserRow } from '../store.ts'
+import { backupLevel } from './backup.ts'
+import { commit } from './commit.ts'
+import { Database } from './database.ts'
+import type { Faults } from './database.ts'
+import { Directory } from './directory.ts'
+import { StoreFormatError } from './failure.ts'
+import { readMarker, writeMarker } from './format.ts'
+import { Members } from './members.ts'
+import { Messages } from './messages.ts'
+import type { MessageRange } from './messages.ts'
+import { Purge } from './purge.ts'
+import { LevelRecords } from './records.ts'
+import { Sessions } from './sessions.ts'
+import { Tables, defaultCacheSizes } from './tables.ts'
+import type { CacheSizes } from './tables.ts'
+
+export { restoreLevelBackup } from './backup.ts'
+export { StoreClosedError, StoreFailedError, StoreFormatError, StoreFullError, StoreLockedError } from './failure.ts'
+export { formatVersion } from './format.ts'
+
+export interface LevelStoreOptions {
+  /** The folder of the store; made when it is not there. */
+  path: string
+  /** Seconds in which a DUP without `cid` is joined to its first try. Default 86400. */
+  resendWindowSeconds?: number
+  /** Rows that are kept in memory, by kind. */
+  cache?: Partial<CacheSizes>
+  /** Bytes of LevelDB's cache of blocks. Default 32 MiB. */
+  blockCacheBytes?: number
+  /** Bytes that LevelDB collects before it writes a table; it is also what opening has to replay. Default 16 MiB. */
+  writeBufferBytes?: number
+  /** Milliseconds between two tries to go on after the disk was full. Default 250. */
+  retryIntervalMs?: number
+  /** Called after each synced write with the number of its rows. */
+  onSync?: (rows: number) => void
+  /** For tests. */
+  faults?: Faults
+}
+
+/**
+ * Opens (or makes) the store in a folder. Throws `StoreFormatError` (not a store, damaged, unknown version),
+ * `StoreLockedError` (open in another process), `StoreFailedError` (anything else that LevelDB reports).
+ */
+export async function openLevelStore (options: LevelStoreOptions): Promise<Store> {
+  const marker = await readMarker(options.path)
+  if (marker?.kind === 'backup') throw new StoreFormatError(`'${options.path}' is a backup: restore it into an empty folder first`)
+  if (marker === undefined) await writeMarker(options.path, 'store')
+  const db = new Database({
+    path: options.path,
+    blockCacheBytes: options.blockCacheBytes ?? 32 * 1024 * 1024,
+    writeBufferBytes: options.writeBufferBytes ?? 16 * 1024 * 1024,
+    retryIntervalMs: options.retryIntervalMs ?? 250,
+    ...(options.onSync === undefined ? {} : { onSync: options.onSync }),
+    ...(options.faults === undefined ? {} : { faults: options.faults })
+  })
+  await db.open()
+  const cache = { ...defaultCacheSizes, ...options.cache }
+  return new LevelStore(db, new Tables(cache), (options.resendWindowSeconds ?? 86400) * 1000)
+}
+
+class LevelStore implements Store {
+  readonly records: Records
+  readonly #db: Database
+  readonly #tables: Tables
+  readonly #resendWindowMs: number
+  readonly #messages: Messages
+  readonly #members: Members
+  readonly #directory: Directory
+  readonly #sessions: Sessions
+  readonly #purge: Purge
+
+  constructor (db: Database, tables: Tables, resendWindowMs: number) {
+    this.#db = db
+    this.#tables = tables
+    this.#resendWindowMs = resendWindowMs
+    this.#messages = new Messages(db, tables)
+    this.#members = new Members(db, tables)
+    this.#directory = new Directory(db, tables)
+    this.#sessions = new Sessions(db, tables)
+    this.#purge = new Purge(db, tables, resendWindowMs)
+    this.records = new LevelRecords(db)
+    db.onReopen = () => { tables.clear() }
+  }
+
+  commit (operations: readonly Operation[]): Promise<Outcome[]> {
+    return this.#db.exclusive(() => commit(this.#db, this.#tables, operations, this.#resendWindowMs))
+  }
+
+  heads (convs: readonly string[]): Promise<Array<Head | undefined>> { return this.#messages.heads(convs) }
+  messages (conv: string, range: MessageRange): Promise<StoredMessage[]> { return this.#messages.messages(conv, range) }
+  messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>> { return this.#messages.messagesAt(at) }
+  purge (before: TimeMs, limit: number): Promise<number> { return this.#purge.run(before, limit) }
+
+  member (user: string, conv: string): Promise<Member | undefined> { return this.#members.member(user, conv) }
+  memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> { return this.#members.memberships(user, page) }
+  advance (marks: Marks): Promise<Moved> { return this.#db.exclusive(() => this.#members.advance(marks)) }
+  hide (user: string, conv: string, seqs: readonly number[]): Promise<number> { return this.#db.exclusive(() => this.#members.hide(user, conv, seqs)) }
+  hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> { return this.#members.hidden(user, conv, after, upTo) }
+  clear (user: string, conv: string): Promise<void> { return this.#db.exclusive(() => this.#members.clear(user, conv)) }
+  settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void> {
+    return this.#db.exclusive(() => this.#members.settings(user, conv, change))
+  }
+
+  group (gid: string): Promise<GroupRow | undefined> { return this.#directory.group(gid) }
+  groupMember (gid: string, user: string): Promise<GroupMember | undefined> { return this.#directory.groupMember(gid, user) }
+  groupMembers (gid: string, page: Page): Promise<GroupMember[]> { return this.#directory.groupMembers(gid, page) }
+  groupSize (gid: string): Promise<number> { return this.#directory.groupSize(gid) }
+  groups (page: Page): Promise<GroupRow[]> { return this.#directory.groups(page) }
+
+  user (uid: string): Promise<UserRow | undefined> { return this.#directory.user(uid) }
+  putUser (user: UserRow): Promise<void> { return this.#directory.putUser(user) }
+  dropUser (uid: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropUser(uid)) }
+  users (page: Page): Promise<UserRow[]> { return this.#directory.users(page) }
+  blocks (uid: string): Promise<string[]> { return this.#directory.blocks(uid) }
+  setBlock (uid: string, other: string, blocked: boolean): Promise<void> { return this.#directory.setBlock(uid, other, blocked) }
+
+  events (user: string, after: number, limit: number): Promise<StoredEvent[]> { return this.#sessions.events(user, after, limit) }
+  eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }> { return this.#sessions.eventHead(user) }
+
+  session (session: string): Promise<SessionRow | undefined> { return this.#sessions.session(session) }
+  putSession (row: SessionRow): Promise<void> { return this.#sessions.putSession(row) }
+  dropSession (session: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropSession(session)) }
+  sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#sessions.sessions(page) }
+  cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#sessions.cursors(session, streams) }
+
+  health (): Promise<void> { return this.#db.health() }
+  backup (path: string, progress?: Progress): Promise<void> { return backupLevel(this.#db, path, progress) }
+  close (): Promise<void> { return this.#db.close() }
+}

@@ -1,0 +1,198 @@
+/** Rows of one kind with a bounded cache in front of them, and the view of one write on them. */
+import type { Cursor, GroupMember, Member } from '../store.ts'
+import type { Codec, EventHeadRow, HeadRow } from './codec.ts'
+import { countCodec, cursorCodec, eventHeadCodec, groupMemberCodec, headCodec, memberCodec } from './codec.ts'
+import type { Batch, Database } from './database.ts'
+import { Lru } from './lru.ts'
+
+/** How many rows of each kind stay in memory. Entries; a member's row takes about 300 bytes. */
+export interface CacheSizes { heads: number, members: number, groupMembers: number, groups: number, events: number, cursors: number }
+export const defaultCacheSizes: CacheSizes = {
+  heads: 50_000, members: 100_000, groupMembers: 50_000, groups: 5_000, events: 20_000, cursors: 50_000
+}
+
+/** Rows in the cache are never changed in place; `null` = known to be absent. */
+export class Table<T extends object> {
+  readonly codec: Codec<T>
+  readonly cache: Lru<T | null>
+  /** Grows with each change of a row: a reader must not cache what it read before the change. */
+  changes = 0
+
+  constructor (codec: Codec<T>, max: number) {
+    this.codec = codec
+    this.cache = new Lru(max)
+  }
+
+  decode (text: string | undefined, key: string): T | null {
+    return text === undefined ? null : this.codec.decode(text, key)
+  }
+
+  /** The rows of the keys, from the cache where they are in it. */
+  async read (db: Database, keys: readonly string[]): Promise<Array<T | null>> {
+    const found: Array<T | null | undefined> = keys.map(key => this.cache.get(key))
+    const missing: string[] = []
+    const places: number[] = []
+    for (let i = 0; i < keys.length; i++) {
+      if (found[i] !== undefined) continue
+      missing.push(keys[i] as string)
+      places.push(i)
+    }
+    if (missing.length > 0) {
+      const changes = this.changes
+      const texts = await db.getMany(missing)
+      for (let i = 0; i < missing.length; i++) {
+        const key = missing[i] as string
+        const row = this.decode(texts[i], key)
+        found[places[i] as number] = row
+        if (changes === this.changes) this.cache.set(key, row)
+      }
+    }
+    return found as Array<T | null>
+  }
+
+  async readOne (db: Database, key: string): Promise<T | null> {
+    const cached = this.cache.get(key)
+    return cached !== undefined ? cached : (await this.read(db, [key]))[0] as T | null
+  }
+
+  clear (): void {
+    this.changes++
+    this.cache.clear()
+  }
+}
+
+export class Tables {
+  readonly heads: Table<HeadRow>
+  readonly members: Table<Member>
+  readonly groupMembers: Table<GroupMember>
+  readonly groupSizes: Table<{ count: number }>
+  readonly eventHeads: Table<EventHeadRow>
+  readonly cursors: Table<Cursor>
+
+  constructor (sizes: CacheSizes) {
+    this.heads = new Table(headCodec, sizes.heads)
+    this.members = new Table(memberCodec, sizes.members)
+    this.groupMembers = new Table(groupMemberCodec, sizes.groupMembers)
+    this.groupSizes = new Table(countCodec, sizes.groups)
+    this.eventHeads = new Table(eventHeadCodec, sizes.events)
+    this.cursors = new Table(cursorCodec, sizes.cursors)
+  }
+
+  clear (): void {
+    for (const table of [this.heads, this.members, this.groupMembers, this.groupSizes, this.eventHeads, this.cursors]) table.clear()
+  }
+}
+
+/** What one write sees of a table and changes in it. Nothing of it is visible outside before `settle`. */
+export class Sheet<T extends object> {
+  readonly #table: Table<T>
+  readonly #rows = new Map<string, T | null>()
+  readonly #dirty = new Set<string>()
+
+  constructor (table: Table<T>) { this.#table = table }
+
+  has (key: string): boolean { return this.#rows.has(key) }
+
+  /** Takes the row from the cache; false when it must be loaded. */
+  recall (key: string): boolean {
+    if (this.#rows.has(key)) return true
+    const row = this.#table.cache.get(key)
+    if (row === undefined) return false
+    this.#rows.set(key, row)
+    return true
+  }
+
+  load (key: string, text: string | undefined): void {
+    if (!this.#rows.has(key)) this.#rows.set(key, this.#table.decode(text, key))
+  }
+
+  get (key: string): T | null {
+    const row = this.#rows.get(key)
+    if (row === undefined) throw new Error(`row was not loaded: ${JSON.stringify(key)}`)
+    return row
+  }
+
+  /** The row, free to be changed; `null` when there is none. */
+  edit (key: string): T | null {
+    const row = this.get(key)
+    if (row === null || this.#dirty.has(key)) return row
+    const copy = { ...row }
+    this.#rows.set(key, copy)
+    this.#dirty.add(key)
+    return copy
+  }
+
+  set (key: string, row: T | null): void {
+    this.#rows.set(key, row)
+    this.#dirty.add(key)
+  }
+
+  entries (): IterableIterator<[string, T | null]> { return this.#rows.entries() }
+
+  put (batch: Batch): void {
+    for (const key of this.#dirty) {
+      const row = this.get(key)
+      if (row === null) batch.del(key)
+      else batch.put(key, this.#table.codec.encode(row))
+    }
+  }
+
+  /** After the write: what it changed and read becomes the cache's. */
+  settle (): void {
+    if (this.#dirty.size > 0) this.#table.changes++
+    for (const [key, row] of this.#rows) this.#table.cache.set(key, row)
+  }
+}
+
+/** The view of one write on all tables, and one read for what it lacks. */
+export class Draft {
+  readonly heads: Sheet<HeadRow>
+  readonly members: Sheet<Member>
+  readonly groupMembers: Sheet<GroupMember>
+  readonly groupSizes: Sheet<{ count: number }>
+  readonly eventHeads: Sheet<EventHeadRow>
+  readonly cursors: Sheet<Cursor>
+  readonly #wanted: string[] = []
+  readonly #into: Array<{ load (key: string, text: string | undefined): void }> = []
+
+  constructor (tables: Tables) {
+    this.heads = new Sheet(tables.heads)
+    this.members = new Sheet(tables.members)
+    this.groupMembers = new Sheet(tables.groupMembers)
+    this.groupSizes = new Sheet(tables.groupSizes)
+    this.eventHeads = new Sheet(tables.eventHeads)
+    this.cursors = new Sheet(tables.cursors)
+  }
+
+  want (sheet: Sheet<HeadRow> | Sheet<Member> | Sheet<GroupMember> | Sheet<{ count: number }> | Sheet<EventHeadRow> | Sheet<Cursor>, key: string): void {
+    if (!sheet.recall(key)) this.wantText(key, sheet)
+  }
+
+  /** A row that is not cached. */
+  wantText (key: string, into: { load (key: string, text: string | undefined): void }): void {
+    this.#wanted.push(key)
+    this.#into.push(into)
+  }
+
+  async load (db: Database): Promise<void> {
+    if (this.#wanted.length === 0) return
+    const texts = await db.getMany(this.#wanted)
+    for (let i = 0; i < texts.length; i++) {
+      (this.#into[i] as { load (key: string, text: string | undefined): void }).load(this.#wanted[i] as string, texts[i])
+    }
+    this.#wanted.length = 0
+    this.#into.length = 0
+  }
+
+  put (batch: Batch): void {
+    for (const sheet of this.#sheets()) sheet.put(batch)
+  }
+
+  settle (): void {
+    for (const sheet of this.#sheets()) sheet.settle()
+  }
+
+  #sheets (): Array<Pick<Sheet<HeadRow>, 'put' | 'settle'>> {
+    return [this.heads, this.members, this.groupMembers, this.groupSizes, this.eventHeads, this.cursors]
+  }
+}
