@@ -7,11 +7,14 @@ export interface Usage {
   /** Share of one core, 0 to 1 (above with several threads on several cores). */
   brokerCpu: number
   generatorCpu: number
-  /** Share of the broker's core that neither it nor the system's idle time had: other programs. */
+  /** Share of the broker's core that other programs had, and of the generator's. */
   foreignCpu: number
+  foreignGeneratorCpu: number
 }
 
-interface Moment { at: number, broker: number, generator: number, core: number }
+export interface Cores { brokerCpu: number | undefined, generatorCpu: number | undefined }
+
+interface Moment { at: number, broker: number, generator: number, core: number, generatorCore: number }
 
 /** Busy seconds of one core (user, nice, system), or of none when it is not known. */
 function coreSeconds (cpu: number | undefined): number {
@@ -22,12 +25,12 @@ function coreSeconds (cpu: number | undefined): number {
 
 export class Meter {
   #broker: BrokerProcess
-  #cpu: number | undefined
+  #cpus: Cores
   #start: Moment
 
-  constructor (broker: BrokerProcess, cpu: number | undefined) {
+  constructor (broker: BrokerProcess, cpus: Cores) {
     this.#broker = broker
-    this.#cpu = cpu
+    this.#cpus = cpus
     this.#start = this.#now()
   }
 
@@ -36,17 +39,25 @@ export class Meter {
     const [from, to] = [this.#start, this.#now()]
     const seconds = (to.at - from.at) / 1000
     const broker = to.broker - from.broker
+    const generator = to.generator - from.generator
     return {
       seconds,
       brokerCpu: broker / seconds,
-      generatorCpu: (to.generator - from.generator) / seconds,
-      foreignCpu: this.#cpu === undefined ? 0 : Math.max(0, to.core - from.core - broker) / seconds
+      generatorCpu: generator / seconds,
+      foreignCpu: this.#cpus.brokerCpu === undefined ? 0 : Math.max(0, to.core - from.core - broker) / seconds,
+      foreignGeneratorCpu: this.#cpus.generatorCpu === undefined ? 0 : Math.max(0, to.generatorCore - from.generatorCore - generator) / seconds
     }
   }
 
   #now (): Moment {
     const { user, system } = process.cpuUsage()
-    return { at: performance.now(), broker: this.#broker.cpuSeconds(), generator: (user + system) / 1e6, core: coreSeconds(this.#cpu) }
+    return {
+      at: performance.now(),
+      broker: this.#broker.cpuSeconds(),
+      generator: (user + system) / 1e6,
+      core: coreSeconds(this.#cpus.brokerCpu),
+      generatorCore: coreSeconds(this.#cpus.generatorCpu)
+    }
   }
 }
 

@@ -18,6 +18,7 @@ export interface PeerResult {
   brokerCpu?: Figure
   generatorCpu?: Figure
   foreignCpu?: Figure
+  foreignGeneratorCpu?: Figure
   faults: string[]
   limits: string[]
 }
@@ -58,7 +59,7 @@ export function summarise (scenario: Scenario, settings: Settings, rounds: Reado
       const one = figure(valid.map(round => round.metrics[metric] ?? Number.NaN))
       if (one !== undefined) figures[metric] = one
     }
-    const usageOf = (key: 'brokerCpu' | 'generatorCpu' | 'foreignCpu') => {
+    const usageOf = (key: 'brokerCpu' | 'generatorCpu' | 'foreignCpu' | 'foreignGeneratorCpu') => {
       const one = figure(valid.map(round => round.usage?.[key] ?? Number.NaN))
       return one === undefined ? {} : { [key]: one }
     }
@@ -70,6 +71,7 @@ export function summarise (scenario: Scenario, settings: Settings, rounds: Reado
       ...usageOf('brokerCpu'),
       ...usageOf('generatorCpu'),
       ...usageOf('foreignCpu'),
+      ...usageOf('foreignGeneratorCpu'),
       faults: all.flatMap(round => round.fault ?? []),
       limits: valid.flatMap(round => round.limit ?? [])
     }
@@ -130,9 +132,9 @@ function remarks (result: ScenarioResult): string[] {
   const out: string[] = []
   for (const peer of result.peers) {
     for (const fault of new Set(peer.faults)) out.push(`VOID: ${peer.peer}: ${fault}`)
-    if (peer.limits.length > 0) out.push(`The generator was the limit for ${peer.peer} (${peer.limits.length} of ${peer.rounds.length} rounds): ${peer.limits[0]}`)
-    const others = peer.foreignCpu?.max ?? 0
-    if (others >= 0.05) out.push(`Other programs took up to ${Math.round(others * 100)} % of ${peer.peer}'s core: the figures are noisy`)
+    if (peer.limits.length > 0) out.push(`GENERATOR LIMIT: ${peer.peer} (${peer.limits.length} of ${peer.rounds.length} rounds): ${peer.limits[0]}`)
+    const others = Math.max(peer.foreignCpu?.max ?? 0, peer.foreignGeneratorCpu?.max ?? 0)
+    if (others >= 0.05) out.push(`Other programs took up to ${Math.round(others * 100)} % of a core while ${peer.peer} ran: the figures are noisy`)
   }
   for (const [peer, why] of Object.entries(result.skipped)) out.push(`SKIPPED: ${peer}: ${why}`)
   return out

@@ -13,7 +13,7 @@ const program = fileURLToPath(new URL('../../broker/main.js', import.meta.url))
 const environment = {
   SABETHES_LOG__LEVEL: 'warn',
   // On, with limits that no scenario reaches: their cost is part of what is measured. Receipts are always on.
-  SABETHES_PLUGINS: JSON.stringify({ 'rate-limit': { perSecond: 1e6, burst: 1e6 } })
+  SABETHES_PLUGINS: JSON.stringify({ 'rate-limit': { messagesPerSecond: 1_000_000, burst: 1_000_000 }, 'block-list': {} })
 }
 
 export const sabethes: Peer = {

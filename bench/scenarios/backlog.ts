@@ -39,7 +39,7 @@ export const backlog: Scenario = {
       await publisher.connection.close()
     }
     const rates: number[] = []
-    const meter = new Meter(running.process, settings.brokerCpu)
+    const meter = new Meter(running.process, settings)
     for (const user of users) {
       if (fault !== undefined) break
       const receivers: Receiver[] = []

@@ -69,13 +69,13 @@ export const manyGroups: Scenario = {
     for (const refill of refills) refill()
     await wait(settings.warmUpSeconds * 1000)
     const before = total
-    const meter = new Meter(running.process, settings.brokerCpu)
+    const meter = new Meter(running.process, settings)
     await wait(settings.seconds * 1000)
     const usage = meter.read()
     const rate = (total - before) / usage.seconds
     on = false
     const fault = lost ?? await settle(publishers, receivers, groupSize)
-    const metrics = { deliveries_per_s: rate, rss_mb: running.process.rssBytes() / 1e6 }
+    const metrics = { deliveries_per_s: rate, deliveries_per_cpu_s: rate / usage.brokerCpu, rss_mb: running.process.rssBytes() / 1e6 }
     await Promise.all([...publishers, ...receivers].map(side => side.connection.close()))
     return round(metrics, usage, fault, generatorLimit(usage))
   }

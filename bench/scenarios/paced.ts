@@ -51,7 +51,7 @@ export const paced: Scenario = {
       // setImmediate keeps the loop turning: a timer would be up to a millisecond late.
       const tick = () => {
         const now = performance.now()
-        if (meter === undefined && now >= from) meter = new Meter(running.process, settings.brokerCpu)
+        if (meter === undefined && now >= from) meter = new Meter(running.process, settings)
         for (;;) {
           const due = start + next * msPerMessage
           if (due >= end) return resolve()

@@ -75,13 +75,13 @@ export const pairs: Scenario = {
     const total = () => receivers.reduce((sum, receiver) => sum + receiver.received, 0)
     await wait(settings.warmUpSeconds * 1000)
     const before = total()
-    const meter = new Meter(running.process, settings.brokerCpu)
+    const meter = new Meter(running.process, settings)
     await wait(settings.seconds * 1000)
     const usage = meter.read()
     const rate = (total() - before) / usage.seconds
     on = false
     const fault = lost() ?? await settle(publishers, receivers, 1)
-    const metrics = { deliveries_per_s: rate, rss_mb: running.process.rssBytes() / 1e6 }
+    const metrics = { deliveries_per_s: rate, deliveries_per_cpu_s: rate / usage.brokerCpu, rss_mb: running.process.rssBytes() / 1e6 }
     await close()
     return round(metrics, usage, fault, generatorLimit(usage))
   }

@@ -82,9 +82,15 @@ export async function until (done: () => boolean, timeoutMs: number, progress?: 
   return true
 }
 
-/** Whether the generator's core was full. */
-export function generatorLimit (usage: Usage): string | undefined {
-  return usage.generatorCpu >= 0.95 ? `the generator used ${Math.round(usage.generatorCpu * 100)} % of its core` : undefined
+const full = 0.95
+
+/** Whether the generator's core was full, with its own work or with that of others. */
+export function generatorLimit ({ generatorCpu, foreignGeneratorCpu, brokerCpu, foreignCpu }: Usage): string | undefined {
+  if (generatorCpu + foreignGeneratorCpu < full) return undefined
+  const percent = (share: number) => `${Math.round(share * 100)} %`
+  const others = foreignGeneratorCpu >= 0.05 ? ` (other programs another ${percent(foreignGeneratorCpu)})` : ''
+  const broker = brokerCpu + foreignCpu >= full ? `; the broker's core was full too (${percent(brokerCpu)})` : `; the broker ${percent(brokerCpu)}`
+  return `the generator used ${percent(generatorCpu)} of its core${others}${broker}`
 }
 
 /** A round with its optional parts left out when there are none. */

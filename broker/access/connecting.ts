@@ -26,6 +26,11 @@ const assignedPrefix = `auto-${Date.now().toString(36)}${Math.floor(Math.random(
 
 /** Answers a CONNECT: who is it, may it, which session. The connection is held until this is done. */
 export async function connect (access: Access, connection: Connection, frame: ConnectFrame): Promise<void> {
+  if (frame.properties?.authenticationMethod !== undefined) {
+    // Enhanced authentication is not offered (MQTT 5.0, section 4.12).
+    connection.output.write(encodeConnackRefusal(5, 0x8c))
+    return connection.close()
+  }
   const user = await admitted(access, connection, frame)
   if (user === undefined || connection.phase === 'closed') return
   const { limits } = access

@@ -28,6 +28,11 @@ export interface AccessLimits {
   outputBytes: number
   /** A connection that takes no byte of what is unsent for this long is closed; its session stays. */
   stallTimeoutMs: number
+  /** Ordinary messages that are kept for one session that is away; the oldest go first. */
+  offlineQueue: number
+  /** Retained messages, and bytes of them all. */
+  retained: number
+  retainedBytes: number
   /** How long a 3.1.1 session with clean session 0 outlives its connection (`sessions.expirySeconds`). */
   sessionExpirySeconds: number
   /** The longest that any session may (`sessions.maxExpirySeconds`). */

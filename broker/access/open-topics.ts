@@ -47,6 +47,8 @@ export class OpenTopics {
  * matching of a topic. 4.7.1.2: `a/#` matches `a` too.
  */
 export function contains (outer: readonly string[], inner: readonly string[]): boolean {
+  // Every topic has a first level: '#' alone is '+/#'.
+  if (inner[0] === '#') inner = ['+', '#']
   // [MQTT-4.7.2-1]: a wildcard in front does not cover a '$' first level, and stands for none.
   if (inner[0]?.startsWith('$') === true && (outer[0] === '#' || outer[0] === '+')) return false
   for (let i = 0; ; i++) {

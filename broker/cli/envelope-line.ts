@@ -1,7 +1,7 @@
 /** One line for people of what a receiver gets. */
 import { printable } from './terminal.ts'
 
-interface Envelope { from?: string, to?: string, conv?: string, seq?: number, ts?: number, type?: string, body?: unknown }
+export interface Envelope { from?: string, to?: string, conv?: string, seq?: number, ts?: number, type?: string, body?: unknown }
 
 export function envelopeLine (envelope: Envelope): string {
   const { from = '?', to = '', seq, ts, type = 'text', body } = envelope

@@ -1,6 +1,7 @@
 /** `sabethes listen`: shows what arrives for a user, until Ctrl-C. */
+import { Refusal } from '../errors.ts'
 import { asUser, type UserOptions } from './chat.ts'
-import { envelopeLine } from './envelope-line.ts'
+import { envelopeLine, type Envelope } from './envelope-line.ts'
 import { CommandError, print, printable, say, type Terminal } from './terminal.ts'
 
 export interface ListenOptions extends UserOptions {
@@ -14,14 +15,25 @@ export async function listen (terminal: Terminal, options: ListenOptions): Promi
   const count = options.count === undefined ? Infinity : Number(options.count)
   if (!(count >= 1) || (count !== Infinity && !Number.isInteger(count))) throw new CommandError('--count expects a number from 1', 2)
   let seen = 0
+  let isDown = false
   let done: () => void = () => {}
-  const finished = new Promise<void>(resolve => { done = resolve })
+  let fail: (error: Error) => void = () => {}
+  const finished = new Promise<void>((resolve, reject) => {
+    done = resolve
+    fail = reject
+  })
+  // It may fail before anybody waits for it.
+  finished.catch(() => {})
   const onMessage = (topic: string, payload: string): void => {
     if (seen >= count) return
     show(terminal, options.json, topic, payload)
     if (++seen >= count) done()
   }
-  const onConnection = (trouble: string | undefined): void => { say(terminal, trouble === undefined ? 'connected again' : printable(trouble)) }
+  const onConnection = (trouble: Error | undefined): void => {
+    if (trouble instanceof Refusal) fail(trouble)
+    else if ((trouble !== undefined) !== isDown) say(terminal, trouble === undefined ? 'connected again' : `${printable(trouble.message)}; trying again`)
+    isDown = trouble !== undefined
+  }
   terminal.signals.once('SIGINT', done)
   terminal.signals.once('SIGTERM', done)
   try {
@@ -46,7 +58,7 @@ function show (terminal: Terminal, json: boolean | undefined, topic: string, pay
     if (!(error instanceof SyntaxError)) throw error
     value = payload
   }
-  const envelope = value as { conv?: string } | null
+  const envelope = value as Envelope | null
   const isMessage = typeof envelope === 'object' && envelope !== null && typeof envelope.conv === 'string' && 'from' in envelope && 'body' in envelope
   print(terminal, json, { topic, message: value }, isMessage ? envelopeLine(envelope) : `${topic}  ${printable(payload)}`)
 }

@@ -20,8 +20,8 @@ export interface ChatOptions {
   reconnect?: boolean
   /** Everything that arrives, except answers to requests. */
   onMessage?: (topic: string, payload: string) => void
-  /** The connection was cut (`reconnect` only) or refused for good; `undefined` = it is back. */
-  onConnection?: (trouble: string | undefined) => void
+  /** The connection was cut (and is tried again with `reconnect`); `undefined` = it is back; a `Refusal` is final. */
+  onConnection?: (trouble: Error | undefined) => void
 }
 
 /** Where the server stored a message; members are missing when it does not say. */
@@ -60,6 +60,8 @@ export class ChatClient {
     }
     this.#client = mqtt.connect(url, settings)
     this.#client.on('message', (topic, payload) => { this.#receive(topic, payload.toString('utf8')) })
+    // Whoever waits hears of it as well; a late one, after the end, must not end the process.
+    this.#client.on('error', error => { this.#goodbye ??= error.message })
     this.#client.on('packetreceive', packet => {
       if (packet.cmd === 'puback') this.#acknowledged = packet
       if (packet.cmd === 'disconnect') this.#goodbye = packet.properties?.reasonString ?? `reason code 0x${(packet.reasonCode ?? 0).toString(16)}`
@@ -76,8 +78,8 @@ export class ChatClient {
       await client.endAsync(true)
       throw error
     }
-    client.on('error', error => { options.onConnection?.(describe(error, options.url).message) })
-    client.on('close', () => { options.onConnection?.(chat.#goodbye ?? 'the connection was cut') })
+    client.on('error', error => { options.onConnection?.(describe(error, options.url)) })
+    client.on('close', () => { options.onConnection?.(new CommandError(chat.#goodbye ?? 'the connection was cut')) })
     client.on('connect', () => {
       chat.#goodbye = undefined
       options.onConnection?.(undefined)

@@ -6,7 +6,7 @@ import { Refusal } from '../errors.ts'
 import { userOptions, type UserOptions } from './chat.ts'
 import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
 import { CommandError, printable, type Terminal } from './terminal.ts'
-import { packageVersion } from './version.ts'
+import { packageVersion } from '../version.ts'
 
 const debug = debuglog('sabethes')
 

@@ -7,7 +7,7 @@ import type { RunningServer } from './server-module.ts'
 import { settings, type CommonOptions } from './settings.ts'
 import { dataFolder } from './target.ts'
 import { CommandError, print, say, type Terminal } from './terminal.ts'
-import { packageVersion } from './version.ts'
+import { packageVersion } from '../version.ts'
 
 /** Resolves to the exit code: 0 after a graceful stop, 1 when it had to be forced. */
 export async function serve (terminal: Terminal, options: CommonOptions): Promise<number> {

@@ -6,7 +6,7 @@ import { RawClient, json } from '../support/raw-client.ts'
 import { run, startServer } from '../support/server.ts'
 import { requireTool } from '../support/tools.ts'
 
-t.test('kill -9 the moment mosquitto_pub is done', async t => {
+await t.test('kill -9 the moment mosquitto_pub is done', async t => {
   if (!requireMosquitto(t)) return
   const server = await startServer(t)
   const before = Date.now()
@@ -27,7 +27,7 @@ t.test('kill -9 the moment mosquitto_pub is done', async t => {
   t.equal(again.stdout, '', 'asked again, nothing comes')
 })
 
-t.test('kill -9 at the PUBACK, many times', async t => {
+await t.test('kill -9 at the PUBACK, many times', async t => {
   const server = await startServer(t)
   const ids = new Map<string, string>()
   for (let round = 1; round <= 10; round++) {
@@ -49,7 +49,7 @@ t.test('kill -9 at the PUBACK, many times', async t => {
   }
 })
 
-t.test('the first one that comes takes it, in the order of the sends', async t => {
+await t.test('the first one that comes takes it, in the order of the sends', async t => {
   const server = await startServer(t)
   const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice' })
   for (const body of ['one', 'two', 'three']) await alice.publish('im/to/u/bob', body)
@@ -65,7 +65,7 @@ t.test('the first one that comes takes it, in the order of the sends', async t =
   t.match(json(await second.next('im/u/bob/inbox')), { seq: 4, body: 'four' }, 'a new session starts at what no device received')
 })
 
-t.test('examples/first-message.sh works as it stands', async t => {
+await t.test('examples/first-message.sh works as it stands', async t => {
   if (!requireMosquitto(t) || !requireTool(t, 'bash')) return
   const server = await startServer(t)
   const script = fileURLToPath(new URL('../../../examples/first-message.sh', import.meta.url))

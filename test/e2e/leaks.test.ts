@@ -50,7 +50,7 @@ async function overheard (client: RawClient, round: number): Promise<Packet[]> {
 }
 
 for (const version of [4, 5] as const) {
-  t.test(`each alone, MQTT ${version}`, async t => {
+  await t.test(`each alone, MQTT ${version}`, async t => {
     const server = await startServer(t)
     const { gossip } = await people(t, server)
     const { client } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'ear', clean: false, version, properties: persistent(version) })
@@ -76,7 +76,7 @@ for (const version of [4, 5] as const) {
     t.same(await overheard(last, 1), [], 'nor after a restart of the server')
   })
 
-  t.test(`mixed with good ones, clean=false and a reconnect, MQTT ${version}`, async t => {
+  await t.test(`mixed with good ones, clean=false and a reconnect, MQTT ${version}`, async t => {
     const server = await startServer(t)
     const { gossip } = await people(t, server)
     const ear: RawConnect = { user: 'alice', clientId: 'ear', clean: false, version, properties: persistent(version) }
@@ -101,7 +101,7 @@ for (const version of [4, 5] as const) {
   })
 }
 
-t.test('a member that was removed hears nothing more, also through im/g/+ and its own filter', async t => {
+await t.test('a member that was removed hears nothing more, also through im/g/+ and its own filter', async t => {
   const server = await startServer(t)
   const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'ear', clean: false })
   await alice.subscribe(['im/u/alice/inbox', 'im/g/+'])
@@ -123,7 +123,7 @@ t.test('a member that was removed hears nothing more, also through im/g/+ and it
   t.notMatch(JSON.stringify((await overheard(again, 2)).map(p => 'payload' in p ? p.payload?.toString() : '')), 'without alice')
 })
 
-t.test('ordinary topics never carry chat traffic', async t => {
+await t.test('ordinary topics never carry chat traffic', async t => {
   const server = await startServer(t, { config: { mqtt: { openTopics: ['#'] } } })
   const { gossip } = await people(t, server)
   const { client } = await RawClient.connect(t, server.mqttPort, { user: 'alice' })
@@ -135,7 +135,7 @@ t.test('ordinary topics never carry chat traffic', async t => {
   t.equal((await client.next('home/kitchen')).payload.toString(), '21', 'but ordinary ones are carried')
 })
 
-t.test('a will to a chat topic, or to a closed one, goes nowhere', async t => {
+await t.test('a will to a chat topic, or to a closed one, goes nowhere', async t => {
   const server = await startServer(t)
   const bob = await device(t, server.url, 'bob')
   await bob.subscribe('im/u/bob/#')

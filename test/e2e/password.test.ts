@@ -10,7 +10,7 @@ const user = async (server: Server, verb: string, name: string, password?: strin
   await cli(['user', verb, name, '--data', server.data, '--config', server.configPath],
     password === undefined ? {} : { input: password + '\n' })
 
-t.test('who is let in', async t => {
+await t.test('who is let in', async t => {
   const server = await startServer(t, { config })
   const added = await user(server, 'add', 'alice', 'correct horse')
   t.equal(added.code, 0, added.stderr)
@@ -38,7 +38,7 @@ t.test('who is let in', async t => {
   t.equal(await code({ user: 'alice', password: 'correct horse' }), 0, 'accounts survive kill -9')
 })
 
-t.test('a ban and a new password close the connections', async t => {
+await t.test('a ban and a new password close the connections', async t => {
   const server = await startServer(t, { config })
   await user(server, 'add', 'alice', 'one')
   await user(server, 'add', 'bob', 'bob')
@@ -70,7 +70,7 @@ t.test('a ban and a new password close the connections', async t => {
   t.pass("another's connection is untouched")
 })
 
-t.test('failures back off per account and address, and say no more than before', async t => {
+await t.test('failures back off per account and address, and say no more than before', async t => {
   const server = await startServer(t, { config: { auth: { mode: 'password', failureLimit: 3 } } })
   await user(server, 'add', 'alice', 'one')
   await user(server, 'add', 'bob', 'bob')

@@ -7,7 +7,7 @@ import { RawClient, json } from '../support/raw-client.ts'
 import { cli, startServer } from '../support/server.ts'
 import type { Server } from '../support/server.ts'
 
-t.test('a blocked sender: mosquitto_pub is content, the receiver hears nothing, the notice tells', async t => {
+await t.test('a blocked sender: mosquitto_pub is content, the receiver hears nothing, the notice tells', async t => {
   if (!requireMosquitto(t)) return
   const server = await startServer(t)
   const bob = await device(t, server.url, 'bob')
@@ -40,7 +40,7 @@ async function refused (t: Test, client: RawClient, topic: string, payload: stri
   t.match(await client.packets.take(p => p.cmd === 'puback'), { messageId })
 }
 
-t.test('a notice with a code, just before the PUBACK, without a subscription; the connection stays', async t => {
+await t.test('a notice with a code, just before the PUBACK, without a subscription; the connection stays', async t => {
   const server = await startServer(t, { config: { messages: { maxBytes: 1000 } } })
   const owner = await device(t, server.url, 'owner')
   await owner.result('groups.create', { gid: 'closed', name: 'Closed', members: [] })
@@ -78,7 +78,7 @@ t.test('a notice with a code, just before the PUBACK, without a subscription; th
   t.notMatch(JSON.stringify(history), /"from":"alice"/)
 })
 
-t.test('a refused request is answered where the answer belongs', async t => {
+await t.test('a refused request is answered where the answer belongs', async t => {
   const server = await startServer(t)
   const alice = await device(t, server.url, 'alice')
   t.match(await alice.ask('no.such'), { rid: 'r1', ok: false, code: 'not_found', reason: /.+/ })
@@ -89,7 +89,7 @@ t.test('a refused request is answered where the answer belongs', async t => {
   t.match(await alice.ask('server.info'), { ok: true }, 'and a good one is answered after all of them')
 })
 
-t.test("the refusal is the reason code of mqtt's publish error over MQTT 5", async t => {
+await t.test("the refusal is the reason code of mqtt's publish error over MQTT 5", async t => {
   const server = await startServer(t, { config: { messages: { maxBytes: 1000 } } })
   const bob = await device(t, server.url, 'bob')
   await bob.subscribe('im/u/bob/inbox')
@@ -116,7 +116,7 @@ t.test("the refusal is the reason code of mqtt's publish error over MQTT 5", asy
   t.match(good, { reasonCode: 0, properties: { userProperties: { seq: '2', id: /^.+$/ } } }, 'id and seq come back as user properties')
 })
 
-t.test('an unknown user is not_found in password mode', async t => {
+await t.test('an unknown user is not_found in password mode', async t => {
   const server = await startServer(t, { config: { auth: { mode: 'password' } } })
   await addUser(server, 'alice', 'correct horse')
   const { client: alice, connack } = await RawClient.connect(t, server.mqttPort, { user: 'alice', password: 'correct horse' })
@@ -126,8 +126,8 @@ t.test('an unknown user is not_found in password mode', async t => {
   await alice.ping()
 })
 
-t.test('a flood is rate_limited, with the time to wait', async t => {
-  const server = await startServer(t, { config: { plugins: { 'rate-limit': { burst: 5, perSecond: 1 } } } })
+await t.test('a flood is rate_limited, with the time to wait', async t => {
+  const server = await startServer(t, { config: { plugins: { 'rate-limit': { burst: 5, messagesPerSecond: 1 } } } })
   const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice' })
   for (let i = 0; i < 6; i++) {
     alice.send({ cmd: 'publish', topic: 'im/to/u/bob', payload: `${i}`, qos: 1, dup: false, retain: false, messageId: alice.nextId() })
@@ -142,4 +142,3 @@ async function addUser (server: Server, user: string, password: string): Promise
   const added = await cli(['user', 'add', user, '--data', server.data, '--config', server.configPath], { input: password + '\n' })
   if (added.code !== 0) throw new Error(`user add: ${added.stderr}`)
 }
-

@@ -9,7 +9,7 @@ interface Envelope { seq: number, body: unknown, from: string, conv: string, typ
 interface ListEntry { conv: string, unread: number, muted?: boolean, pinned?: boolean, last?: Envelope }
 const bodies = (messages: Envelope[]): unknown[] => messages.map(one => one.body)
 
-t.test('a request and its answer with the mosquitto clients', async t => {
+await t.test('a request and its answer with the mosquitto clients', async t => {
   if (!requireMosquitto(t)) return
   const server = await startServer(t)
   const { lines } = await listen(t, server.mqttPort, '-u', 'alice', '-i', 'asker', '-t', 'im/u/alice/rpc/+', '-q', '1')
@@ -22,7 +22,7 @@ t.test('a request and its answer with the mosquitto clients', async t => {
   t.same(lines.waiting, [])
 })
 
-t.test('conversations, unread, history', async t => {
+await t.test('conversations, unread, history', async t => {
   const server = await startServer(t)
   const alice = await device(t, server.url, 'alice')
   const bob = await device(t, server.url, 'bob')
@@ -45,32 +45,36 @@ t.test('conversations, unread, history', async t => {
   t.match(await bob.ask('messages.history', { conv: 'd:alice:bob', after: '1' }), { ok: false, code: 'bad_payload' }, 'numbers as strings')
 })
 
-t.test('sync: what is missing out, in pages, packed on request', async t => {
+await t.test('sync: what is missing out, in pages, packed on request', async t => {
   const server = await startServer(t)
   const alice = await device(t, server.url, 'alice')
   const bob = await device(t, server.url, 'bob')
   for (let i = 1; i <= 5; i++) await alice.publish('im/to/u/bob', `a${i}`)
   await alice.result('groups.create', { gid: 'dev', name: 'Dev', members: ['bob'] })
   await alice.publish('im/to/g/dev', 'g1')
-  interface Page { conversations: Array<{ conv: string, messages: Envelope[] }>, next?: unknown }
+  interface Page { conversations: Array<{ conv: string, last: number, messages: Envelope[] }>, more: boolean }
   const found = new Map<string, unknown[]>()
-  let more: unknown
-  for (let pages = 0; pages < 20; pages++) {
-    const page = await bob.result<Page>('sync', { have: { 'd:alice:bob': 3 }, limit: 2, ...more !== undefined && { next: more } })
-    for (const { conv, messages } of page.conversations) found.set(conv, [...found.get(conv) ?? [], ...bodies(messages.filter(one => one.type !== 'system'))])
-    more = page.next
-    if (more === undefined || more === null) break
+  const convs: Record<string, number> = { 'd:alice:bob': 3 }
+  let pages = 0
+  for (let more = true; more && pages < 20; pages++) {
+    const page = await bob.result<Page>('sync', { convs, limit: 2 })
+    for (const { conv, last, messages } of page.conversations) {
+      found.set(conv, [...found.get(conv) ?? [], ...bodies(messages.filter(one => one.type !== 'system'))])
+      convs[conv] = last
+    }
+    more = page.more
   }
+  t.ok(pages > 1, `${pages} pages`)
   t.same(found.get('d:alice:bob'), ['a4', 'a5'])
   t.same(found.get('g:dev'), ['g1'])
 
-  await bob.publish('im/rpc/sync', { rid: 'packed', have: {}, gzip: true })
+  await bob.publish('im/rpc/sync', { rid: 'packed', convs: {}, gzip: true })
   const { packet } = await bob.next('im/u/bob/rpc/packed')
   const answer = JSON.parse(gunzipSync(packet.payload as Buffer).toString()) as { rid: string, ok: boolean }
   t.match(answer, { rid: 'packed', ok: true })
 })
 
-t.test('delete, clear, mute and pin are one-sided', async t => {
+await t.test('delete, clear, mute and pin are one-sided', async t => {
   const server = await startServer(t)
   const alice = await device(t, server.url, 'alice')
   const bob = await device(t, server.url, 'bob')
@@ -81,8 +85,8 @@ t.test('delete, clear, mute and pin are one-sided', async t => {
   t.same(await seen(bob), ['a1', 'a3', 'a4'])
   t.same(await seen(alice), ['a1', 'a2', 'a3', 'a4'])
   t.match(await bob.result('unread'), { total: 3 }, 'a deleted unread message is not unread')
-  await bob.result('conversations.mute', { conv: 'd:alice:bob', muted: true })
-  await bob.result('conversations.pin', { conv: 'd:alice:bob', pinned: true })
+  await bob.result('conversations.mute', { conv: 'd:alice:bob', on: true })
+  await bob.result('conversations.pin', { conv: 'd:alice:bob', on: true })
   const list = async (): Promise<ListEntry[]> => (await bob.result<{ conversations: ListEntry[] }>('conversations.list')).conversations
   t.match(await list(), [{ muted: true, pinned: true }])
   await bob.result('conversations.clear', { conv: 'd:alice:bob' })
@@ -94,7 +98,7 @@ t.test('delete, clear, mute and pin are one-sided', async t => {
   t.match(await bob.ask('messages.delete', { conv: 'd:alice:zoe', seqs: [1] }), { ok: false, code: /forbidden|not_found/ })
 })
 
-t.test('groups: life, roles, events and the system messages of the log', async t => {
+await t.test('groups: life, roles, events and the system messages of the log', async t => {
   const server = await startServer(t)
   const ann = await device(t, server.url, 'ann')
   const ben = await device(t, server.url, 'ben')
@@ -128,7 +132,7 @@ t.test('groups: life, roles, events and the system messages of the log', async t
   t.match(await ann.ask('groups.info', { gid: 'dev' }), { ok: false, code: /not_found|forbidden/ })
 })
 
-t.test('ids that are names of JavaScript are people like any other', async t => {
+await t.test('ids that are names of JavaScript are people like any other', async t => {
   const server = await startServer(t)
   for (const user of ['__proto__', 'constructor', '..', '.', 'toString', '-', '0']) {
     const one = await device(t, server.url, user)

@@ -6,7 +6,7 @@ import { RawClient, json } from '../support/raw-client.ts'
 import type { RawConnect } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
 
-t.test('session present is right in every case [MQTT-3.2.2-2, MQTT-3.2.2-3]', async t => {
+await t.test('session present is right in every case [MQTT-3.2.2-2, MQTT-3.2.2-3]', async t => {
   const server = await startServer(t)
   const present = async (options: RawConnect): Promise<boolean> => {
     const { client, connack } = await RawClient.connect(t, server.mqttPort, options)
@@ -34,7 +34,7 @@ t.test('session present is right in every case [MQTT-3.2.2-2, MQTT-3.2.2-3]', as
   t.equal(await present({ ...bob, clean: false }), true, 'after kill -9')
 })
 
-t.test('a session expires', async t => {
+await t.test('a session expires', async t => {
   const server = await startServer(t)
   const options: RawConnect = { user: 'bob', clientId: 'phone', version: 5, clean: false, properties: { sessionExpiryInterval: 1 } }
   const { client } = await RawClient.connect(t, server.mqttPort, options)
@@ -46,7 +46,7 @@ t.test('a session expires', async t => {
   t.equal(connack.sessionPresent, false)
 })
 
-t.test('subscriptions and cursors survive a restart', async t => {
+await t.test('subscriptions and cursors survive a restart', async t => {
   const server = await startServer(t)
   const bob: RawConnect = { user: 'bob', clientId: 'phone', clean: false }
   const { client: first } = await RawClient.connect(t, server.mqttPort, bob)
@@ -75,7 +75,7 @@ t.test('subscriptions and cursors survive a restart', async t => {
   t.match(await group(), { from: 'alice', body: 'for the group' }, 'im/g/+ carries groups joined later')
 })
 
-t.test('an unacknowledged message is sent again with DUP and the same packet id [MQTT-4.4.0-1]', async t => {
+await t.test('an unacknowledged message is sent again with DUP and the same packet id [MQTT-4.4.0-1]', async t => {
   const server = await startServer(t)
   const bob: RawConnect = { user: 'bob', clientId: 'phone', clean: false, acknowledge: false }
   const { client: first } = await RawClient.connect(t, server.mqttPort, bob)
@@ -109,7 +109,7 @@ t.test('an unacknowledged message is sent again with DUP and the same packet id 
   t.match({ dup: last.dup, messageId: last.messageId, seq: json(last).seq }, { dup: true, messageId: fresh.messageId, seq: 4 }, 'over a restart as well')
 })
 
-t.test('a client id belongs to its user', async t => {
+await t.test('a client id belongs to its user', async t => {
   const server = await startServer(t)
   const { client: bob } = await RawClient.connect(t, server.mqttPort, { user: 'bob', clientId: 'phone', clean: false })
   await bob.subscribe('im/u/bob/inbox')
@@ -129,7 +129,7 @@ t.test('a client id belongs to its user', async t => {
   t.match(json(await again.next('im/u/bob/inbox')), { body: 'to the new connection' })
 })
 
-t.test('over MQTT 5 the connection that is taken over is told so [0x8E]', async t => {
+await t.test('over MQTT 5 the connection that is taken over is told so [0x8E]', async t => {
   const server = await startServer(t)
   const options: RawConnect = { user: 'bob', clientId: 'phone', version: 5 }
   const { client: first } = await RawClient.connect(t, server.mqttPort, options)
@@ -139,7 +139,7 @@ t.test('over MQTT 5 the connection that is taken over is told so [0x8E]', async 
   await second.ping()
 })
 
-t.test('every device of a user gets everything', async t => {
+await t.test('every device of a user gets everything', async t => {
   const server = await startServer(t)
   const phone = await device(t, server.url, 'bob', { clientId: 'phone', clean: false })
   const tablet = await device(t, server.url, 'bob', { clientId: 'tablet', clean: false, version: 5 })
@@ -166,7 +166,7 @@ t.test('every device of a user gets everything', async t => {
   }
 })
 
-t.test('a QoS 0 subscription is live only', async t => {
+await t.test('a QoS 0 subscription is live only', async t => {
   const server = await startServer(t)
   const alice = await device(t, server.url, 'alice')
   await alice.publish('im/to/u/bob', 'before')
@@ -187,7 +187,7 @@ t.test('a QoS 0 subscription is live only', async t => {
   t.match(await reader.nextJson('im/u/bob/inbox'), { seq: 1, body: 'before' }, 'a QoS 0 delivery is no receipt: a session that acknowledges gets all of it')
 })
 
-t.test('a QoS 2 publish is stored once', async t => {
+await t.test('a QoS 2 publish is stored once', async t => {
   const server = await startServer(t)
   const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'pen', clean: false })
   const bob = await device(t, server.url, 'bob')
@@ -204,7 +204,7 @@ t.test('a QoS 2 publish is stored once', async t => {
   t.match(await bob.nextJson('im/u/bob/inbox'), { seq: 2, body: 'after' })
 })
 
-t.test('a DUP resend without cid joins its first try', async t => {
+await t.test('a DUP resend without cid joins its first try', async t => {
   const server = await startServer(t)
   const bob = await device(t, server.url, 'bob')
   await bob.subscribe('im/u/bob/inbox')

@@ -1,7 +1,7 @@
 /** The same flows over WebSocket: the `mqtt` package with both protocol versions, and a websocket-stream client. */
 import type { Duplex } from 'node:stream'
-import { once } from 'node:events'
 import t from 'tap'
+import { wide } from '../support/configs.ts'
 import { mosquittoPub, requireMosquitto } from '../support/mosquitto.ts'
 import { device } from '../support/mqtt.ts'
 import { RawClient, json } from '../support/raw-client.ts'
@@ -9,8 +9,8 @@ import { startServer } from '../support/server.ts'
 import { requirePackage } from '../support/tools.ts'
 
 for (const version of [4, 5] as const) {
-  t.test(`send, receive, group, receipt, request, refusal; MQTT ${version}`, async t => {
-    const server = await startServer(t)
+  await t.test(`send, receive, group, receipt, request, refusal; MQTT ${version}`, async t => {
+    const server = await startServer(t, { config: wide })
     const alice = await device(t, server.wsUrl, 'alice', { version })
     const bob = await device(t, server.wsUrl, 'bob', { version, clientId: 'phone', clean: false, options: version === 5 ? { properties: { sessionExpiryInterval: 600 } } : {} })
     t.same(await bob.subscribe(['im/u/bob/#', 'im/g/+']), [1, 1])
@@ -41,10 +41,10 @@ for (const version of [4, 5] as const) {
   })
 }
 
-t.test('a websocket-stream client', async t => {
+await t.test('a websocket-stream client', async t => {
   const open = await requirePackage(t, 'websocket-stream') as ((url: string, protocols: string[]) => Duplex) | undefined
   if (open === undefined) return
-  const server = await startServer(t)
+  const server = await startServer(t, { config: wide })
   const stream = open(server.wsUrl, ['mqtt'])
   t.teardown(() => { stream.destroy() })
   const { client: bob, connack } = await RawClient.connect(t, 0, { user: 'bob', stream })
@@ -59,9 +59,9 @@ t.test('a websocket-stream client', async t => {
   await bob.ping()
 })
 
-t.test('TCP and WebSocket are one server', async t => {
+await t.test('TCP and WebSocket are one server', async t => {
   if (!requireMosquitto(t)) return
-  const server = await startServer(t)
+  const server = await startServer(t, { config: wide })
   const bob = await device(t, server.wsUrl, 'bob')
   await bob.subscribe('im/u/bob/inbox')
   for (const version of ['311', '5']) {
@@ -71,11 +71,11 @@ t.test('TCP and WebSocket are one server', async t => {
   }
 })
 
-t.test('a session moves from TCP to WebSocket', async t => {
-  const server = await startServer(t)
+await t.test('a session moves from TCP to WebSocket', async t => {
+  const server = await startServer(t, { config: wide })
   const tcp = await device(t, server.url, 'bob', { clientId: 'phone', clean: false })
   await tcp.subscribe('im/u/bob/inbox')
-  const closed = once(tcp.client, 'close')
+  const closed = new Promise<void>(resolve => { tcp.client.once('close', () => resolve()) })
   const ws = await device(t, server.wsUrl, 'bob', { clientId: 'phone', clean: false })
   await closed
   t.equal(ws.sessionPresent, true)

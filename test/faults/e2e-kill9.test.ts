@@ -12,7 +12,7 @@ const kills = 5
 const people = Array.from({ length: 20 }, (_, i) => `u${i}`)
 const direct = (a: string, b: string): string => a < b ? `d:${a}:${b}` : `d:${b}:${a}`
 
-t.test('nothing acknowledged is lost, doubled or out of order on any device', async t => {
+await t.test('nothing acknowledged is lost, doubled or out of order on any device', async t => {
   const server = await startServer(t, { config: wide })
   const checker = new Checker()
   const complaints = new Complaints()
@@ -30,7 +30,7 @@ t.test('nothing acknowledged is lost, doubled or out of order on any device', as
     const founder = await device(t, server.url, members[0] as string, { clientId: 'founder' })
     await founder.result('groups.create', { gid: `team${g}`, name: `Team ${g}`, members: members.slice(1) })
     await founder.end()
-    checker.conversation(`g:team${g}`, members)
+    checker.conversation(`g:team${g}`, members, 2)
     for (const user of members) places.get(user)?.push({ conv: `g:team${g}`, topic: `im/to/g/team${g}` })
   }
 
@@ -77,7 +77,7 @@ t.test('nothing acknowledged is lost, doubled or out of order on any device', as
   t.ok(after > 0)
 })
 
-t.test('the checker sees what it should', async t => {
+await t.test('the checker sees what it should', async t => {
   const at = (seq: number, body: string, id = body, conv = 'c', from = 'a') => ({ seq, body, id, conv, from })
   const fresh = (): Checker => {
     const checker = new Checker()

@@ -3,7 +3,15 @@
  * wrong. A body is a send's identity: the load makes every body unique.
  */
 
-export interface Seen { conv: string, seq: number, id: string, from: string, body: string }
+export interface Seen {
+  conv: string
+  seq: number
+  id: string
+  from: string
+  body: string
+  /** Written by the server (a group's `system` messages): it has a number and no sender. */
+  system?: boolean
+}
 
 interface Sent { from: string, conv: string, order: number, acknowledged: boolean }
 interface DeviceLog { user: string, epoch: number, byConv: Map<string, Array<Seen & { epoch: number }>> }
@@ -24,9 +32,15 @@ export interface Findings {
 export class Checker {
   readonly #sent = new Map<string, Sent>()
   readonly #members = new Map<string, Set<string>>()
+  readonly #firstSeq = new Map<string, number>()
   readonly #devices = new Map<string, DeviceLog>()
 
-  conversation (conv: string, members: readonly string[]): void { this.#members.set(conv, new Set(members)) }
+  /** `firstSeq`: the highest number at which a member's view may begin (2 when the group's founding is message 1). */
+  conversation (conv: string, members: readonly string[], firstSeq = 1): void {
+    this.#members.set(conv, new Set(members))
+    this.#firstSeq.set(conv, firstSeq)
+  }
+
   device (name: string, user: string): void { this.#devices.set(name, { user, epoch: 0, byConv: new Map() }) }
   /** The device has a new connection: a packet may come again. */
   reconnected (name: string): void { this.#log(name).epoch++ }
@@ -67,15 +81,16 @@ export class Checker {
       for (const [conv, list] of log.byConv) {
         const at = `${name} in ${conv}`
         if (this.#members.get(conv)?.has(log.user) !== true) out.wrongRecipient.push(`${at}: ${log.user} is no member`)
-        this.#readDevice(at, list, out)
-        for (const seen of list) this.#readMessage(at, seen, idOf, bodyAt, out)
+        this.#readDevice(at, list, out, this.#firstSeq.get(conv) ?? 1)
+        for (const seen of list) if (seen.system !== true) this.#readMessage(at, seen, idOf, bodyAt, out)
       }
     }
     return out
   }
 
-  #readDevice (at: string, list: Array<Seen & { epoch: number }>, out: Findings): void {
-    let [highest, last, epoch] = [0, 0, -1]
+  #readDevice (at: string, list: Array<Seen & { epoch: number }>, out: Findings, firstSeq: number): void {
+    const start = Math.min(list[0]?.seq ?? 1, firstSeq)
+    let [highest, last, epoch] = [start - 1, 0, -1]
     const seqs = new Set<number>()
     for (const seen of list) {
       if (seen.epoch !== epoch) [epoch, last] = [seen.epoch, 0]
@@ -86,9 +101,10 @@ export class Checker {
       highest = Math.max(highest, seen.seq)
       seqs.add(seen.seq)
     }
-    for (let seq = 1; seq <= highest; seq++) if (!seqs.has(seq)) out.gaps.push(`${at}: ${seq} is missing of ${highest}`)
+    for (let seq = start; seq <= highest; seq++) if (!seqs.has(seq)) out.gaps.push(`${at}: ${seq} is missing of ${highest}`)
     const bySender = new Map<string, number>()
     for (const seen of new Map(list.map(one => [one.seq, one])).values()) {
+      if (seen.system === true) continue
       const order = this.#sent.get(seen.body)?.order ?? -1
       if (order < (bySender.get(seen.from) ?? -1)) out.reordered.push(`${at}: ${seen.body} of ${seen.from} came after a later one`)
       bySender.set(seen.from, Math.max(order, bySender.get(seen.from) ?? -1))

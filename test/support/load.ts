@@ -31,10 +31,10 @@ export async function receiver (t: Test, url: string, checker: Checker, user: st
   let connections = 0
   steady.device.client.on('connect', () => { if (connections++ > 0) checker.reconnected(`${user}/${name}`) })
   steady.device.onMessage = ({ topic, text }) => {
-    const one = JSON.parse(text) as { conv: string, seq: number, id: string, from: string, body: string }
+    const one = JSON.parse(text) as { conv: string, seq: number, id: string, from: string, body: string, type: string }
     // One's own group messages come on the inbox too; the group's topic is the one that is checked.
     const group = one.conv.startsWith('g:')
-    if (group === topic.startsWith('im/g/')) checker.received(`${user}/${name}`, one)
+    if (group === topic.startsWith('im/g/')) checker.received(`${user}/${name}`, { ...one, system: one.type === 'system' })
     return true
   }
   await steady.device.connected()
@@ -116,7 +116,7 @@ export class Sender {
   /** A clean session on a bare socket: what is open is sent again from here after a reconnect, in order, under the same cid. */
   #rawLink (t: Test, port: number, complaints: Complaints): Link {
     let client: RawClient | undefined
-    let stopped = false
+    const state = { stopped: false }
     const pending = new Map<number, string>()
     const send = (body: string, topic: string, payload: string): void => {
       if (client === undefined) return
@@ -138,14 +138,14 @@ export class Sender {
       }
     }
     const done = (async () => {
-      while (!stopped) {
+      while (!state.stopped) {
         await live().catch((cause: Error) => { if (!/ECONNREFUSED|ECONNRESET|EPIPE|closed/.test(cause.message)) complaints.add(`${this.user}: ${cause.message}`) })
         client = undefined
-        if (!stopped) await new Promise(resolve => setTimeout(resolve, 100))
+        if (!state.stopped) await new Promise(resolve => setTimeout(resolve, 100))
       }
     })()
     const stop = async (): Promise<void> => {
-      stopped = true
+      state.stopped = true
       client?.cut()
       await done
     }

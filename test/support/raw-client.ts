@@ -94,7 +94,10 @@ export class RawClient {
   send (packet: Packet): void { this.write(generate(packet, { protocolVersion: this.version })) }
   write (bytes: Uint8Array | string): void { this.stream.write(bytes) }
   puback (messageId: number): void { this.send({ cmd: 'puback', messageId }) }
-  nextId (): number { return this.#packetId = this.#packetId % 65_535 + 1 }
+  nextId (): number {
+    this.#packetId = this.#packetId % 65_535 + 1
+    return this.#packetId
+  }
 
   /** Publishes at QoS 1 and resolves with the PUBACK. */
   async publish (topic: string, payload: string | Buffer, options: Partial<IPublishPacket> = {}): Promise<IPubackPacket> {

@@ -1,18 +1,14 @@
 import { Aedes, type AedesOptions, type Client } from 'aedes'
 import mqttPacket from 'mqtt-packet'
+import type { Logger } from 'pino'
 import type { Connection } from '../connection.ts'
 import { packetTypes, type Subscription, type Will } from '../frame/index.ts'
 import { maxChatPacketId } from '../chat/window.ts'
 import type { OpenTopics } from '../open-topics.ts'
+import type { AccessLimits } from '../limits.ts'
+import { grantedQos } from './persistence-grant.ts'
+import { recordsPersistence, type RecordsLike, type RecordsPersistence } from './persistence.ts'
 import { AedesStream } from './stream.ts'
-
-/** What the adapter needs to know of the persistence that it gives to Aedes. */
-export interface OrdinaryPersistence {
-  /** The ordinary filters that are stored for a session. */
-  filtersOf (session: string): string[]
-  /** Forgets all that is stored for a session. */
-  forget (session: string): Promise<void>
-}
 
 /** Aedes' fields that its types do not have; pinned to 2.0.0-beta.1 (docs/adr/0002). */
 interface ClientInternals { _nextId: number }
@@ -31,19 +27,32 @@ export interface OrdinaryClient {
   end (graceful: boolean): void
 }
 
+export interface OrdinaryOptions {
+  records: RecordsLike
+  openTopics: OpenTopics
+  limits: Pick<AccessLimits, 'offlineQueue' | 'retained' | 'retainedBytes'>
+  log: Logger
+}
+
 /** Every dependence on Aedes: ordinary topics of the sessions that use them. Chat topics never pass here. */
 export class OrdinaryBroker {
   readonly #broker: Aedes
-  readonly #persistence: OrdinaryPersistence
+  readonly #persistence: RecordsPersistence
 
-  private constructor (broker: Aedes, persistence: OrdinaryPersistence) {
+  private constructor (broker: Aedes, persistence: RecordsPersistence) {
     this.#broker = broker
     this.#persistence = persistence
   }
 
-  /** `onError` hears of failures that belong to no client. */
-  static async start (options: { persistence: OrdinaryPersistence, openTopics: OpenTopics, onError: (err: Error) => void }): Promise<OrdinaryBroker> {
-    const { openTopics, persistence } = options
+  static async start (options: OrdinaryOptions): Promise<OrdinaryBroker> {
+    const { openTopics, log, limits } = options
+    const persistence = recordsPersistence({
+      records: options.records,
+      ...limits,
+      minPacketId: maxChatPacketId + 1,
+      log,
+      onDrop: dropped => { log.warn(dropped, 'a limit of ordinary topics was reached') }
+    })
     const settings: AedesOptions = {
       persistence,
       // One stalled subscriber would hold up everybody otherwise; stalled connections are cut off by ourselves.
@@ -54,17 +63,25 @@ export class OrdinaryBroker {
       preConnect: (_client, _packet, done) => { done(null, true) },
       authenticate: (_client, _user, _password, done) => { done(null, true) },
       // Publishes of clients were judged before they came here; wills of an earlier run were not.
-      authorizePublish: (_client, packet, done) => { done(openTopics.mayPublish(packet.topic) ? null : new Error('this topic is not open')) },
+      authorizePublish: (client, packet, done) => {
+        if (!openTopics.mayPublish(packet.topic)) return done(new Error('this topic is not open'))
+        // Aedes acknowledges right after this hook: what has to be on disk by then is written here.
+        const written = persistence.prepare(client, packet)
+        if (written === undefined) done(null)
+        else written.then(() => { done(null) }, done)
+      },
       // Also asked when a session is restored: the configuration may have changed.
       authorizeSubscribe: (_client, subscription, done) => { done(null, openTopics.maySubscribe(subscription.topic) ? subscription : null) },
       authorizeForward: (client, packet) => {
         if (!openTopics.mayPublish(packet.topic)) return null
+        const granted = grantedQos(client as unknown as Parameters<typeof grantedQos>[0], packet.topic)
+        if (granted !== undefined && granted < packet.qos) packet.qos = granted
         if (packet.qos > 0) assignPacketId(client, packet as ForwardedPacket)
         return packet
       }
     }
     const broker = new Aedes(settings)
-    broker.on('error' as 'closed', options.onError as () => void)
+    broker.on('error' as 'closed', ((err: Error) => { log.error({ err }, 'Aedes') }) as () => void)
     await broker.listen()
     return new OrdinaryBroker(broker, persistence)
   }
@@ -103,6 +120,7 @@ export class OrdinaryBroker {
 
   async close (): Promise<void> {
     await new Promise<void>(resolve => { this.#broker.close(resolve) })
+    await this.#persistence.destroy()
   }
 }
 
@@ -140,11 +158,11 @@ function willPacket (will: Will): NonNullable<mqttPacket.IConnectPacket['will']>
 class AttachedClient implements OrdinaryClient {
   readonly #client: Client
   readonly #stream: AedesStream
-  readonly #persistence: OrdinaryPersistence
+  readonly #persistence: RecordsPersistence
   readonly #session: string
   readonly #version: number
 
-  constructor (client: Client, stream: AedesStream, persistence: OrdinaryPersistence, session: string, version: number) {
+  constructor (client: Client, stream: AedesStream, persistence: RecordsPersistence, session: string, version: number) {
     this.#client = client
     this.#stream = stream
     this.#persistence = persistence
@@ -170,8 +188,7 @@ class AttachedClient implements OrdinaryClient {
 
   async unsubscribe (filters: string[]): Promise<void> {
     // Without a message id Aedes sends no UNSUBACK of its own, and does not touch what is stored.
-    await (this.#persistence as unknown as { removeSubscriptions (client: { id: string }, filters: string[]): Promise<void> })
-      .removeSubscriptions({ id: this.#session }, filters)
+    await this.#persistence.removeSubscriptions({ id: this.#session }, filters)
     await new Promise<void>((resolve, reject) => {
       this.#client.unsubscribe({ cmd: 'unsubscribe', unsubscriptions: filters }, err => { if (err) reject(err); else resolve() })
     })
@@ -182,7 +199,7 @@ class AttachedClient implements OrdinaryClient {
   end (graceful: boolean): void {
     this.#stream.removeAllListeners('close')
     if (this.#stream.destroyed) return
-    if (graceful) this.#stream.push(this.#version === 5 ? Buffer.from([packetTypes.disconnect << 4, 0]) : Buffer.from([packetTypes.disconnect << 4, 0]))
+    if (graceful) this.#stream.push(Buffer.from([packetTypes.disconnect << 4, 0]))
     else this.#stream.destroy()
   }
 }

@@ -136,6 +136,6 @@ export interface FrameLimits {
 export const defaultFrameLimits: FrameLimits = {
   maxClientIdBytes: 256,
   maxTopicBytes: 4096,
-  maxTopicLevels: 128,
+  maxTopicLevels: 100,
   maxFilters: 1024
 }

@@ -1,0 +1,46 @@
+/** What the command line does with a store whose server does not run. */
+import type { Config } from './config/schema.ts'
+import type { ControlProgress, ControlTarget } from './http/control-target.ts'
+import { createLog } from './log.ts'
+import { openEngine, openStore } from './parts.ts'
+import { restoreLevelBackup } from './store/level/store.ts'
+import { Topics } from './topics.ts'
+import { packageVersion } from './version.ts'
+
+/** The store of a server that does not run, as an operator sees it. */
+export async function openOffline (config: Config): Promise<ControlTarget & { close (): Promise<void> }> {
+  const store = await openStore(config)
+  const log = createLog({ level: 'warn' })
+  let opened: Awaited<ReturnType<typeof openEngine>>
+  try {
+    opened = await openEngine(config, { store, topics: new Topics(config.mqtt.prefix), log, output: () => { /* nobody is connected */ } })
+  } catch (err) {
+    await store.close()
+    throw err
+  }
+  const { engine, plugins } = opened
+  return {
+    users: engine.accounts.users,
+    status: async () => ({
+      version: packageVersion(),
+      pid: process.pid,
+      uptimeSeconds: 0,
+      mode: config.auth.mode,
+      connections: 0,
+      addresses: { mqtt: config.mqtt.tcp, http: { host: config.http.host, port: config.http.port } },
+      store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) }
+    }),
+    backup: async (path, progress) => { await store.backup(path, progress) },
+    purge: async () => ({ messages: await engine.purge() }),
+    plugins: async () => plugins,
+    close: async () => {
+      await engine.close()
+      await store.close()
+    }
+  }
+}
+
+/** Copies a backup into the configured data folder, which is absent or empty. */
+export async function restoreOffline (config: Config, from: string, progress: ControlProgress): Promise<void> {
+  await restoreLevelBackup(from, config.store.path, progress)
+}

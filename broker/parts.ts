@@ -1,0 +1,60 @@
+/** Makes the parts that a running server and an offline command share from a configuration. */
+import { mkdir } from 'node:fs/promises'
+import type { Logger } from 'pino'
+import type { Config } from './config/schema.ts'
+import { createEngine, type EngineInstance } from './engine/engine.ts'
+import type { EngineLimits } from './engine/host.ts'
+import type { LoadedPlugin } from './engine/plugin-loader.ts'
+import { loadPlugins } from './engine/plugin-loader.ts'
+import type { Output } from './engine/port.ts'
+import type { PluginInfo } from './http/control-target.ts'
+import { openLevelStore } from './store/level/store.ts'
+import type { Store } from './store/store.ts'
+import type { Topics } from './topics.ts'
+import { packageVersion } from './version.ts'
+
+/** Opens the configured store; rejects when it cannot be used. */
+export async function openStore (config: Config): Promise<Store> {
+  const { path, cacheConversations, resendWindowSeconds } = config.store
+  await mkdir(path, { recursive: true })
+  return await openLevelStore({ path, resendWindowSeconds, cache: { heads: cacheConversations } })
+}
+
+/** The engine with the configured plugins, and what `sabethes plugin list` shows of them. */
+export async function openEngine (config: Config, deps: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
+  // Paths of plugins are relative to the working folder, as store.path is.
+  const plugins = await loadPlugins(config.plugins, { baseDir: process.cwd() })
+  const engine = await createEngine({
+    ...deps,
+    log: deps.log.child({ part: 'engine' }),
+    limits: engineLimits(config),
+    mode: config.auth.mode,
+    plugins,
+    receiptIntervalMs: config.messages.receiptIntervalMs,
+    version: packageVersion(),
+    accounts: {
+      hashConcurrency: config.auth.hashConcurrency,
+      accountBackoff: { freeFailures: config.auth.failureLimit, firstDelayMs: 1000, maxDelayMs: 30_000, forgetMs: 900_000, maxKeys: 10_000 }
+    }
+  })
+  return { engine, plugins: pluginInfos(config, plugins) }
+}
+
+function engineLimits (config: Config): EngineLimits {
+  return {
+    maxMessageBytes: config.messages.maxBytes,
+    maxGroupMembers: config.groups.maxMembers,
+    maxGroupsPerUser: config.groups.maxPerUser,
+    maxSessionsPerUser: config.sessions.maxPerUser,
+    maxBlocks: config.blocks.max,
+    maxSessionExpirySeconds: config.sessions.maxExpirySeconds,
+    retentionSeconds: config.messages.retentionSeconds
+  }
+}
+
+function pluginInfos (config: Config, loaded: readonly LoadedPlugin[]): PluginInfo[] {
+  const running = loaded.map(({ name, description, plugin }) => ({ name, description, enabled: true, timeoutMs: plugin.timeoutMs, onFailure: plugin.onFailure }))
+  const off = config.plugins.filter(entry => !entry.enabled)
+    .map(({ name }) => ({ name, description: 'switched off', enabled: false, timeoutMs: 0, onFailure: 'pass' as const }))
+  return [...running, ...off]
+}

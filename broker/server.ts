@@ -1,0 +1,127 @@
+/** Puts the server together from a configuration. The only file that knows all parts. */
+import type { Logger } from 'pino'
+import { Access } from './access/access.ts'
+import { OrdinaryBroker } from './access/aedes/adapter.ts'
+import type { AccessLimits } from './access/limits.ts'
+import { listenTcp, listening, type Listening } from './access/listeners.ts'
+import { OpenTopics } from './access/open-topics.ts'
+import { serveWebSocket } from './access/websocket.ts'
+import type { RunningServer } from './cli/server-module.ts'
+import type { Config } from './config/schema.ts'
+import type { EngineInstance } from './engine/engine.ts'
+import type { PluginInfo } from './http/control-target.ts'
+import { startControl, type ControlTarget } from './http/control.ts'
+import { createHttp } from './http/server.ts'
+import { createLog } from './log.ts'
+import { openEngine, openStore } from './parts.ts'
+import type { Store } from './store/store.ts'
+import { Topics } from './topics.ts'
+import { packageVersion } from './version.ts'
+
+export { openOffline, restoreOffline } from './offline.ts'
+
+/** Closes what was opened, the last first. */
+class Cleanup {
+  readonly #steps: Array<() => Promise<void> | void> = []
+  add (step: () => Promise<void> | void): void { this.#steps.push(step) }
+
+  async run (): Promise<void> {
+    const errors: unknown[] = []
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+      try {
+        await step()
+      } catch (err) {
+        errors.push(err)
+      }
+    }
+    if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, 'the stop failed')
+  }
+}
+
+/** Starts everything; rejects (and closes what was open) when a part cannot start. */
+export async function startServer (config: Config): Promise<RunningServer> {
+  const cleanup = new Cleanup()
+  try {
+    return await start(config, cleanup)
+  } catch (err) {
+    await cleanup.run()
+    throw err
+  }
+}
+
+async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> {
+  const log = createLog(config.log)
+  const startedAt = performance.now()
+  const store = await openStore(config)
+  cleanup.add(() => store.close())
+  const topics = new Topics(config.mqtt.prefix)
+  const openTopics = new OpenTopics(config.mqtt.openTopics, config.mqtt.prefix)
+  const access = new Access({
+    topics,
+    openTopics,
+    limits: accessLimits(config),
+    log: log.child({ part: 'access' }),
+    anonymous: config.auth.mode === 'dev' && config.mqtt.openTopics.length > 0
+  })
+  const { engine, plugins } = await openEngine(config, { store, topics, log, output: outputs => { access.output(outputs) } })
+  // Sessions are put away while the engine still takes them; then it writes what it has.
+  cleanup.add(() => engine.close())
+  access.use(engine, await ordinary(config, store, openTopics, log))
+  cleanup.add(() => access.close())
+
+  const http = createHttp({ ready: () => store.health(), version: packageVersion() })
+  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: config.mqtt.limits.packetBytes })
+  const mqttAt = await listenTcp(access, config.mqtt.tcp)
+  cleanup.add(() => stopListening(mqttAt))
+  const httpAt = await listening(http, config.http)
+  cleanup.add(async () => {
+    stopWebSocket()
+    http.closeIdleConnections()
+    await stopListening(httpAt)
+  })
+  const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
+  const control = await startControl(config.store.path, controlTarget(config, { engine, plugins, store, access, addresses, startedAt }))
+  cleanup.add(() => control.close())
+  log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
+  return { addresses, close: async () => { await cleanup.run() } }
+}
+
+/** Takes no more connections. Those that are open are ended by the access side, so their end is not waited for here. */
+async function stopListening (at: Listening): Promise<void> {
+  at.close().catch(() => { /* `close` of a listener that listens does not fail */ })
+  await Promise.resolve()
+}
+
+async function ordinary (config: Config, store: Store, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {
+  if (config.mqtt.openTopics.length === 0) return undefined
+  const { limits } = config.mqtt
+  return await OrdinaryBroker.start({ records: store.records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
+}
+
+function accessLimits (config: Config): AccessLimits {
+  return {
+    ...config.mqtt.limits,
+    sessionExpirySeconds: config.sessions.expirySeconds,
+    maxSessionExpirySeconds: config.sessions.maxExpirySeconds
+  }
+}
+
+interface Running { engine: EngineInstance, plugins: PluginInfo[], store: Store, access: Access, addresses: RunningServer['addresses'], startedAt: number }
+
+function controlTarget (config: Config, { engine, plugins, store, access, addresses, startedAt }: Running): ControlTarget {
+  return {
+    users: engine.accounts.users,
+    status: async () => ({
+      version: packageVersion(),
+      pid: process.pid,
+      uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
+      mode: config.auth.mode,
+      connections: access.connections.size,
+      addresses,
+      store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) },
+    }),
+    backup: async (path, progress) => { await store.backup(path, progress) },
+    purge: async () => ({ messages: await engine.purge() }),
+    plugins: async () => plugins
+  }
+}

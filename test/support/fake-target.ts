@@ -1,0 +1,58 @@
+/** A `ControlTarget` in memory. */
+import { Refusal } from '../../broker/errors.ts'
+import type { AccountInfo, ControlTarget } from '../../broker/http/control-target.ts'
+
+export interface FakeTarget extends ControlTarget {
+  readonly accounts: Map<string, AccountInfo & { password?: string }>
+  readonly backups: string[]
+  closed: number
+  close (): Promise<void>
+}
+
+export function fakeTarget (): FakeTarget {
+  const accounts: FakeTarget['accounts'] = new Map()
+  const backups: string[] = []
+  const need = (uid: string): AccountInfo & { password?: string } => {
+    const found = accounts.get(uid)
+    if (found === undefined) throw new Refusal('not_found', `there is no user ${uid}`)
+    return found
+  }
+  return {
+    accounts,
+    backups,
+    closed: 0,
+    users: {
+      add: async (uid, password) => {
+        if (accounts.has(uid)) throw new Refusal('conflict', `${uid} exists already`)
+        accounts.set(uid, { uid, createdAt: 0, banned: false, hasPassword: password !== undefined, ...(password === undefined ? {} : { password }) })
+      },
+      passwd: async (uid, password) => { need(uid).password = password },
+      list: async ({ after = '', limit }) => [...accounts.values()].filter(({ uid }) => uid > after)
+        .sort((a, b) => a.uid < b.uid ? -1 : 1).slice(0, limit).map(({ password, ...info }) => info),
+      ban: async (uid, banned) => { need(uid).banned = banned },
+      remove: async uid => {
+        need(uid)
+        accounts.delete(uid)
+      }
+    },
+    status: async () => ({
+      version: '1.2.3',
+      pid: 7,
+      uptimeSeconds: 90_061,
+      mode: 'dev',
+      connections: 3,
+      addresses: { mqtt: { host: '127.0.0.1', port: 1883 }, http: { host: '127.0.0.1', port: 8080 } },
+      store: { driver: 'level', path: '/data', healthy: true, bytes: 12 }
+    }),
+    backup: async (path, progress) => {
+      if (path.endsWith('full')) throw new Refusal('conflict', `${path} is not empty`)
+      progress(1, 2)
+      if (path.endsWith('late')) throw new Error('the disk broke')
+      progress(2, 2)
+      backups.push(path)
+    },
+    purge: async () => ({ messages: 4 }),
+    plugins: async () => [{ name: 'rate-limit', description: 'limits', enabled: true, timeoutMs: 10, onFailure: 'pass' }],
+    async close () { this.closed++ }
+  }
+}
