@@ -20,7 +20,7 @@ export async function openOffline (config: Config): Promise<ControlTarget & { cl
   }
   const { engine, plugins } = opened
   return {
-    users: engine.accounts.users,
+    users: engine.control.accounts.users,
     status: async () => ({
       version: packageVersion(),
       pid: process.pid,
@@ -31,7 +31,7 @@ export async function openOffline (config: Config): Promise<ControlTarget & { cl
       store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) }
     }),
     backup: async (path, progress) => { await store.backup(path, progress) },
-    purge: async () => ({ messages: await engine.purge() }),
+    purge: async () => ({ messages: await engine.control.purge() }),
     plugins: async () => plugins,
     close: async () => {
       await engine.close()

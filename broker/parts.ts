@@ -32,6 +32,7 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     plugins,
     receiptIntervalMs: config.messages.receiptIntervalMs,
     version: packageVersion(),
+    prefix: config.mqtt.prefix,
     accounts: {
       hashConcurrency: config.auth.hashConcurrency,
       accountBackoff: { freeFailures: config.auth.failureLimit, firstDelayMs: 1000, maxDelayMs: 30_000, forgetMs: 900_000, maxKeys: 10_000 }

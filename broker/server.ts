@@ -110,7 +110,7 @@ interface Running { engine: EngineInstance, plugins: PluginInfo[], store: Store,
 
 function controlTarget (config: Config, { engine, plugins, store, access, addresses, startedAt }: Running): ControlTarget {
   return {
-    users: engine.accounts.users,
+    users: engine.control.accounts.users,
     status: async () => ({
       version: packageVersion(),
       pid: process.pid,
@@ -121,7 +121,7 @@ function controlTarget (config: Config, { engine, plugins, store, access, addres
       store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) },
     }),
     backup: async (path, progress) => { await store.backup(path, progress) },
-    purge: async () => ({ messages: await engine.purge() }),
+    purge: async () => ({ messages: await engine.control.purge() }),
     plugins: async () => plugins
   }
 }

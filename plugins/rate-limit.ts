@@ -29,10 +29,8 @@ export default definePlugin({
         else if (next.value[1].fullAtMs <= nowMs) users.delete(next.value[0])
       }
       if (users.size < maxUsers) return
-      for (const oldest of users.keys()) {
-        users.delete(oldest)
-        break
-      }
+      const oldest = users.keys().next()
+      if (oldest.done !== true) users.delete(oldest.value)
     }
 
     return {

@@ -43,6 +43,8 @@ export class ChatClient {
   #acknowledged: Packet | undefined
   /** Why the server closed the connection, when it said so. */
   #goodbye: string | undefined
+  #isClosing = false
+  #isUnanswered = false
 
   private constructor (options: ChatOptions) {
     this.#options = options
@@ -79,7 +81,7 @@ export class ChatClient {
       throw error
     }
     client.on('error', error => { options.onConnection?.(describe(error, options.url)) })
-    client.on('close', () => { options.onConnection?.(new CommandError(chat.#goodbye ?? 'the connection was cut')) })
+    client.on('close', () => { if (!chat.#isClosing) options.onConnection?.(new CommandError(chat.#goodbye ?? 'the connection was cut')) })
     client.on('connect', () => {
       chat.#goodbye = undefined
       options.onConnection?.(undefined)
@@ -123,8 +125,9 @@ export class ChatClient {
   }
 
   async close (): Promise<void> {
-    this.#client.removeAllListeners('close')
-    await this.#client.endAsync()
+    this.#isClosing = true
+    // With something unanswered, a graceful end would wait for the answer.
+    await this.#client.endAsync(this.#isUnanswered || !this.#client.connected)
   }
 
   /** One publish at a time: the notice of a refusal comes before its PUBACK. */
@@ -170,6 +173,7 @@ export class ChatClient {
         client.off('error', onError)
       }
       const fail = (error: Error): void => {
+        this.#isUnanswered = true
         end()
         reject(error)
       }

@@ -60,7 +60,6 @@ function oneLine (text: string): string {
 function ask (terminal: Terminal, question: string): Promise<string> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => { done() } })
   const lines = createInterface({ input: terminal.stdin, output: nowhere, terminal: true })
-  terminal.stderr.write(question)
   return new Promise((resolve, reject) => {
     lines.once('line', line => {
       resolve(line)
@@ -72,5 +71,6 @@ function ask (terminal: Terminal, question: string): Promise<string> {
       terminal.stderr.write('\n')
       reject(new CommandError('given up'))
     })
+    terminal.stderr.write(question)
   })
 }

@@ -66,12 +66,11 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     checkWait(uid, address)
     const row = await store.user(uid)
     // Asked again at its turn: tries that came at once must not all pass before the first has failed.
-    const right = await passwords.verify(row?.passwordHash, password, () => { checkWait(uid, address) })
-    if (row === undefined || !right) {
+    const right = await passwords.verify(row?.passwordHash, password, () => { checkWait(uid, address) }, () => {
       byAccount.fail(uid)
       byAddress.fail(address)
-      throw new Refusal('unauthorized', 'wrong user name or password')
-    }
+    })
+    if (row === undefined || !right) throw new Refusal('unauthorized', 'wrong user name or password')
     byAccount.forget(uid)
     return row
   }

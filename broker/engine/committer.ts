@@ -64,7 +64,9 @@ export class Committer {
   #head = 0
   #running = false
   #drained: Array<() => void> = []
-  readonly #start = (): void => { void this.#run() }
+  readonly #start = (): void => {
+    this.#run().catch((error: unknown) => { this.#options.log.fatal({ err: error }, 'the committer stopped') })
+  }
 
   constructor (options: CommitterOptions) {
     this.#options = options

@@ -1,7 +1,6 @@
 /**
- * Groups: who is in them and who may change that. Changes of one group run one after the other. A change is committed, then the
- * outputs hear of its members, and then the group's log gets a `system` message: in this order everybody who came sees it live,
- * and whatever was committed between the two.
+ * Groups: who is in them and who may change that. Changes of one group run one after the other. A change is one commit: the
+ * members' rows, an event for each user that it is about, and a `system` message in the group's log, which those who come see.
  */
 import { Refusal } from '../errors.ts'
 import { groupId } from '../topics.ts'
@@ -24,7 +23,7 @@ const free: Posting = { ok: true }
 const noGroup: Posting = { ok: false, code: 'not_found', reason: 'there is no such group, or you are not in it' }
 const noMember = 'none'
 
-type Action = 'create' | 'add' | 'remove' | 'leave' | 'role' | 'rename' | 'dissolve'
+type Action = 'create' | 'add' | 'remove' | 'leave' | 'role' | 'dissolve'
 
 export class Groups {
   readonly #host: EngineHost
@@ -76,7 +75,7 @@ export class Groups {
         { op: 'group', group },
         { op: 'member', gid, user: by, role: 'owner' },
         ...others.map(user => ({ op: 'member' as const, gid, user, role: 'member' as const }))
-      ], { added: [by, ...others] })
+      ])
       return { group, added: others }
     })
   }
@@ -94,7 +93,7 @@ export class Groups {
       await this.#checkUsers(added)
       await this.#checkGroupsOf(added)
       await this.#change({ gid, by, action: 'add', users: added, more: { name: group.name } },
-        added.map(user => ({ op: 'member', gid, user, role: 'member' })), { added })
+        added.map(user => ({ op: 'member', gid, user, role: 'member' })))
       return added
     })
   }
@@ -117,7 +116,7 @@ export class Groups {
       }
       if (removed.length === 0) return []
       await this.#change({ gid, by, action: 'remove', users: removed },
-        removed.map(user => ({ op: 'member.drop', gid, user })), { removed })
+        removed.map(user => ({ op: 'member.drop', gid, user })))
       return removed
     })
   }
@@ -126,7 +125,7 @@ export class Groups {
     return this.#queue.run(gid, async () => {
       const { member } = await this.required(user, gid)
       if (member.role === 'owner') throw new Refusal('conflict', 'the owner hands the group over (groups.role) or dissolves it')
-      await this.#change({ gid, by: user, action: 'leave', users: [user] }, [{ op: 'member.drop', gid, user }], { removed: [user] })
+      await this.#change({ gid, by: user, action: 'leave', users: [user] }, [{ op: 'member.drop', gid, user }])
     })
   }
 
@@ -141,15 +140,7 @@ export class Groups {
       if (user === by) throw new Refusal('conflict', 'the owner hands the group over by giving the role owner to another member')
       const operations: Operation[] = [memberRow(gid, target, role)]
       if (role === 'owner') operations.push(memberRow(gid, member, 'admin'), { op: 'group', group: { ...group, owner: user } })
-      await this.#change({ gid, by, action: 'role', users: role === 'owner' ? [user, by] : [user], more: { role } }, operations, {})
-    })
-  }
-
-  rename (by: string, gid: string, name: string): Promise<void> {
-    return this.#queue.run(gid, async () => {
-      const { group, member } = await this.required(by, gid)
-      if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins rename the group')
-      await this.#change({ gid, by, action: 'rename', users: [], more: { name } }, [{ op: 'group', group: { ...group, name } }], {})
+      await this.#change({ gid, by, action: 'role', users: role === 'owner' ? [user, by] : [user], more: { role } }, operations)
     })
   }
 
@@ -158,18 +149,14 @@ export class Groups {
     return this.#queue.run(gid, async () => {
       const { member } = await this.required(by, gid)
       if (member.role !== 'owner') throw new Refusal('forbidden', 'only the owner dissolves the group')
-      const removed: string[] = []
       for await (const page of this.#pages(gid)) {
-        const users = page.map(one => one.user)
-        await this.#host.commit(this.#events({ gid, by, action: 'dissolve', users }))
-        removed.push(...users)
+        await this.#host.commit(this.#events({ gid, by, action: 'dissolve', users: page.map(one => one.user) }))
       }
       try {
         await this.#host.commit([{ op: 'group.drop', gid }])
       } finally {
         this.#members.clear()
       }
-      this.#host.emit([{ kind: 'members', gid, added: [], removed }])
     })
   }
 
@@ -182,23 +169,15 @@ export class Groups {
     } while (after !== undefined)
   }
 
-  async #change (change: Change, operations: Operation[], moved: { added?: string[], removed?: string[] }): Promise<void> {
-    const { gid } = change
-    const { added = [], removed = [] } = moved
+  async #change (change: Change, operations: Operation[]): Promise<void> {
     try {
-      await this.#host.commit([...operations, ...this.#events(change)])
+      await this.#host.commit([...operations, ...this.#events(change), this.#message(change)])
     } finally {
       // Also after a failure: what the store holds then is for the store to say.
       for (const operation of operations) {
-        if (operation.op === 'member' || operation.op === 'member.drop') this.#members.forget(`${gid}/${operation.user}`)
+        if (operation.op === 'member' || operation.op === 'member.drop') this.#members.forget(`${change.gid}/${operation.user}`)
       }
     }
-    if (added.length > 0 || removed.length > 0) {
-      const row = added[0] === undefined ? undefined : await this.#host.store.member(added[0], groupId(gid))
-      const joinedSeq = row?.joinedSeq ?? 0
-      this.#host.emit([{ kind: 'members', gid, added: added.map(user => ({ user, joinedSeq })), removed }])
-    }
-    await this.#host.commit([this.#message(change)])
   }
 
   #message ({ gid, by, action, users, more }: Change): Operation {

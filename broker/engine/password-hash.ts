@@ -23,16 +23,18 @@ export class PasswordHash {
   hash (password: string | Uint8Array): Promise<string> { return this.#run(() => hash(password, cost)) }
 
   /**
-   * False also without a `hashed` (which takes as long). `stillWanted` is asked when its turn comes and may throw.
-   * Throws `Refusal` (`unavailable`) when too many wait.
+   * False also without a `hashed` (which takes as long). `stillWanted` is asked when its turn comes and may throw;
+   * `failed` is told of a wrong password before the next in line has its turn. Throws `Refusal` (`unavailable`) when too
+   * many wait.
    */
-  async verify (hashed: string | undefined, password: Uint8Array, stillWanted: () => void): Promise<boolean> {
+  async verify (hashed: string | undefined, password: Uint8Array, stillWanted: () => void, failed: () => void): Promise<boolean> {
     const against = hashed ?? await this.decoy()
-    const right = await this.#run(() => {
+    return await this.#run(async () => {
       stillWanted()
-      return verify(against, password)
+      const right = await verify(against, password) && hashed !== undefined
+      if (!right) failed()
+      return right
     })
-    return right && hashed !== undefined
   }
 
   /** Made once; ask for it early, so that the first unknown user does not wait for it. */

@@ -3,6 +3,8 @@ import type { Member, Store, StoredMessage } from '../store/store.ts'
 
 /** Rows looked at in one step when few of them may be wanted. */
 const scanRows = 256
+/** Rows of a further step, when some of the first ones were not visible. */
+const nextRows = 50
 /** Steps of one call, so that no call is endless. */
 const maxSteps = 32
 
@@ -34,7 +36,7 @@ export async function visibleAfter (store: Store, member: Member, now: number, r
   let edge = Math.max(range.after, floorOf(member))
   let bytes = 0
   for (let step = 0; step < maxSteps && edge < end; step++) {
-    const rows = range.from === undefined ? range.limit - messages.length : scanRows
+    const rows = range.from !== undefined ? scanRows : step === 0 ? range.limit : Math.max(nextRows, range.limit - messages.length)
     const page = await store.messages(conv, { after: edge, before: end + 1, limit: rows, maxBytes: Math.max(1, range.maxBytes - bytes) })
     if (page.length === 0) return { messages, edge: end, more: false }
     const hidden = await hiddenOf(store, member, page)
@@ -62,7 +64,7 @@ export async function visibleBefore (store: Store, member: Member, now: number, 
   const answer = (more: boolean): Visible => ({ messages: newestFirst.reverse(), edge, more })
   for (let step = 0; step < maxSteps; step++) {
     if (edge <= floor + 1) return answer(false)
-    const page = await store.messages(member.conv, { after: floor, before: edge, limit: Math.min(50, range.limit), newest: true })
+    const page = await store.messages(member.conv, { after: floor, before: edge, limit: step === 0 ? Math.min(nextRows, range.limit) : nextRows, newest: true })
     if (page.length === 0) return answer(false)
     const hidden = await hiddenOf(store, member, page)
     for (const message of page.reverse()) {

@@ -27,7 +27,7 @@ async function started (t: { teardown (job: () => Promise<void>): void }, path: 
   return control.path
 }
 
-t.test('every method arrives and answers through the socket', async t => {
+await t.test('every method arrives and answers through the socket', async t => {
   const folder = t.testdir()
   const target = fakeTarget()
   t.equal(await connectControl(folder), undefined, 'nobody there yet')
@@ -59,7 +59,7 @@ t.test('every method arrives and answers through the socket', async t => {
   t.notOk(existsSync(control.path), 'the socket is gone')
 })
 
-t.test('refusals come out as they were thrown', async t => {
+await t.test('refusals come out as they were thrown', async t => {
   const folder = t.testdir()
   const target = fakeTarget()
   await started(t, folder, target)
@@ -76,7 +76,7 @@ t.test('refusals come out as they were thrown', async t => {
   t.equal((await client.plugins()).length, 1, 'and the channel lives on')
 })
 
-t.test('bad requests', async t => {
+await t.test('bad requests', async t => {
   const folder = t.testdir()
   const target = fakeTarget()
   const path = await started(t, folder, target)
@@ -107,7 +107,7 @@ t.test('bad requests', async t => {
   t.equal((await raw(path, 'PUT', '/v1/users/bob', JSON.stringify({ password: 'é'.repeat(512) }))).status, 200)
 })
 
-t.test('only its user can open the socket', async t => {
+await t.test('only its user can open the socket', async t => {
   const before = process.umask(0)
   t.teardown(() => { process.umask(before) })
   const path = await started(t, t.testdir(), fakeTarget())
@@ -115,7 +115,7 @@ t.test('only its user can open the socket', async t => {
   t.equal(process.umask(), 0, 'the umask is back')
 })
 
-t.test('a socket left by kill -9 is replaced, a living one is refused', async t => {
+await t.test('a socket left by kill -9 is replaced, a living one is refused', async t => {
   const folder = t.testdir()
   const { path } = socketPlace(folder)
   const child = spawnSync(process.execPath, ['-e', `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`])
@@ -129,14 +129,14 @@ t.test('a socket left by kill -9 is replaced, a living one is refused', async t 
   t.equal((await client.plugins()).length, 1, 'the first one is unharmed')
 })
 
-t.test('a file in the place of the socket is no server', async t => {
+await t.test('a file in the place of the socket is no server', async t => {
   const folder = t.testdir({ 'control.sock': 'x' })
   t.equal(await connectControl(folder), undefined)
   await started(t, folder, fakeTarget())
   t.ok(await connectControl(folder))
 })
 
-t.test('a data folder whose path is too long for a socket', async t => {
+await t.test('a data folder whose path is too long for a socket', async t => {
   const folder = join(t.testdir(), 'x'.repeat(120))
   mkdirSync(folder)
   const { path, link } = socketPlace(folder)
@@ -166,7 +166,7 @@ t.test('a data folder whose path is too long for a socket', async t => {
   t.throws(() => lstatSync(link as string), { code: 'ENOENT' })
 })
 
-t.test('a folder that others can open holds no socket', async t => {
+await t.test('a folder that others can open holds no socket', async t => {
   const root = t.testdir()
   const folder = join(root, 'y'.repeat(120))
   mkdirSync(folder)
@@ -188,7 +188,7 @@ t.test('a folder that others can open holds no socket', async t => {
   await t.rejects(connectControl(folder), /is not a folder that only this user can open/)
 })
 
-t.test('a server that stops within a backup', async t => {
+await t.test('a server that stops within a backup', async t => {
   const folder = t.testdir()
   const { path } = socketPlace(folder)
   const server = createServer(socket => {

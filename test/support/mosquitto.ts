@@ -10,7 +10,7 @@ import { requireTool } from './tools.ts'
 
 /** True when both clients are installed; otherwise the test is skipped (fails when `CI` is set). */
 export function requireMosquitto (t: Test): boolean {
-  return requireTool(t, 'mosquitto_pub') && requireTool(t, 'mosquitto_sub')
+  return requireTool(t, 'mosquitto_pub') && requireTool(t, 'mosquitto_sub') && requireTool(t, 'stdbuf')
 }
 
 /** Runs `mosquitto_pub -p {port} …` to its end. */
@@ -25,7 +25,8 @@ export async function mosquittoSub (port: number, ...args: string[]): Promise<Ex
 
 /** A `mosquitto_sub` that goes on running; `lines` are what it printed. Resolves once it is subscribed. */
 export async function listen (t: Test, port: number, ...args: string[]): Promise<{ lines: Mailbox<string>, child: ChildProcess }> {
-  const child = spawn('mosquitto_sub', ['-h', '127.0.0.1', '-p', String(port), '-d', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  // Its report of the SUBACK is not flushed into a pipe: stdbuf makes it so.
+  const child = spawn('stdbuf', ['-oL', 'mosquitto_sub', '-h', '127.0.0.1', '-p', String(port), '-d', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const lines = new Mailbox<string>(`mosquitto_sub ${args.join(' ')}`)
   const subscribed = new Mailbox<string>('mosquitto_sub')
   let rest = ''

@@ -9,7 +9,7 @@ async function broker (t: { teardown (job: () => Promise<void>): void }, script:
 }
 const text = (payload: string | Buffer): Record<string, unknown> => JSON.parse(payload.toString()) as Record<string, unknown>
 
-t.test('send: the payload, the receipt, the login', async t => {
+await t.test('send: the payload, the receipt, the login', async t => {
   const sent: Array<{ topic: string, payload: Record<string, unknown>, qos: number }> = []
   const { url, peers } = await broker(t, {
     publish: (peer, { topic, payload, qos, messageId }) => {
@@ -31,7 +31,7 @@ t.test('send: the payload, the receipt, the login', async t => {
   t.equal(peers[1]?.connect?.password?.toString(), 'other')
 })
 
-t.test('send: refusals', async t => {
+await t.test('send: refusals', async t => {
   const { url } = await broker(t, {
     publish: (peer, { topic, payload, messageId }) => {
       const { cid, body } = text(payload)
@@ -54,7 +54,7 @@ t.test('send: refusals', async t => {
   t.match(await send('silence', '--timeout', '0.05'), { code: 1, err: /did not acknowledge within 50 ms/ })
 })
 
-t.test('who is not let in', async t => {
+await t.test('who is not let in', async t => {
   const refusing = await broker(t, { connack: ({ username }) => username === 'eve' ? 0x8a : 0x86 })
   t.match(await desk(t.testdir()).run('send', 'bob', 'x', '-u', 'alice', '--url', refusing.url), { code: 1, err: /refused \(unauthorized\): wrong user name or password/ })
   t.match(await desk(t.testdir()).run('send', 'bob', 'x', '-u', 'eve', '--url', refusing.url), { code: 1, err: /refused \(banned\)/ })
@@ -74,7 +74,7 @@ t.test('who is not let in', async t => {
   ]) t.match(await desk(t.testdir()).run(...args), { code: 2, out: '' }, args.join(' '))
 })
 
-t.test('requests: history and groups', async t => {
+await t.test('requests: history and groups', async t => {
   const asked: Array<[string, Record<string, unknown>]> = []
   const { url } = await broker(t, {
     publish: (peer, { topic, payload, messageId }) => {
@@ -109,7 +109,7 @@ t.test('requests: history and groups', async t => {
   ])
 })
 
-t.test('listen: what arrives, the filters, the end', async t => {
+await t.test('listen: what arrives, the filters, the end', async t => {
   const envelope = { v: 1, conv: 'd:alice:bob', seq: 1, from: 'bob', to: 'u/alice', ts: 0, type: 'text', body: 'hello' }
   const { url, peers } = await broker(t, {
     subscribed: peer => {
@@ -133,7 +133,7 @@ t.test('listen: what arrives, the filters, the end', async t => {
   t.match(peers[1]?.connect, { clean: false, clientId: 'phone', properties: { sessionExpiryInterval: 2592000 } })
 })
 
-t.test('listen: comes back after a cut, ends when it is refused', async t => {
+await t.test('listen: comes back after a cut, ends when it is refused', async t => {
   let connections = 0
   const { url, peers } = await broker(t, {
     connack: () => ++connections === 3 ? 0x8a : 0,
@@ -150,7 +150,7 @@ t.test('listen: comes back after a cut, ends when it is refused', async t => {
   t.match(d.err(), /refused \(banned\)/)
 })
 
-t.test('listen: a refused subscription', async t => {
+await t.test('listen: a refused subscription', async t => {
   const { url } = await broker(t, { subscribe: (_peer, filters) => filters.map(() => 0x87) })
   t.match(await desk(t.testdir()).run('listen', '-u', 'alice', '--url', url), { code: 1, err: /Not authorized/ })
 })

@@ -11,7 +11,7 @@ import { fakeTarget } from '../support/fake-target.ts'
 
 const addresses = { mqtt: { host: '127.0.0.1', port: 1999 }, http: { host: '127.0.0.1', port: 8099 } }
 
-t.test('serve says where it is, and stops on a signal', async t => {
+await t.test('serve says where it is, and stops on a signal', async t => {
   const folder = t.testdir()
   let config: Config | undefined
   let closed = 0
@@ -37,7 +37,7 @@ t.test('serve says where it is, and stops on a signal', async t => {
   t.match(JSON.parse(json.out()), { event: 'started', mode: 'password', addresses, data: join(folder, 'data') })
 })
 
-t.test('the banner warns of what is open to others', async t => {
+await t.test('the banner warns of what is open to others', async t => {
   const server = { startServer: async () => ({ addresses: { mqtt: { host: '0.0.0.0', port: 1883 }, http: { host: '::', port: 80 } }, close: async () => {} }) }
   const d = desk(t.testdir(), { server })
   const done = d.run('--set', 'mqtt.tcp.host=0.0.0.0', '--set', 'auth.devAnywhere=true')
@@ -49,7 +49,7 @@ t.test('the banner warns of what is open to others', async t => {
   t.match(d.out(), 'http://[::]:80/readyz')
 })
 
-t.test('a second signal, or the time that is up, ends it with 1', async t => {
+await t.test('a second signal, or the time that is up, ends it with 1', async t => {
   const stuck = { startServer: async () => ({ addresses, close: () => new Promise<void>(() => {}) }) }
   const twice = desk(t.testdir(), { server: stuck })
   const twiceDone = twice.run()
@@ -80,7 +80,7 @@ t.test('a second signal, or the time that is up, ends it with 1', async t => {
   t.match(await slowDone, { code: 1 }, 'also within a start that hangs')
 })
 
-t.test('a start that fails is one line that names the key', async t => {
+await t.test('a start that fails is one line that names the key', async t => {
   const cases: Array<[object, RegExp]> = [
     [{ code: 'EADDRINUSE', address: '127.0.0.1', port: 1883 }, /^sabethes: 127\.0\.0\.1:1883 is in use: .* mqtt\.tcp\.port \(--mqtt-port, SABETHES_MQTT__TCP__PORT\)\n$/],
     [{ code: 'EADDRINUSE', address: '127.0.0.1', port: 8080 }, /http\.port \(--http-port, SABETHES_HTTP__PORT\)\n$/],
@@ -101,7 +101,7 @@ t.test('a start that fails is one line that names the key', async t => {
   }
 })
 
-t.test('wrong usage and configuration end with 2', async t => {
+await t.test('wrong usage and configuration end with 2', async t => {
   const folder = t.testdir()
   t.match(await desk(folder).run('stauts'), { code: 2, err: /no such command: stauts; did you mean status\?/ })
   t.match(await desk(folder).run('user', 'ad'), { code: 2, err: /unknown command 'ad'/ })
@@ -116,7 +116,7 @@ t.test('wrong usage and configuration end with 2', async t => {
   t.match(await desk(folder).run('help'), { code: 0, out: /serve .*the default/ })
 })
 
-t.test('config check, show, schema, env', async t => {
+await t.test('config check, show, schema, env', async t => {
   const folder = t.testdir({ 'sabethes.yaml': 'http:\n  port: 9\n' })
   t.match(await desk(folder).run('config', 'check'), { code: 0, out: 'ok: sabethes.yaml, 1 of the keys differ from their defaults\n' })
   t.match(await desk(folder).run('config', 'show'), { code: 0, out: /^ {2}port: 9 # sabethes\.yaml:2:3$/m })
@@ -127,7 +127,7 @@ t.test('config check, show, schema, env', async t => {
   t.match((await desk(folder).run('config', 'env', '--markdown')).out, '| `http.port`<br>`SABETHES_HTTP__PORT` |')
 })
 
-t.test('accounts: of the running server, or of its store', async t => {
+await t.test('accounts: of the running server, or of its store', async t => {
   const folder = t.testdir({ data: {}, pw: 'from file\n' })
   const offline = fakeTarget()
   const server = { openOffline: async () => offline }
@@ -162,7 +162,7 @@ t.test('accounts: of the running server, or of its store', async t => {
   t.equal(offline.closed, 2, 'the store was not opened beside the server')
 })
 
-t.test('a password that is asked for is not shown', async t => {
+await t.test('a password that is asked for is not shown', async t => {
   const folder = t.testdir({ data: {} })
   const target = fakeTarget()
   const { PassThrough } = await import('node:stream')
@@ -180,7 +180,7 @@ t.test('a password that is asked for is not shown', async t => {
   t.notMatch(out + err, 'hush')
 })
 
-t.test('status, purge, plugin list', async t => {
+await t.test('status, purge, plugin list', async t => {
   const folder = t.testdir({ data: {} })
   t.match(await desk(folder).run('status'), { code: 1, err: /no server runs on .*: start one with 'sabethes'/ })
   const target = fakeTarget()
@@ -195,7 +195,7 @@ t.test('status, purge, plugin list', async t => {
   t.match(await desk(folder).run('status'), { code: 1, out: /NOT HEALTHY/, err: /not healthy/ })
 })
 
-t.test('status of a server elsewhere', async t => {
+await t.test('status of a server elsewhere', async t => {
   let ready = true
   const server = createServer((request, response) => {
     response.statusCode = request.url === '/readyz' && ready ? 200 : 503
@@ -215,7 +215,7 @@ t.test('status of a server elsewhere', async t => {
   t.match(await desk(t.testdir()).run('status', '--url', 'http://127.0.0.1:1'), { code: 1, err: /no answer from/ })
 })
 
-t.test('backup and restore', async t => {
+await t.test('backup and restore', async t => {
   const folder = t.testdir({ data: { old: 'row' }, copy: {} })
   const target = fakeTarget()
   let locked = false

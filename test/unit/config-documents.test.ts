@@ -8,7 +8,7 @@ import { effectiveYaml, markdownTable, plainConfig, sampleYaml } from '../../bro
 import { configJsonSchema, configSchema, defaultConfig } from '../../broker/config/schema.ts'
 import { yamlSource } from '../../broker/config/yaml-source.ts'
 
-t.test('config/sabethes.yaml holds every key with its default', async t => {
+await t.test('config/sabethes.yaml holds every key with its default', async t => {
   const file = new URL('config/sabethes.yaml', packageRoot)
   const { config, origins } = loadConfig({ file: file.pathname })
   t.strictSame(config, defaultConfig())
@@ -16,19 +16,19 @@ t.test('config/sabethes.yaml holds every key with its default', async t => {
   t.equal(readFileSync(file, 'utf8'), sampleYaml(defaultConfig()), 'and the texts of the schema')
 })
 
-t.test('the tables of docs/configuration.md are those of `sabethes config env --markdown`', async t => {
+await t.test('the tables of docs/configuration.md are those of `sabethes config env --markdown`', async t => {
   const text = readFileSync(new URL('docs/configuration.md', packageRoot), 'utf8')
   const [, tables] = /<!-- keys -->\n([^]*)<!-- \/keys -->/.exec(text) ?? []
   t.equal(tables, markdownTable())
   for (const { path, env } of configKeys) t.ok(markdownTable().includes(`| \`${path}\`<br>\`${env}\` |`), path)
 })
 
-t.test('every key has a text, and variables are unique', async t => {
+await t.test('every key has a text, and variables are unique', async t => {
   for (const key of configKeys) t.match(key.description, /^.{10,}\.$/, key.path)
   t.equal(new Set(configKeys.map(key => key.env)).size, configKeys.length)
 })
 
-t.test('the effective configuration can be read back, and shows origins but no secrets', async t => {
+await t.test('the effective configuration can be read back, and shows origins but no secrets', async t => {
   const { config, origins } = loadConfig({ folder: t.testdir(), flags: { httpPort: '9', set: ['mqtt.openTopics=a/#', 'plugins.x.apiToken=hush', 'plugins.x.deep={"password":"hush","n":1}'] } })
   const text = effectiveYaml(config, origins)
   t.match(text, 'port: 9 # --http-port')
@@ -40,7 +40,7 @@ t.test('the effective configuration can be read back, and shows origins but no s
   t.strictSame(parse(text), plainConfig(config))
 })
 
-t.test('JSON Schema for editors', async t => {
+await t.test('JSON Schema for editors', async t => {
   const schema = configJsonSchema() as { properties: Record<string, { properties: Record<string, unknown> }> }
   t.match(schema.properties['http']?.properties['port'], { type: 'integer', minimum: 0, maximum: 65535, default: 8080, description: /Port/ })
   t.match(schema, { additionalProperties: false })

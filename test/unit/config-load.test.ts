@@ -19,7 +19,7 @@ function mistakes (options: LoadOptions): string[] {
   return []
 }
 
-t.test('without anything it is the defaults', async t => {
+await t.test('without anything it is the defaults', async t => {
   const { config, origins, file } = loadConfig({ folder: t.testdir() })
   t.strictSame(config, defaultConfig())
   t.equal(config.mqtt.tcp.port, 1883)
@@ -29,7 +29,7 @@ t.test('without anything it is the defaults', async t => {
   t.equal(file, undefined)
 })
 
-t.test('file < environment < flags, key by key', async t => {
+await t.test('file < environment < flags, key by key', async t => {
   const folder = t.testdir({ 'sabethes.yaml': 'mqtt:\n  tcp:\n    port: 1\n    host: 127.0.0.2\nhttp:\n  port: 2\nstore:\n  path: a\n' })
   const env = { SABETHES_MQTT__TCP__PORT: '10', SABETHES_HTTP__PORT: '20', SABETHES_UNRELATED_SERVICE_HOST: '10.0.0.1', OTHER: 'x' }
   const { config, origins, file } = loadConfig({ folder, env, flags: { mqttPort: '100', set: ['messages.maxBytes=5', 'log.pretty=off'] } })
@@ -50,18 +50,18 @@ t.test('file < environment < flags, key by key', async t => {
   })
 })
 
-t.test('another file', async t => {
+await t.test('another file', async t => {
   const folder = t.testdir({ 'other.yaml': 'http: { port: 5 }' })
   t.equal(loadConfig({ folder, file: 'other.yaml' }).config.http.port, 5)
   t.match(mistakes({ folder, file: 'none.yaml' }), [/^none\.yaml: cannot be read: ENOENT/])
 })
 
-t.test('names of variables', async t => {
+await t.test('names of variables', async t => {
   t.equal(envName('mqtt.limits.keepAliveMaxSeconds'), 'SABETHES_MQTT__LIMITS__KEEP_ALIVE_MAX_SECONDS')
   t.equal(envName('mqtt.limits.pendingQos2'), 'SABETHES_MQTT__LIMITS__PENDING_QOS2')
 })
 
-t.test('lists and files in the environment', async t => {
+await t.test('lists and files in the environment', async t => {
   const folder = t.testdir({ path: 'from-file\n' })
   const load = (env: NodeJS.ProcessEnv) => loadConfig({ folder, env }).config
   t.strictSame(load({ SABETHES_MQTT__OPEN_TOPICS: 'a/#, b/+' }).mqtt.openTopics, ['a/#', 'b/+'])
@@ -74,7 +74,7 @@ t.test('lists and files in the environment', async t => {
   t.match(mistakes({ folder, env: { SABETHES_MQTT__OPEN_TOPICS: '["a' } }), [/is not valid JSON/])
 })
 
-t.test('unknown names are refused with a suggestion', async t => {
+await t.test('unknown names are refused with a suggestion', async t => {
   const folder = t.testdir({ 'sabethes.yaml': 'mqtt:\n  tcp:\n    prot: 1\nport: 2\n__proto__: 3\n"mqtt.tcp": 4\n' })
   t.strictSame(mistakes({
     folder,
@@ -94,7 +94,7 @@ t.test('unknown names are refused with a suggestion', async t => {
   ])
 })
 
-t.test('what Kubernetes and Docker set for a service named sabethes is no mistake', async t => {
+await t.test('what Kubernetes and Docker set for a service named sabethes is no mistake', async t => {
   const env = {
     SABETHES_SERVICE_HOST: '10.0.0.1',
     SABETHES_SERVICE_PORT: '1883',
@@ -107,7 +107,7 @@ t.test('what Kubernetes and Docker set for a service named sabethes is no mistak
   t.strictSame(mistakes({ folder: t.testdir(), env }), [])
 })
 
-t.test('wrong values are refused where they stand', async t => {
+await t.test('wrong values are refused where they stand', async t => {
   const folder = t.testdir({
     'sabethes.yaml': [
       'mqtt:', '  tcp:', '    port: 65536', '    host: ""', '  prefix: a/b', '  openTopics:', '    - a/#', '    - a#', '  limits: 3', '  ws:', '    origins: [https://x.example/path]',
@@ -135,7 +135,7 @@ t.test('wrong values are refused where they stand', async t => {
   ])
 })
 
-t.test('a broken file is refused with its line', async t => {
+await t.test('a broken file is refused with its line', async t => {
   const folder = t.testdir()
   for (const [text, line] of [['http:\n  port: 1\n  port: 2\n', 3], ['http: [1\n', 2], ['a: b: c', 1], ['- a\n', 0]] as const) {
     writeFileSync(join(folder, 'sabethes.yaml'), text)
@@ -149,7 +149,7 @@ t.test('a broken file is refused with its line', async t => {
   t.equal(loadConfig({ folder }).config.mqtt.tcp.port, 5, 'aliases are followed')
 })
 
-t.test('dev mode and "#" stay on loopback unless forced', async t => {
+await t.test('dev mode and "#" stay on loopback unless forced', async t => {
   const folder = t.testdir()
   for (const key of ['mqtt.tcp.host', 'http.host']) {
     const [line, ...more] = mistakes({ folder, flags: { set: [`${key}=0.0.0.0`] } })
@@ -168,14 +168,14 @@ t.test('dev mode and "#" stay on loopback unless forced', async t => {
   for (const host of ['0.0.0.0', '::', '127.0.0.1.example.com', '128.0.0.1', 'localhost.example.com', '']) t.notOk(isLoopback(host), host)
 })
 
-t.test('keys that must fit together', async t => {
+await t.test('keys that must fit together', async t => {
   const folder = t.testdir()
   t.match(mistakes({ folder, flags: { set: ['messages.maxBytes=262144'] } }), [/^--set messages\.maxBytes: .* do not fit in mqtt\.limits\.packetBytes \(262144\)/])
   t.strictSame(mistakes({ folder, flags: { set: ['messages.maxBytes=261888'] } }), [])
   t.match(mistakes({ folder, flags: { set: ['sessions.maxExpirySeconds=10'] } }), [/^sessions\.expirySeconds 2592000 is more than sessions\.maxExpirySeconds \(10\)/])
 })
 
-t.test('plugins: names with options are added, a list is the whole', async t => {
+await t.test('plugins: names with options are added, a list is the whole', async t => {
   const folder = t.testdir()
   const plugins = (...set: string[]) => loadConfig({ folder, flags: { set } }).config.plugins
   const on = { enabled: true, options: {} }
@@ -190,7 +190,7 @@ t.test('plugins: names with options are added, a list is the whole', async t => 
   t.match(mistakes({ folder, flags: { set: ['plugins=[1]'] } }), [/plugins must be a list of names/])
 })
 
-t.test('suggestions', async t => {
+await t.test('suggestions', async t => {
   t.equal(editDistance('prot', 'port'), 1)
   t.equal(editDistance('', 'abc'), 3)
   t.equal(editDistance('kitten', 'sitting'), 3)

@@ -276,7 +276,8 @@ export class RecordsPersistence {
   // ---- delivery
 
   outgoingStream (client: ClientLike): Readable {
-    if (this.#options.markSessions === true && client.clean === false && !this.#marked.has(client.id)) {
+    // Aedes streams the queue of an ended session too, to empty it: its client is closed by then.
+    if (this.#options.markSessions === true && client.clean === false && client.closed !== true && !this.#marked.has(client.id)) {
       this.#marked.add(client.id)
       this.#writer.later([{ key: sessionKey(client.id), value: new Uint8Array() }], true)
     }

@@ -4,6 +4,9 @@ import { groupId } from '../../topics.ts'
 import type { Methods, Parts } from './methods.ts'
 import * as read from './params.ts'
 
+/** `members` as in `groups.create` is understood as well. */
+const users = (params: read.Params): readonly string[] => read.ids(params, Object.hasOwn(params, 'members') ? 'members' : 'users')
+
 const roles = ['owner', 'admin', 'member'] as const
 
 export function groupMethods ({ groups }: Parts): Methods {
@@ -36,8 +39,8 @@ export function groupMethods ({ groups }: Parts): Methods {
       const next = rows.length >= limit ? rows.at(-1)?.conv.slice(2) : undefined
       return { groups: found, ...(next === undefined ? {} : { next }) }
     }],
-    ['groups.add', async (_host, caller, params) => ({ added: await groups.add(caller.user, read.id(params, 'gid'), read.ids(params, 'members')) })],
-    ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), read.ids(params, 'members')) })],
+    ['groups.add', async (_host, caller, params) => ({ added: await groups.add(caller.user, read.id(params, 'gid'), users(params)) })],
+    ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), users(params)) })],
     ['groups.leave', async (_host, caller, params) => {
       const gid = read.id(params, 'gid')
       await groups.leave(caller.user, gid)
@@ -54,12 +57,6 @@ export function groupMethods ({ groups }: Parts): Methods {
       const role = read.oneOf(params, 'role', roles)
       await groups.role(caller.user, gid, user, role)
       return { gid, user, role }
-    }],
-    ['groups.rename', async (_host, caller, params) => {
-      const gid = read.id(params, 'gid')
-      const name = read.optionalName(params, 'name') ?? gid
-      await groups.rename(caller.user, gid, name)
-      return { gid, name }
     }]
   ]
 }

@@ -1,0 +1,127 @@
+/** The engine: takes publishes in the order of each session, lets the gates judge them, commits them and answers. */
+import type { Logger } from 'pino'
+import { codes } from '../errors.ts'
+import type { Draft, GateVerdict } from '../plugin-api.ts'
+import type { Store } from '../store/store.ts'
+import { Committer } from './committer.ts'
+import type { CommitCounts } from './committer.ts'
+import { createControl } from './control.ts'
+import type { ControlParts, ControlSetup } from './control.ts'
+import { Gates } from './gates.ts'
+import type { PluginCounts } from './gates.ts'
+import type { EngineHost, EngineLimits } from './host.ts'
+import { Lanes } from './lanes.ts'
+import { messageIds } from './message-id.ts'
+import type { LoadedPlugin } from './plugin-loader.ts'
+import { closePlugins, startPlugins } from './plugin-runtime.ts'
+import type { Engine, Output } from './port.ts'
+import { Requests } from './request.ts'
+
+export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
+  store: Store
+  limits: EngineLimits
+  mode: 'dev' | 'password'
+  log: Logger
+  /** In the order in which they run; `loadPlugins` gives them. */
+  plugins: readonly LoadedPlugin[]
+  /** Milliseconds since the epoch. */
+  now?: () => number
+  /** Milliseconds: receipts are merged for this long. */
+  receiptIntervalMs: number
+  /** Takes the ordered stream of outputs; called at once, must not throw. */
+  output: (outputs: Output[]) => void
+  /** Makes the control side; tests replace it. */
+  control?: (host: EngineHost, setup: ControlSetup) => ControlParts
+}
+
+export interface EngineInstance extends Engine {
+  readonly host: EngineHost
+  readonly control: ControlParts
+  /** What was committed since the start. */
+  readonly counts: Readonly<CommitCounts>
+  /** What each plugin did, in the order in which they run. */
+  readonly plugins: ReadonlyArray<{ readonly name: string, readonly counts: Readonly<PluginCounts> }>
+  /** Commits what was submitted, writes the marks, closes the plugins. What is submitted later fails. The store stays open. */
+  close (): Promise<void>
+}
+
+/** Starts an engine on an open store. Rejects with `PluginError` when a plugin does not start. */
+export async function createEngine (options: EngineOptions): Promise<EngineInstance> {
+  const { store, limits, mode, log, output, control: makeControl = createControl, now = Date.now } = options
+  const emit = (outputs: Output[]): void => { if (outputs.length > 0) output(outputs) }
+
+  // Gates ask for block lists, which need the committer, which needs the gates: plugins start on a context that reaches
+  // what is made below, and are asked only after it is control.
+  const running = await startPlugins(options.plugins, { now, blocks: (receiver, sender) => control.blocks(receiver, sender) }, log)
+
+  const gates = new Gates(running, log)
+  const committer = new Committer({ store, gates, log, output: emit, onFailed: sessions => { lanes.fail(sessions) } })
+  const host: EngineHost = {
+    store,
+    limits,
+    mode,
+    log,
+    now,
+    newId: messageIds(now),
+    commit: operations => committer.commit(operations),
+    emit,
+    userExists: uid => mode === 'dev' || control.userExists(uid)
+  }
+  const control = makeControl(host, options)
+  const lanes = new Lanes({
+    host,
+    committer,
+    requests: new Requests(host, control),
+    // What a gate answers needs no promise when everything it asks is in memory.
+    judge: draft => {
+      const recipient = mayReceive(host, control, draft)
+      if (recipient instanceof Promise) return recipient.then(verdict => verdict ?? gates.check(draft))
+      return recipient ?? gates.check(draft)
+    },
+    stillMayPost: draft => draft.to.kind === 'group' ? mayReceive(host, control, draft) : undefined
+  })
+
+  const closing = async (): Promise<void> => {
+    await lanes.close()
+    await committer.drain()
+    await control.close()
+    await committer.drain()
+    await closePlugins(running, log)
+  }
+  let closed: Promise<void> | undefined
+
+  return {
+    host,
+    control,
+    counts: committer.counts,
+    plugins: running.map(({ name, counts }) => ({ name, counts })),
+    submit: batch => { lanes.submit(batch) },
+    authenticate: request => control.authenticate(request),
+    openSession: start => control.openSession(start),
+    saveSubscriptions: (session, subscriptions) => control.saveSubscriptions(session, subscriptions),
+    closeSession: end => control.closeSession(end),
+    streams: query => control.streams(query),
+    read: query => control.read(query),
+    advance: moves => { control.advance(moves) },
+    isMember: (user, gid) => control.isMember(user, gid),
+    serverInfo: () => control.serverInfo(),
+    close () {
+      closed ??= closing()
+      return closed
+    }
+  }
+}
+
+/** Whether there is a recipient that the sender may write to, blocks aside. */
+function mayReceive (host: EngineHost, control: ControlParts, { from, to }: Draft): GateVerdict | Promise<GateVerdict> {
+  if (to.kind === 'user') {
+    const exists = host.userExists(to.id)
+    if (exists === true) return undefined
+    return exists === false ? unknownUser : exists.then(known => known ? undefined : unknownUser)
+  }
+  const posting = control.mayPost(from, to.id)
+  if (posting instanceof Promise) return posting.then(answer => answer.ok ? undefined : answer)
+  return posting.ok ? undefined : posting
+}
+
+const unknownUser: GateVerdict = { code: 'not_found', reason: `${codes.not_found.text}: no such user` }

@@ -1,0 +1,210 @@
+/**
+ * Keeps the submissions of each session in order. Most are judged at once and go straight to the committer. Where one has to
+ * wait (a request, a gate or a look-up that answers with a promise) the session gets a lane: what it submits meanwhile waits
+ * behind it, and nobody else does.
+ */
+import { crc32 } from 'node:zlib'
+import { codes } from '../errors.ts'
+import type { Draft, GateVerdict } from '../plugin-api.ts'
+import type { NewMessage } from '../store/store.ts'
+import { directId, groupId } from '../topics.ts'
+import type { Committer } from './committer.ts'
+import { envelopeContent } from './envelope.ts'
+import type { EngineHost } from './host.ts'
+import { readPayload } from './payload.ts'
+import type { Read } from './payload.ts'
+import type { Submission, Verdict } from './port.ts'
+import type { Requests } from './request.ts'
+
+export interface LanesOptions {
+  readonly host: EngineHost
+  readonly committer: Committer
+  readonly requests: Requests
+  /** The recipient and the gates. A promise only where one of them needs it. */
+  readonly judge: (draft: Draft) => GateVerdict | Promise<GateVerdict>
+  /** Asked again when judging took time: somebody may have been removed meanwhile. */
+  readonly stillMayPost: (draft: Draft) => GateVerdict | Promise<GateVerdict>
+}
+
+interface Lane {
+  /** The open submission first. */
+  waiting: Submission[]
+  /** How many of `waiting` must fail, because a message before them did. */
+  failing: number
+}
+
+interface Parsed { readonly read: Read, readonly draft: Draft }
+
+export class Lanes {
+  readonly #options: LanesOptions
+  readonly #lanes = new Map<string, Lane>()
+  #emptied: Array<() => void> = []
+  #closed = false
+
+  constructor (options: LanesOptions) { this.#options = options }
+
+  submit (batch: readonly Submission[]): void {
+    for (const submission of batch) {
+      const { session } = submission
+      if (this.#closed) {
+        this.#options.committer.answer(session, { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+        continue
+      }
+      const lane = this.#lanes.get(session)
+      if (lane !== undefined) {
+        lane.waiting.push(submission)
+        continue
+      }
+      const open = this.#take(submission)
+      if (open === undefined) continue
+      const opened: Lane = { waiting: [submission], failing: 0 }
+      this.#lanes.set(session, opened)
+      this.#follow(session, opened, open).catch((error: unknown) => {
+        this.#options.host.log.fatal({ err: error, session }, 'the lane of a session stopped')
+      })
+    }
+  }
+
+  /** Messages of these sessions failed: what waits behind them fails too. */
+  fail (sessions: ReadonlySet<string>): void {
+    for (const session of sessions) {
+      const lane = this.#lanes.get(session)
+      if (lane !== undefined) lane.failing = lane.waiting.length
+    }
+  }
+
+  /** Takes no more; resolves when nothing waits in a lane. */
+  async close (): Promise<void> {
+    this.#closed = true
+    if (this.#lanes.size > 0) await new Promise<void>(resolve => { this.#emptied.push(resolve) })
+  }
+
+  async #follow (session: string, lane: Lane, first: Promise<void>): Promise<void> {
+    let open: Promise<void> | undefined = first
+    for (;;) {
+      await open
+      lane.waiting.shift()
+      if (lane.failing > 0) lane.failing -= 1
+      const next = lane.waiting[0]
+      if (next === undefined) break
+      open = lane.failing > 0 ? this.#answer(next, { kind: 'verdict', ref: next.ref, ok: 'failed' }) : this.#take(next)
+    }
+    this.#lanes.delete(session)
+    if (this.#lanes.size > 0) return
+    const emptied = this.#emptied
+    this.#emptied = []
+    for (const resolve of emptied) resolve()
+  }
+
+  /** A promise (that never rejects) when the session's next submission must wait. */
+  #take (submission: Submission): Promise<void> | undefined {
+    const { target } = submission
+    if (target.kind === 'rpc' || target.verb !== undefined) return this.#request(submission)
+    const { maxMessageBytes } = this.#options.host.limits
+    if (submission.payload.length > maxMessageBytes) {
+      return this.#refuse(submission, { code: 'too_large', reason: `at most ${maxMessageBytes} bytes` }, undefined)
+    }
+    const read = readPayload(submission.payload, submission.contentType, submission.utf8)
+    if (!read.ok) return this.#refuse(submission, read, read.cid)
+    const draft: Draft = {
+      from: submission.user,
+      session: submission.session,
+      conv: target.kind === 'user' ? directId(submission.user, target.id) : groupId(target.id),
+      to: target,
+      type: read.type,
+      body: read.body,
+      cid: read.cid,
+      sizeBytes: submission.payload.length
+    }
+    let verdict
+    try {
+      verdict = this.#options.judge(draft)
+    } catch (error) {
+      return this.#breakOff(submission, error)
+    }
+    if (verdict instanceof Promise) return this.#judgeLater(submission, { read, draft }, verdict)
+    if (verdict !== undefined) return this.#refuse(submission, verdict, draft.cid)
+    this.#accept(submission, read, draft)
+  }
+
+  async #judgeLater (submission: Submission, { read, draft }: Parsed, judged: Promise<GateVerdict>): Promise<void> {
+    let verdict: GateVerdict
+    try {
+      verdict = await judged ?? await this.#options.stillMayPost(draft)
+    } catch (error) {
+      this.#breakOff(submission, error)
+      return
+    }
+    const lane = this.#lanes.get(submission.session)
+    if (lane !== undefined && lane.failing > 0) this.#answer(submission, { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+    else if (verdict !== undefined) this.#refuse(submission, verdict, draft.cid)
+    else this.#accept(submission, read, draft)
+  }
+
+  async #request (submission: Submission): Promise<void> {
+    const { committer, requests } = this.#options
+    const settled = await committer.settled(submission.session)
+    this.#answer(submission, settled ? await requests.serve(submission) : { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+  }
+
+  #accept (submission: Submission, read: Read, draft: Draft): void {
+    const { host, committer } = this.#options
+    const { user, session, packetId, expirySeconds } = submission
+    const { conv, to } = draft
+    const id = host.newId()
+    const ts = host.now()
+    const { tail } = read
+    let { cid } = read
+    let resend: NewMessage['resend']
+    if (cid === undefined && submission.qos > 0) {
+      const digest = digestOf(conv, submission.payload)
+      resend = { session, packetId, digest, dup: submission.dup }
+      // Packet ids come again, equal words too: the id's part keeps apart what is not a resend.
+      cid = `~${packetId}.${digest}.${id.slice(0, 13)}`
+    }
+    const message: NewMessage = {
+      op: 'message',
+      conv,
+      from: user,
+      id,
+      ts,
+      counts: true,
+      marksSender: true,
+      content: envelopeContent({ id, cid: cid ?? id, from: user, to, ts, tail })
+    }
+    if (resend !== undefined) message.resend = resend
+    else if (cid !== undefined) message.cid = cid
+    if (expirySeconds !== undefined) message.expiresAt = ts + expirySeconds * 1000
+    committer.message(session, submission.ref, message, draft)
+  }
+
+  #refuse (submission: Submission, refusal: NonNullable<GateVerdict>, cid: string | undefined): undefined {
+    const { code, reason = codes[code].text, retryAfterMs } = refusal
+    return this.#answer(submission, {
+      kind: 'verdict',
+      ref: submission.ref,
+      ok: false,
+      code,
+      reason,
+      ...(cid !== undefined && { cid }),
+      ...(retryAfterMs !== undefined && { retryAfterMs })
+    })
+  }
+
+  /** The store cannot say whether the message may pass: nothing of the session may overtake what it will send again. */
+  #breakOff (submission: Submission, error: unknown): undefined {
+    this.#options.host.log.error({ err: error }, 'the recipient of a message cannot be looked up')
+    const lane = this.#lanes.get(submission.session)
+    if (lane !== undefined) lane.failing = lane.waiting.length
+    return this.#answer(submission, { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+  }
+
+  #answer (submission: Submission, verdict: Verdict): undefined {
+    this.#options.committer.answer(submission.session, verdict)
+  }
+}
+
+/** Tells a resend from another message with the same packet id: what was sent, and to whom. */
+function digestOf (conv: string, payload: Uint8Array): string {
+  return `${crc32(payload, crc32(conv)).toString(36)}.${payload.length.toString(36)}`
+}

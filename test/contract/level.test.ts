@@ -1,0 +1,142 @@
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { StoreClosedError, StoreFormatError, StoreLockedError, formatVersion, openLevelStore, restoreLevelBackup } from '../../broker/store/level/store.ts'
+import type { LevelStoreOptions } from '../../broker/store/level/store.ts'
+import { contract, message, unread } from './store-contract.ts'
+import type { Opened } from './store-contract.ts'
+
+async function open (t: Test, options: Partial<LevelStoreOptions> = {}): Promise<Opened> {
+  const folder = t.testdir()
+  const path = join(folder, 'store')
+  let store = await openLevelStore({ ...options, path })
+  t.teardown(() => store.close())
+  return {
+    store,
+    reopen: async () => {
+      await store.close()
+      store = await openLevelStore({ ...options, path })
+      return store
+    },
+    freshPath: name => join(folder, name)
+  }
+}
+
+contract(t, 'level', open)
+contract(t, 'level with tiny caches', t =>
+  open(t, { cache: { heads: 2, members: 2, groupMembers: 2, groups: 2, events: 2, cursors: 2 }, writeBufferBytes: 64 * 1024 }))
+
+t.test('each commit is one synced write', async t => {
+  const rows: number[] = []
+  const { store } = await open(t, { onSync: n => rows.push(n) })
+  await store.commit([message('d:a:b', 'a', { cid: '1' }), message('d:a:b', 'a', { cid: '2' }), message('d:a:b', 'a')])
+  t.same(rows, [3 + 2 + 1 + 1 + 2], 'three messages, two keys, one mark for the purge, one head, two members')
+  await store.commit([message('d:a:b', 'b')])
+  t.same(rows[1], 3, 'a message, a head, a member')
+  await store.commit([message('d:a:b', 'a', { cid: '1' })])
+  t.equal(rows.length, 2, 'a repeat writes nothing')
+  await store.advance({ cursors: [], members: [{ user: 'a', conv: 'd:a:b', readSeq: 4 }], events: [] })
+  t.equal(rows.length, 2, 'marks are not synced')
+  t.equal(await unread(store, 'a', 'd:a:b'), 0)
+})
+
+t.test('small writes that wait share a sync', async t => {
+  const rows: number[] = []
+  const { store } = await open(t, { onSync: n => rows.push(n) })
+  await Promise.all(Array.from({ length: 50 }, (_, i) => store.putUser({ uid: `u${i}`, createdAt: 1 })))
+  t.same(rows, [50])
+  const order = [store.putSession(row('a')), store.dropSession('bob/a'), store.putSession(row('b'))]
+  await Promise.all(order)
+  t.same((await store.sessions({ limit: 9 })).map(s => s.clientId), ['b'], 'and stay in order with what is between them')
+  function row (clientId: string) {
+    return { session: `bob/${clientId}`, user: 'bob', clientId, subscriptions: [], inflight: [], expirySeconds: 1, createdAt: 1 }
+  }
+})
+
+t.test('folders that are refused', async t => {
+  const folder = t.testdir({
+    other: { 'notes.txt': 'x' },
+    newer: { 'sabethes.json': JSON.stringify({ format: formatVersion + 1, kind: 'store' }) },
+    broken: { 'sabethes.json': '{' },
+    odd: { 'sabethes.json': '{"format":1}' }
+  })
+  await t.rejects(openLevelStore({ path: join(folder, 'other') }), { name: 'StoreFormatError', message: /not a Sabethes store/ })
+  t.notOk(existsSync(join(folder, 'other', 'db')), 'and left alone')
+  const newer = openLevelStore({ path: join(folder, 'newer') })
+  await t.rejects(newer, { name: 'StoreFormatError', message: new RegExp(`version ${formatVersion + 1}.*version ${formatVersion}.*newer`) })
+  await t.rejects(newer, { message: new RegExp(join(folder, 'newer')) })
+  await t.rejects(openLevelStore({ path: join(folder, 'broken') }), StoreFormatError)
+  await t.rejects(openLevelStore({ path: join(folder, 'odd') }), StoreFormatError)
+})
+
+t.test('a database without or with another version inside is refused', async t => {
+  const { ClassicLevel } = await import('classic-level')
+  const folder = t.testdir()
+  for (const [name, key, value] of [['foreign', 'some', 'row'], ['future', 'v\x00format', '7']] as const) {
+    const path = join(folder, name)
+    mkdirSync(path)
+    writeFileSync(join(path, 'sabethes.json'), JSON.stringify({ format: formatVersion, kind: 'store' }))
+    const level = new ClassicLevel(join(path, 'db'))
+    await level.put(key, value)
+    await level.close()
+    await t.rejects(openLevelStore({ path }), StoreFormatError)
+    await t.rejects(openLevelStore({ path }), StoreFormatError, 'twice: the lock was given back')
+  }
+})
+
+t.test('an open store is locked', async t => {
+  const { store, freshPath } = await open(t)
+  await store.health()
+  await t.rejects(openLevelStore({ path: freshPath('store') }), StoreLockedError)
+})
+
+t.test('backup while in use, and restore', async t => {
+  const { store, freshPath } = await open(t)
+  await store.commit(Array.from({ length: 5000 }, (_, i) => message('d:a:b', 'a', { cid: `${i}`, ts: i })))
+  await store.records.write([{ key: 'bin', value: new Uint8Array([255, 0]) }], true)
+  const counts: number[] = []
+  const copying = store.backup(freshPath('copy'), done => { counts.push(done) })
+  for (let i = 0; i < 20; i++) await store.commit([message('d:a:b', 'a'), message('d:a:c', 'a')])
+  await copying
+  t.ok(counts.length > 3 && counts.every((n, i) => i === 0 || n > (counts[i - 1] as number)))
+  await t.rejects(store.backup(freshPath('copy')), { message: /not empty/ })
+  await t.rejects(openLevelStore({ path: freshPath('copy') }), { message: /backup/ })
+
+  const bytes: number[] = []
+  let total = 0
+  await restoreLevelBackup(freshPath('copy'), freshPath('restored'), (done, of) => {
+    bytes.push(done)
+    total = of ?? 0
+  })
+  t.equal(bytes.at(-1), total)
+  await t.rejects(restoreLevelBackup(freshPath('copy'), freshPath('restored')), { message: /not empty/ })
+  await t.rejects(restoreLevelBackup(freshPath('store'), freshPath('else')), { message: /not a backup/ })
+  await t.rejects(restoreLevelBackup(freshPath('nowhere'), freshPath('else')), { message: /not a backup/ })
+  const copy = await openLevelStore({ path: freshPath('restored') })
+  t.teardown(() => copy.close())
+  const [head] = await copy.heads(['d:a:b'])
+  t.ok(head !== undefined && head.seq >= 5000, 'what was there when it began')
+  t.equal((await copy.messages('d:a:b', { limit: 99999 })).length, head?.seq, 'consistent: as many messages as the head says')
+  t.same([...await copy.records.get('bin') ?? []], [255, 0])
+  t.match(await copy.commit([message('d:a:b', 'a', { cid: '7' })]), [{ seq: 8, replay: true }])
+})
+
+t.test('a backup that is cut by closing leaves nothing that could be taken for one', async t => {
+  const { store, freshPath } = await open(t)
+  await store.commit(Array.from({ length: 5000 }, () => message('d:a:b', 'a')))
+  let close: Promise<void> | undefined
+  await t.rejects(store.backup(freshPath('copy'), () => { close ??= store.close() }))
+  await close
+  await t.rejects(store.backup(freshPath('other')), StoreClosedError)
+  await t.rejects(restoreLevelBackup(freshPath('copy'), freshPath('x')), StoreFormatError)
+})
+
+t.test('a marker that was half written does not stop the next start', async t => {
+  const folder = t.testdir({ store: { '.sabethes.json.new': '{"form' } })
+  const path = join(folder, 'store')
+  await (await openLevelStore({ path })).close()
+  t.same(JSON.parse(readFileSync(join(path, 'sabethes.json'), 'utf8')), { format: formatVersion, kind: 'store' })
+  appendFileSync(join(path, '.hidden'), '')
+  await (await openLevelStore({ path })).close()
+})

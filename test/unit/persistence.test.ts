@@ -1,0 +1,259 @@
+import { EventEmitter } from 'node:events'
+import type { Readable } from 'node:stream'
+import t from 'tap'
+import { recordsPersistence } from '../../broker/access/aedes/persistence.ts'
+import type { Dropped, PersistenceOptions, RecordsLike, RecordsPersistence } from '../../broker/access/aedes/persistence.ts'
+import { levelRecords, MemoryRecords } from '../support/ordinary-records.ts'
+
+type Packet = Parameters<RecordsPersistence['prepare']>[1]
+interface Queued { cmd: string, topic: string, payload: Buffer, qos: number, retain: boolean, dup: boolean, messageId?: number, brokerId: string, brokerCounter: number }
+
+class Broker extends EventEmitter {
+  readonly id: string
+  clients: Record<string, unknown> = {}
+  counter = 0
+  constructor (id: string) { super(); this.id = id }
+}
+
+let brokers = 0
+async function start (records: RecordsLike, options: Partial<PersistenceOptions> = {}): Promise<{ broker: Broker, persistence: RecordsPersistence }> {
+  const persistence = recordsPersistence({ records, offlineQueue: 100, retained: 100, retainedBytes: 100_000, ...options })
+  const broker = new Broker(`broker-${++brokers}`)
+  await persistence.setup(broker)
+  return { broker, persistence }
+}
+
+const client = (id: string) => ({ id, clean: false, conn: new EventEmitter() })
+const publish = (topic: string, payload: string, more: Partial<Packet> = {}): Packet => ({ cmd: 'publish', topic, payload: Buffer.from(payload), qos: 1, retain: false, ...more })
+const list = async (stream: Readable): Promise<Queued[]> => await stream.toArray() as Queued[]
+const texts = (packets: Array<{ payload: Buffer | string }>) => packets.map(packet => packet.payload.toString())
+
+/** As Aedes goes on after authorizePublish. */
+async function route ({ persistence, broker }: Awaited<ReturnType<typeof start>>, packet: Packet): Promise<Packet> {
+  const named = { ...packet, brokerId: broker.id, brokerCounter: ++broker.counter }
+  if (packet.retain) await persistence.storeRetained(named)
+  await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic(packet.topic), named)
+  return named
+}
+
+await t.test('everything is there after a restart', async t => {
+  const path = `${t.testdir()}/db`
+  let records = await levelRecords(path)
+  let { persistence, broker } = await start(records)
+  const id = 'a%2F/ü/{x}/0'
+  await persistence.addSubscriptions({ id }, [{ topic: 's/+', qos: 2, nl: true, subscriptionIdentifier: 9 }, { topic: 's//#', qos: 0 }])
+  await persistence.addSubscriptions({ id: 'a' }, [{ topic: 's/+', qos: 1 }])
+  const publisher = client('p')
+  const packet = publish('s/1', 'one', { retain: true, properties: { contentType: 'x', correlationData: Buffer.from([0, 200]) } })
+  await persistence.prepare(publisher, packet)
+  await route({ persistence, broker }, packet)
+  await persistence.incomingStorePacket(publisher, publish('s/2', 'two', { qos: 2, messageId: 7 }))
+  await persistence.putWill(client('w'), publish('s/will', 'will'))
+  await persistence.destroy()
+  await records.close()
+
+  records = await levelRecords(path)
+  t.teardown(async () => { await records.close() });
+  ({ persistence, broker } = await start(records))
+  t.strictSame(await persistence.subscriptionsByClient({ id }), [{ topic: 's/+', qos: 2, nl: true, subscriptionIdentifier: 9 }, { topic: 's//#', qos: 0 }])
+  t.strictSame(persistence.queueOf(id), { size: 2, inMemory: 0 }, 'bodies stay on disk')
+  const [one, two, ...none] = await list(persistence.outgoingStream(client(id)))
+  t.match(one, { topic: 's/1', qos: 1, retain: false, dup: false })
+  t.equal(one?.payload.toString(), 'one')
+  t.match(two, { topic: 's/2', qos: 2 })
+  t.strictSame(none, [])
+  const [retained] = await list(persistence.createRetainedStream('s/+'))
+  t.match(retained, { topic: 's/1', retain: true, properties: { contentType: 'x' } })
+  t.strictSame((retained as unknown as Packet).properties?.['correlationData'], Buffer.from([0, 200]))
+  t.match(await persistence.incomingGetPacket(publisher, publish('', '', { messageId: 7 })), { messageId: 7 })
+  const wills = await list(persistence.streamWill({ [broker.id]: 1 }))
+  t.match(wills, [{ topic: 's/will', clientId: 'w' }], 'of the broker that is gone')
+  await persistence.cleanSubscriptions({ id })
+  t.same([...persistence.sessions()].sort(), ['a', 'p'])
+  await persistence.destroy()
+})
+
+await t.test('what was prepared is on disk, and a failure leaves nothing behind', async t => {
+  const records = new MemoryRecords()
+  const { persistence, broker } = await start(records)
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+  const rows = records.rows.size
+  const written = persistence.prepare(client('p'), publish('a', 'x', { retain: true }))
+  t.equal(records.rows.size, rows, 'not yet')
+  await written
+  t.equal(records.rows.size, rows + 2, 'a queue entry and the retained message')
+  t.equal(records.synced, 2)
+  records.failure = new Error('disk full')
+  await t.rejects(persistence.prepare(client('p'), publish('a', 'y', { retain: true })), { message: 'disk full' })
+  await t.rejects(persistence.incomingStorePacket(client('p'), publish('a', 'z', { qos: 2, messageId: 1 })), { message: 'disk full' })
+  await t.rejects(persistence.incomingGetPacket(client('p'), publish('', '', { messageId: 1 })), 'the client may try again')
+  t.strictSame(texts(await list(persistence.createRetainedStream('a'))), ['x'])
+  t.equal(persistence.queueOf('c').size, 1)
+  await route({ persistence, broker }, publish('b', 'later', { qos: 1, retain: true }))
+  delete records.failure
+  await persistence.prepare(client('p'), publish('c', 'w'))
+  t.ok(records.rows.has('r/b'), 'what nobody waited for is written with the next batch')
+})
+
+await t.test('requests during a write are one batch, and are answered in order', async t => {
+  const records = new MemoryRecords()
+  const { persistence } = await start(records)
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: 'stored', qos: 1 }])
+  const before = records.writes
+  let open = () => {}
+  records.hold = new Promise(resolve => { open = resolve })
+  const publisher = client('p')
+  const order: number[] = []
+  const first = persistence.prepare(publisher, publish('stored', 'x'))?.then(() => { order.push(0) })
+  await new Promise(resolve => { setImmediate(resolve) })
+  const rest = Array.from({ length: 50 }, (_, i) => persistence.prepare(publisher, publish(i % 2 === 0 ? 'elsewhere' : 'stored', 'x'))?.then(() => { order.push(i + 1) }))
+  t.notOk(rest.includes(undefined), 'none passes one that waits')
+  open()
+  await Promise.all([first, ...rest])
+  t.equal(records.writes - before, 2)
+  t.strictSame(order, Array.from({ length: 51 }, (_, i) => i))
+  t.equal(persistence.prepare(publisher, publish('elsewhere', 'x')), undefined, 'nothing to wait for')
+})
+
+await t.test('the queue is bounded, the oldest go first', async t => {
+  const records = new MemoryRecords()
+  const dropped: Dropped[] = []
+  const { persistence, broker } = await start(records, { offlineQueue: 5, onDrop: drop => dropped.push(drop) })
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+  for (let i = 0; i < 12; i++) {
+    const packet = publish('a', String(i))
+    await persistence.prepare(client('p'), packet)
+    await route({ persistence, broker }, packet)
+  }
+  t.strictSame(persistence.queueOf('c'), { size: 5, inMemory: 0 }, 'a session that is away costs numbers only')
+  t.equal(persistence.counts().dropped, 7)
+  t.strictSame(dropped[0], { kind: 'queued', client: 'c', count: 1 })
+  t.equal([...records.rows.keys()].filter(key => key.startsWith('q/')).length, 5)
+  t.strictSame(texts(await list(persistence.outgoingStream(client('c')))), ['7', '8', '9', '10', '11'])
+})
+
+await t.test('retained messages are bounded in number and bytes', async t => {
+  const dropped: Dropped[] = []
+  const { persistence } = await start(new MemoryRecords(), { retained: 2, retainedBytes: 20, onDrop: drop => dropped.push(drop) })
+  const retain = async (topic: string, payload: string) => { await persistence.storeRetained(publish(topic, payload, { retain: true })) }
+  await retain('a', '12345')
+  await retain('b', '12345')
+  await retain('c', '1')
+  t.strictSame(dropped, [{ kind: 'retained', topic: 'c' }])
+  await retain('a', '123456')
+  await retain('b', 'x'.repeat(15))
+  t.strictSame(texts(await list(persistence.createRetainedStream('+'))).sort(), ['12345', '123456'], 'replaced within the bytes')
+  await retain('a', '')
+  await retain('c', '1')
+  t.match(persistence.counts(), { retained: 2, retainedBytes: 8 })
+})
+
+await t.test('a message that is on its way is found by its packet id', async t => {
+  const started = await start(new MemoryRecords())
+  const { persistence, broker } = started
+  const receiver = client('c')
+  broker.clients['c'] = receiver
+  await persistence.addSubscriptions(receiver, [{ topic: '#', qos: 1 }])
+  const sent: Packet[] = []
+  for (let i = 0; i < 3; i++) {
+    const packet = { ...await route(started, publish('a', String(i), { qos: 2 })), messageId: 5 }
+    await persistence.outgoingUpdate(receiver, packet)
+    sent.push(packet)
+  }
+  t.equal(new Set(sent.map(packet => packet.messageId)).size, 3, 'each has an id of its own [MQTT-2.3.1-4]')
+  t.strictSame([...new Set(sent.map(packet => packet.qos))], [1], 'at the granted quality of service')
+  t.match(await persistence.outgoingClearMessageId(receiver, publish('', '', { messageId: 5 })), { payload: Buffer.from('0') })
+  t.equal(await persistence.outgoingClearMessageId(receiver, publish('', '', { messageId: 5 })), undefined)
+  const again = client('c')
+  const second = await list(persistence.outgoingStream(again))
+  t.strictSame(second.map(packet => [packet.payload.toString(), packet.dup, packet.messageId]), sent.slice(1).map(packet => [packet.payload.toString(), true, packet.messageId]))
+})
+
+await t.test('live messages wait until the stored ones are sent', async t => {
+  const started = await start(new MemoryRecords())
+  const { persistence, broker } = started
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+  for (let i = 0; i < 3; i++) await route(started, publish('a', `old ${i}`))
+  await persistence.subscriptionsByClient({ id: 'c' })
+  const receiver = client('c')
+  broker.clients['c'] = receiver
+  const order: string[] = []
+  const live = { ...await route(started, publish('a', 'live')), messageId: 1 }
+  const held = persistence.outgoingUpdate(receiver, live).then(() => { order.push('live') })
+  for await (const packet of persistence.outgoingStream(receiver)) {
+    await persistence.outgoingUpdate(receiver, { ...packet, messageId: 10 })
+    order.push((packet as Queued).payload.toString())
+  }
+  await held
+  t.strictSame(order, ['old 0', 'old 1', 'old 2', 'live'])
+
+  await persistence.subscriptionsByClient({ id: 'c' })
+  const lost = client('c')
+  const waiting = persistence.outgoingUpdate(lost, { ...await route(started, publish('a', 'late')), messageId: 2 })
+  lost.conn.emit('close')
+  await waiting
+  t.pass('a connection that dies lets go of them')
+})
+
+await t.test('a client that goes takes its queue out of memory', async t => {
+  const records = new MemoryRecords()
+  const started = await start(records)
+  const { persistence, broker } = started
+  const receiver = client('c')
+  broker.clients['c'] = receiver
+  await persistence.addSubscriptions(receiver, [{ topic: '#', qos: 2 }])
+  const packets: Packet[] = []
+  for (let i = 0; i < 4; i++) {
+    const packet = { ...await route(started, publish('a', String(i), { qos: 2 })), messageId: 50 + i }
+    if (i < 2) await persistence.outgoingUpdate(receiver, packet)
+    packets.push(packet)
+  }
+  await persistence.outgoingUpdate(receiver, { cmd: 'pubrel', messageId: 51 } as Packet)
+  t.strictSame(persistence.queueOf('c'), { size: 4, inMemory: 4 })
+  delete broker.clients['c']
+  broker.emit('clientDisconnect', receiver)
+  t.strictSame(persistence.queueOf('c'), { size: 4, inMemory: 0 })
+  const got = await list(persistence.outgoingStream(client('c')))
+  t.match(got, [{ messageId: 50, dup: true }, { cmd: 'pubrel', messageId: 51 }, { dup: false }, { dup: false }])
+  t.strictSame(texts([got[0], got[2], got[3]] as Queued[]), ['0', '2', '3'])
+  t.equal(new Set(got.map(packet => packet.messageId)).size, 4)
+})
+
+await t.test('expired messages are not delivered', async t => {
+  const started = await start(new MemoryRecords())
+  const { persistence } = started
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+  for (const [topic, messageExpiry] of [['old', Date.now() - 1], ['new', Date.now() + 60_000]] as const) await route(started, publish(topic, topic, { messageExpiry, retain: true }))
+  t.strictSame(texts(await list(persistence.outgoingStream(client('c')))), ['new'])
+  t.strictSame(texts(await list(persistence.createRetainedStream('#'))), ['new'])
+  t.equal(persistence.counts().retained, 1)
+})
+
+await t.test('$-topics and wildcards', async t => {
+  const { persistence } = await start(new MemoryRecords())
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }, { topic: '+/x', qos: 1 }, { topic: '$a/#', qos: 1 }])
+  t.same((await persistence.subscriptionsByTopic('$a/x')).map(match => (match as { topic?: string }).topic), ['$a/#'], '[MQTT-4.7.2-1]')
+  await persistence.storeRetained(publish('$a/x', 'x', { retain: true }))
+  t.strictSame(await list(persistence.createRetainedStreamCombi(['#', '+/x'])), [])
+  t.equal((await list(persistence.createRetainedStream('$a/+'))).length, 1)
+})
+
+await t.test('a clean session keeps its packet ids only while it lasts', async t => {
+  const records = new MemoryRecords()
+  const { persistence } = await start(records)
+  const one = { id: 'c', clean: true }
+  await persistence.incomingStorePacket(one, publish('a', 'x', { qos: 2, messageId: 1 }))
+  t.equal(records.rows.size, 0)
+  await t.resolves(persistence.incomingGetPacket(one, publish('', '', { messageId: 1 })))
+  await t.rejects(persistence.incomingGetPacket({ id: 'c', clean: true }, publish('', '', { messageId: 1 })))
+  await persistence.incomingDelPacket(one, publish('', '', { messageId: 1 }))
+  await t.rejects(persistence.incomingDelPacket(one, publish('', '', { messageId: 1 })))
+})
+
+await t.test('Aedes closes no connection for a packet that is not queued', async t => {
+  const { persistence } = await start(new MemoryRecords(), { offlineQueue: 2 })
+  const receiver = client('c')
+  await persistence.outgoingUpdate(receiver, publish('a', 'retained', { messageId: 3 }))
+  for (const messageId of [1, 2, 3]) await persistence.outgoingUpdate(receiver, { cmd: 'pubrel', messageId } as Packet)
+  t.equal(persistence.queueOf('c').size, 2, 'a stranger\'s PUBRECs are bounded too')
+})

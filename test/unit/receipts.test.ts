@@ -1,0 +1,105 @@
+import t from 'tap'
+import { bench, type Bench } from '../support/control-host.ts'
+
+/** Resolves when an event that matches was put out. */
+async function event (b: Bench, user: string, kind: string): Promise<Record<string, unknown>> {
+  for (;;) {
+    for (const output of b.outputs) {
+      if (output.kind !== 'event' || output.user !== user) continue
+      const payload = JSON.parse(Buffer.from(output.payload).toString()) as Record<string, unknown>
+      if (payload.kind === kind) return payload
+    }
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+}
+const ack = (b: Bench, user: string, stream: string, seq: number): void => {
+  b.control.advance([{ session: `${user}/phone`, persistent: false, user, stream, seq, sent: seq }])
+}
+
+t.test('a device\'s acknowledgement is a delivered receipt to the other side', async t => {
+  const b = await bench(t)
+  await b.send('alice', { user: 'bob' })
+  await b.send('alice', { user: 'bob' })
+  ack(b, 'bob', 'd:alice:bob', 1)
+  ack(b, 'bob', 'd:alice:bob', 2)
+  t.match(await event(b, 'alice', 'delivered'), { kind: 'delivered', conv: 'd:alice:bob', by: 'bob', ts: b.clock.ms })
+  t.match(await b.events('alice'), [{ kind: 'delivered', conv: 'd:alice:bob', seq: 2, by: 'bob' }], 'merged')
+  t.same(await b.events('bob'), [])
+  ack(b, 'alice', 'd:alice:bob', 2)
+  await b.control.close()
+  t.same(await b.events('bob'), [], 'one\'s own copies are no receipts')
+})
+
+t.test('a newer receipt replaces the older one of its conversation', async t => {
+  const b = await bench(t)
+  await b.send('alice', { user: 'bob' })
+  ack(b, 'bob', 'd:alice:bob', 1)
+  await event(b, 'alice', 'delivered')
+  await b.send('alice', { user: 'bob' })
+  ack(b, 'bob', 'd:alice:bob', 2)
+  await b.control.close()
+  t.match(await b.events('alice'), [{ kind: 'delivered', seq: 2 }])
+})
+
+t.test('read marks: receipts for the other side and for one\'s own devices', async t => {
+  const b = await bench(t)
+  for (let i = 0; i < 3; i++) await b.send('alice', { user: 'bob' })
+  const bob = { user: 'bob', session: 'bob/x' }
+  await b.control.readMark(bob, { kind: 'user', id: 'alice' }, 2)
+  t.equal((await b.ask('bob', 'unread')).total, 1, 'at once')
+  await b.control.readMark(bob, { kind: 'user', id: 'alice' }, 1)
+  t.equal((await b.ask('bob', 'unread')).total, 1, 'behind: ignored')
+  await b.control.readMark(bob, { kind: 'user', id: 'alice' }, 99)
+  t.same(await b.ask('bob', 'unread'), { total: 0, conversations: {} })
+  t.equal((await b.store.member('bob', 'd:alice:bob'))?.readSeq, 3, 'clamped')
+  await b.control.close()
+  const alice = await b.events('alice')
+  t.match(alice.find(e => e.kind === 'read'), { conv: 'd:alice:bob', seq: 3, by: 'bob' })
+  t.match(alice.find(e => e.kind === 'delivered'), { conv: 'd:alice:bob', seq: 3, by: 'bob' }, 'read is delivered')
+  t.match(await b.events('bob'), [{ kind: 'read', conv: 'd:alice:bob', seq: 3, by: 'bob' }], 'own badge')
+})
+
+t.test('many read marks at once are few events', async t => {
+  const b = await bench(t)
+  for (let i = 0; i < 50; i++) await b.send('alice', { user: 'bob' })
+  await Promise.all(Array.from({ length: 50 }, (_, i) => b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'user', id: 'alice' }, i + 1)))
+  await b.control.close()
+  const reads = b.outputs.filter(o => o.kind === 'event' && o.user === 'alice')
+  t.ok(reads.length <= 4, `${reads.length} events`)
+  t.match((await b.events('alice')).find(e => e.kind === 'read'), { seq: 50 })
+})
+
+t.test('groups: only one\'s own devices hear of a read mark', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  await b.send('alice', { gid: 'dev' })
+  ack(b, 'bob', 'g:dev', 2)
+  await b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'group', id: 'dev' }, 2)
+  await b.control.close()
+  t.same((await b.events('alice')).map(e => e.kind), ['group'])
+  t.match(await b.events('bob'), [{ kind: 'group' }, { kind: 'read', conv: 'g:dev', seq: 2, by: 'bob' }])
+})
+
+t.test('foreign and missing conversations are one refusal', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev' })
+  const eve = { user: 'eve', session: 'eve/x' }
+  const there = await b.control.readMark(eve, { kind: 'group', id: 'dev' }, 1).catch((error: Error) => error)
+  const missing = await b.control.readMark(eve, { kind: 'group', id: 'none' }, 1).catch((error: Error) => error)
+  t.match(there, { code: 'not_found' })
+  t.equal((there as Error).message, (missing as Error).message)
+  await t.rejects(b.control.readMark(eve, { kind: 'user', id: 'alice' }, 1), { code: 'not_found' })
+  await t.rejects(b.control.readMark(eve, { kind: 'user', id: 'alice' }, -1), { code: 'bad_payload' })
+  await t.rejects(b.control.readMark(eve, { kind: 'user', id: 'alice' }, 1.5), { code: 'bad_payload' })
+})
+
+t.test('marks outlive a failing store', async t => {
+  const b = await bench(t)
+  await b.send('alice', { user: 'bob' })
+  const advance = b.store.advance.bind(b.store)
+  b.store.advance = async () => { throw new Error('disk full') }
+  ack(b, 'bob', 'd:alice:bob', 1)
+  await t.rejects(b.control.streams({ session: 'bob/n', user: 'bob', kind: 'direct', limit: 10 }), { message: 'disk full' })
+  b.store.advance = advance
+  t.match((await b.control.streams({ session: 'bob/n', user: 'bob', kind: 'direct', limit: 10 })).streams, [{ cursor: 1, head: 1 }])
+})

@@ -1,0 +1,131 @@
+import t from 'tap'
+import { type Bench, bench } from '../support/control-host.ts'
+
+const system = (b: Bench) => b.outputs.filter(o => o.kind === 'message').map(o => (JSON.parse(Buffer.from(o.payload).toString()) as { body: unknown }).body)
+
+t.test('create, add, remove, leave', async t => {
+  const b = await bench(t)
+  t.match(await b.ask('alice', 'groups.create', { gid: 'dev', name: 'Dev', members: ['bob', 'bob', 'alice'] }), { gid: 'dev', conv: 'g:dev', name: 'Dev', owner: 'alice', size: 2 })
+  t.match(b.outputs[0], { kind: 'members', gid: 'dev', added: [{ user: 'alice', joinedSeq: 0 }, { user: 'bob', joinedSeq: 0 }], removed: [] }, 'members come before the message that they may see')
+  t.match(b.outputs.at(-1), { kind: 'message', conv: 'g:dev', seq: 1, from: 'alice' })
+  await t.rejects(b.ask('bob', 'groups.create', { gid: 'dev' }), { code: 'conflict' })
+  await t.rejects(b.ask('bob', 'groups.add', { gid: 'dev', users: ['eve'] }), { code: 'forbidden' })
+  t.same(await b.ask('alice', 'groups.add', { gid: 'dev', users: ['bob', 'carol'] }), { added: ['carol'] })
+  t.match(b.outputs.find(o => o.kind === 'members' && o.added[0]?.user === 'carol'), { added: [{ joinedSeq: 1 }] })
+  t.same(await b.ask('alice', 'groups.add', { gid: 'dev', users: ['bob'] }), { added: [] })
+  t.match(await b.ask('carol', 'groups.info', { gid: 'dev' }), { gid: 'dev', name: 'Dev', owner: 'alice', size: 3, role: 'member', members: [{ user: 'alice', role: 'owner' }, { user: 'bob' }, { user: 'carol' }] })
+  t.equal(await b.control.isMember('carol', 'dev'), true)
+  t.same(b.control.mayPost('carol', 'dev'), { ok: true }, 'synchronous when warm')
+  t.same(await b.ask('alice', 'groups.remove', { gid: 'dev', users: ['carol', 'eve'] }), { removed: ['carol'] })
+  t.match(await b.control.mayPost('carol', 'dev'), { ok: false, code: 'not_found' }, 'exact after a change')
+  await b.ask('bob', 'groups.leave', { gid: 'dev' })
+  await t.rejects(b.ask('alice', 'groups.leave', { gid: 'dev' }), { code: 'conflict' })
+  t.match(system(b), [
+    { action: 'create', by: 'alice', users: ['alice', 'bob'] },
+    { action: 'add', by: 'alice', users: ['carol'] },
+    { action: 'remove', by: 'alice', users: ['carol'] },
+    { action: 'leave', by: 'bob', users: ['bob'] }
+  ])
+  t.match(await b.events('carol'), [{ kind: 'group', action: 'remove', gid: 'dev', by: 'alice' }], 'the newest of the group')
+  t.same((await b.ask('alice', 'unread')).total, 0, 'system messages do not count')
+})
+
+t.test('roles', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob', 'carol', 'dave'] })
+  await t.rejects(b.ask('bob', 'groups.role', { gid: 'dev', user: 'bob', role: 'admin' }), { code: 'forbidden' })
+  await t.rejects(b.ask('alice', 'groups.role', { gid: 'dev', user: 'bob', role: 'king' }), { code: 'bad_payload' })
+  await t.rejects(b.ask('alice', 'groups.role', { gid: 'dev', user: 'eve', role: 'admin' }), { code: 'not_found' })
+  await t.rejects(b.ask('alice', 'groups.role', { gid: 'dev', user: 'alice', role: 'member' }), { code: 'conflict' })
+  await b.ask('alice', 'groups.role', { gid: 'dev', user: 'bob', role: 'admin' })
+  await b.ask('alice', 'groups.role', { gid: 'dev', user: 'carol', role: 'admin' })
+  await b.ask('bob', 'groups.remove', { gid: 'dev', users: ['dave'] })
+  await t.rejects(b.ask('bob', 'groups.remove', { gid: 'dev', users: ['carol'] }), { code: 'forbidden' })
+  await t.rejects(b.ask('bob', 'groups.remove', { gid: 'dev', users: ['alice'] }), { code: 'forbidden' })
+  await b.ask('alice', 'groups.role', { gid: 'dev', user: 'bob', role: 'owner' })
+  t.match(await b.ask('alice', 'groups.info', { gid: 'dev' }), { owner: 'bob', role: 'admin' })
+  await b.ask('bob', 'groups.remove', { gid: 'dev', users: ['alice'] })
+  await t.rejects(b.ask('alice', 'groups.info', { gid: 'dev' }), { code: 'not_found' })
+  t.match((await b.ask('carol', 'groups.list')).groups, [{ gid: 'dev', name: 'dev', owner: 'bob', role: 'admin', size: 2 }])
+})
+
+t.test('a muted member may not post until the time is over', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev' })
+  await b.store.commit([{ op: 'member', gid: 'dev', user: 'bob', role: 'member', mutedUntil: b.clock.ms + 1_000 }])
+  t.match(await b.control.mayPost('bob', 'dev'), { ok: false, code: 'muted' })
+  await b.ask('alice', 'groups.role', { gid: 'dev', user: 'bob', role: 'admin' })
+  t.match(await b.control.mayPost('bob', 'dev'), { ok: false, code: 'muted' }, 'a role does not end it')
+  b.clock.ms += 1_000
+  t.same(await b.control.mayPost('bob', 'dev'), { ok: true })
+})
+
+t.test('dissolving tells everybody; then there is no such group', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  await b.control.isMember('bob', 'dev')
+  await t.rejects(b.ask('bob', 'groups.dissolve', { gid: 'dev' }), { code: 'forbidden' })
+  await b.ask('alice', 'groups.dissolve', { gid: 'dev' })
+  t.match(b.outputs.at(-1), { kind: 'members', gid: 'dev', added: [], removed: ['alice', 'bob'] })
+  t.match(await b.events('bob'), [{ kind: 'group', action: 'dissolve', gid: 'dev', by: 'alice' }])
+  t.equal(await b.control.isMember('bob', 'dev'), false)
+  await t.rejects(b.ask('alice', 'groups.info', { gid: 'dev' }), { code: 'not_found' })
+  t.match(await b.ask('bob', 'groups.create', { gid: 'dev' }), { owner: 'bob' }, 'the name is free again')
+})
+
+t.test('a group of 10,000 members', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'big' })
+  for (let batch = 0; batch < 10; batch++) {
+    const members = Array.from({ length: 1_000 }, (_, i) => `u${batch * 1_000 + i}`)
+    t.equal((await b.ask('alice', 'groups.add', { gid: 'big', members })).added.length, 1_000)
+  }
+  t.equal((await b.ask('u77', 'groups.info', { gid: 'big', limit: 1 })).size, 10_001)
+  t.match(system(b).at(-1), { action: 'add', count: 1_000, users: { length: 100 } })
+  const { seq } = await b.send('u5', { gid: 'big' })
+  await b.control.readMark({ user: 'u9999', session: 'x' }, { kind: 'group', id: 'big' }, seq)
+  const readers: string[] = []
+  let after: string | undefined
+  do {
+    const page = await b.ask('u5', 'messages.reads', { gid: 'big', seq, ...(after === undefined ? {} : { after }) })
+    readers.push(...page.read)
+    after = page.next
+  } while (after !== undefined)
+  t.same(readers, ['u9999'])
+  await b.ask('alice', 'groups.dissolve', { gid: 'big' })
+  t.equal(b.outputs.filter(o => o.kind === 'members').at(-1)?.removed.length, 10_001)
+})
+
+t.test('limits and bad requests', async t => {
+  const b = await bench(t, { limits: { maxGroupMembers: 3, maxGroupsPerUser: 2 } })
+  await t.rejects(b.ask('alice', 'groups.create', { gid: 'dev', members: ['b', 'c', 'd'] }), { code: 'too_large' })
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['b', 'c'] })
+  await t.rejects(b.ask('alice', 'groups.add', { gid: 'dev', users: ['d'] }), { code: 'too_large' })
+  await b.ask('alice', 'groups.create', {})
+  await t.rejects(b.ask('alice', 'groups.create', {}), { code: 'too_large' })
+  await t.rejects(b.ask('z', 'groups.create', { members: ['alice'] }), { code: 'too_large' })
+  for (const bad of [{ gid: 'a/b' }, { gid: 7 }, { members: 'bob' }, { members: [1] }, { name: '' }, { name: 'x'.repeat(257) }, { meta: [] }]) {
+    await t.rejects(b.ask('x', 'groups.create', bad as Record<string, unknown>), { code: 'bad_payload' }, JSON.stringify(bad).slice(0, 40))
+  }
+  await t.rejects(b.ask('x', 'groups.create', { members: Array.from({ length: 1_001 }, (_, i) => `u${i}`) }), { code: 'too_large' })
+  await t.rejects(b.ask('x', 'groups.create', { meta: { a: 'x'.repeat(5_000) } }), { code: 'too_large' })
+  await t.rejects(b.ask('x', 'groups.add', { gid: 'dev', users: ['x'] }), { code: 'not_found' }, 'a group that is not theirs is not there')
+  await t.rejects(b.ask('x', 'groups.add', { users: ['x'] }), { code: 'bad_payload' })
+  await t.rejects(b.ask('alice', 'groups.add', { gid: 'dev' }), { code: 'bad_payload' })
+})
+
+t.test('password mode: members must exist', async t => {
+  const b = await bench(t, { mode: 'password' })
+  await b.store.putUser({ uid: 'bob', createdAt: 0 })
+  await t.rejects(b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob', 'ghost'] }), { code: 'not_found', message: /ghost/ })
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  await t.rejects(b.ask('alice', 'groups.add', { gid: 'dev', users: ['ghost'] }), { code: 'not_found' })
+})
+
+t.test('changes of one group run one after the other', async t => {
+  const b = await bench(t)
+  const made = await Promise.allSettled([1, 2, 3].map(i => b.ask(`u${i}`, 'groups.create', { gid: 'dev' })))
+  t.same(made.map(one => one.status), ['fulfilled', 'rejected', 'rejected'])
+  const added = await Promise.all([1, 2].map(() => b.ask('u1', 'groups.add', { gid: 'dev', users: ['x'] })))
+  t.same(added, [{ added: ['x'] }, { added: [] }])
+})

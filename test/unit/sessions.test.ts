@@ -1,0 +1,95 @@
+import t from 'tap'
+import { bench } from '../support/control-host.ts'
+
+const start = (client: string, more: { cleanStart?: boolean, expirySeconds?: number, user?: string } = {}) => {
+  const user = more.user ?? 'bob'
+  return { session: `${user}/${client}`, user, clientId: client, cleanStart: more.cleanStart ?? false, expirySeconds: more.expirySeconds ?? 600 }
+}
+const end = (client: string, more: { expirySeconds?: number, inflight?: Array<{ packetId: number, stream: string, seq: number }> } = {}) =>
+  ({ session: `bob/${client}`, expirySeconds: more.expirySeconds ?? 600, graceful: true, inflight: more.inflight ?? [] })
+const subscriptions = [{ filter: 'im/u/bob/inbox', qos: 1 as const }]
+const inflight = [{ packetId: 7, stream: 'd:alice:bob', seq: 3 }]
+const none = { present: false, subscriptions: [], inflight: [] }
+
+t.test('a persistent session is taken up again, also after a restart', async t => {
+  let b = await bench(t)
+  t.same(await b.control.openSession(start('phone')), none)
+  await b.control.saveSubscriptions('bob/phone', subscriptions)
+  b.control.advance([{ session: 'bob/phone', persistent: true, user: 'bob', stream: 'd:alice:bob', seq: 2, sent: 4 }])
+  await b.control.closeSession(end('phone', { inflight }))
+  t.same(await b.store.cursors('bob/phone', ['d:alice:bob']), [{ seq: 2, sent: 4 }], 'its marks are written before it ends')
+  b = await b.restart()
+  t.same(await b.control.openSession(start('phone')), { present: true, subscriptions, inflight })
+  t.same(await b.control.openSession(start('phone', { user: 'eve' })), none, 'the same client id of another user is another session')
+})
+
+t.test('a clean start drops what was stored', async t => {
+  const b = await bench(t)
+  await b.control.openSession(start('phone'))
+  await b.control.saveSubscriptions('bob/phone', subscriptions)
+  b.control.advance([{ session: 'bob/phone', persistent: true, user: 'bob', stream: 'd:alice:bob', seq: 2, sent: 4 }])
+  await b.control.closeSession(end('phone'))
+  t.same(await b.control.openSession(start('phone', { cleanStart: true, expirySeconds: 0 })), none)
+  await b.control.closeSession(end('phone', { expirySeconds: 0 }))
+  t.equal(await b.store.session('bob/phone'), undefined)
+  t.same(await b.store.cursors('bob/phone', ['d:alice:bob']), [undefined])
+})
+
+t.test('sessions expire, counted from their end; an end with 0 ends them', async t => {
+  const b = await bench(t)
+  await b.control.openSession(start('phone'))
+  b.clock.ms += 10_000_000
+  t.match(await b.control.openSession(start('phone')), { present: true }, 'not while connected')
+  await b.control.closeSession(end('phone', { expirySeconds: 60 }))
+  b.clock.ms += 59_000
+  t.match(await b.control.openSession(start('phone')), { present: true })
+  await b.control.closeSession(end('phone', { expirySeconds: 60 }))
+  b.clock.ms += 60_000
+  t.same(await b.control.openSession(start('phone')), none)
+  await b.control.closeSession(end('phone', { expirySeconds: 0 }))
+  t.equal(await b.store.session('bob/phone'), undefined)
+})
+
+t.test('expiry is clamped to the limit', async t => {
+  const b = await bench(t, { limits: { maxSessionExpirySeconds: 100 } })
+  await b.control.openSession(start('phone', { expirySeconds: 0xFFFFFFFF }))
+  await b.control.closeSession(end('phone', { expirySeconds: 0xFFFFFFFF }))
+  t.equal((await b.store.session('bob/phone'))?.expiresAt, b.clock.ms + 100_000)
+})
+
+t.test('after a crash a connected session\'s time counts from the start', async t => {
+  let b = await bench(t)
+  await b.control.openSession(start('phone', { expirySeconds: 60 }))
+  await b.control.openSession(start('tv', { expirySeconds: 60 }))
+  b = await b.restart(true)
+  const startedAt = b.clock.ms
+  b.clock.ms += 59_000
+  t.match(await b.control.openSession(start('tv', { expirySeconds: 60 })), { present: true })
+  b.clock.ms += 2_000
+  t.same(await b.control.openSession(start('phone', { expirySeconds: 60 })), none, `from ${startedAt}`)
+})
+
+t.test('timers of a search for expired sessions remove them', async t => {
+  const b = await bench(t, { setup: { sweepIntervalMs: 20 } })
+  await b.control.openSession(start('phone'))
+  await b.control.closeSession(end('phone', { expirySeconds: 60 }))
+  await b.control.openSession(start('tv'))
+  b.clock.ms += 60_000
+  while (await b.store.session('bob/phone') !== undefined) await new Promise(resolve => setTimeout(resolve, 5))
+  t.ok(await b.store.session('bob/tv'), 'connected ones stay')
+})
+
+t.test('a user\'s sessions are bounded: the one that ended first goes', async t => {
+  const b = await bench(t, { limits: { maxSessionsPerUser: 2 } })
+  await b.control.openSession(start('one'))
+  await b.control.openSession(start('two'))
+  await t.rejects(b.control.openSession(start('three')), { code: 'rate_limited' }, 'all connected')
+  t.same(await b.control.openSession(start('once', { expirySeconds: 0, cleanStart: true })), none, 'those that end with their connection are not counted')
+  await b.control.closeSession(end('two'))
+  b.clock.ms += 1_000
+  await b.control.closeSession(end('one'))
+  await b.control.openSession(start('three'))
+  t.equal(await b.store.session('bob/two'), undefined)
+  t.ok(await b.store.session('bob/one'))
+  t.same(await b.control.openSession(start('other', { user: 'eve' })), none)
+})

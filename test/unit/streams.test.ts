@@ -1,0 +1,146 @@
+import t from 'tap'
+import { type Bench, bench, bodies } from '../support/control-host.ts'
+
+const open = (b: Bench, client: string, expirySeconds: number) =>
+  b.control.openSession({ session: `bob/${client}`, user: 'bob', clientId: client, cleanStart: expirySeconds === 0, expirySeconds })
+const close = (b: Bench, client: string) => b.control.closeSession({ session: `bob/${client}`, expirySeconds: 600, graceful: true, inflight: [] })
+const streams = async (b: Bench, client: string, kind: 'direct' | 'group' | 'own' | 'event' = 'direct', limit = 100) =>
+  (await b.control.streams({ session: `bob/${client}`, user: 'bob', kind, limit })).streams
+const ack = (b: Bench, client: string, persistent: boolean, stream: string, seq: number) =>
+  b.control.advance([{ session: `bob/${client}`, persistent, user: 'bob', stream, seq, sent: seq }])
+const read = (b: Bench, user: string, stream: string, after = 0, limit = 100, maxBytes = 1e6) => b.control.read({ user, stream, after, limit, maxBytes })
+
+t.test('what no device received waits for the first one; then it is gone for new ones, at once', async t => {
+  const b = await bench(t)
+  for (let i = 0; i < 3; i++) await b.send('alice', { user: 'bob' })
+  await open(b, 'a', 0)
+  t.same(await streams(b, 'a'), [{ stream: 'd:alice:bob', head: 3, cursor: 0, sent: 0 }])
+  ack(b, 'a', false, 'd:alice:bob', 3)
+  await open(b, 'b', 0)
+  t.match(await streams(b, 'b'), [{ head: 3, cursor: 3, sent: 3 }])
+})
+
+t.test('a persistent session goes on where its device stopped, whatever others received', async t => {
+  let b = await bench(t)
+  await open(b, 'tv', 600)
+  t.same(await streams(b, 'tv'), [])
+  await close(b, 'tv')
+  for (let i = 0; i < 5; i++) await b.send('alice', { user: 'bob' })
+  await open(b, 'phone', 600)
+  await streams(b, 'phone')
+  ack(b, 'phone', true, 'd:alice:bob', 5)
+  b = await b.restart()
+  await open(b, 'tv', 600)
+  t.match(await streams(b, 'tv'), [{ cursor: 0, head: 5 }], 'a conversation that began while it was away comes from its start')
+  ack(b, 'tv', true, 'd:alice:bob', 2)
+  b = await b.restart()
+  await open(b, 'tv', 600)
+  t.match(await streams(b, 'tv'), [{ cursor: 2, head: 5 }])
+})
+
+t.test('a new persistent session does not get what others had, and remembers where it began', async t => {
+  let b = await bench(t)
+  for (let i = 0; i < 2; i++) await b.send('alice', { user: 'bob' })
+  ack(b, 'x', false, 'd:alice:bob', 2)
+  await open(b, 'tv', 600)
+  t.match(await streams(b, 'tv'), [{ cursor: 2, head: 2 }])
+  await close(b, 'tv')
+  await b.send('alice', { user: 'bob' })
+  ack(b, 'x', false, 'd:alice:bob', 3)
+  b = await b.restart()
+  await open(b, 'tv', 600)
+  t.match(await streams(b, 'tv'), [{ cursor: 2, head: 3 }])
+})
+
+t.test('own streams begin at the head; reading them skips others\' messages', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  await b.send('bob', { gid: 'dev' }, 'old')
+  await open(b, 'tv', 600)
+  t.same(await streams(b, 'tv', 'own'), [{ stream: 'o:dev', head: 2, cursor: 2, sent: 2 }])
+  await close(b, 'tv')
+  await b.send('alice', { gid: 'dev' }, 'hers')
+  await b.send('bob', { gid: 'dev' }, 'mine')
+  await b.send('alice', { gid: 'dev' }, 'hers again')
+  await open(b, 'tv', 600)
+  t.match(await streams(b, 'tv', 'own'), [{ stream: 'o:dev', head: 5, cursor: 2 }])
+  const { entries, last } = await read(b, 'bob', 'o:dev', 2)
+  t.same(bodies(entries), ['mine'])
+  t.equal(last, 5, 'trailing ones of others were looked at')
+  t.same((await read(b, 'bob', 'o:dev', 0, 1)).entries.map(e => e.seq), [2])
+})
+
+t.test('the event log', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  t.same(await streams(b, 'n', 'event'), [{ stream: 'e:bob', head: 1, cursor: 0, sent: 0 }])
+  const { entries, last } = await read(b, 'bob', 'e:bob')
+  t.match(entries.map(e => JSON.parse(Buffer.from(e.payload).toString()) as unknown), [{ kind: 'group', action: 'create', gid: 'dev', by: 'alice' }])
+  t.equal(last, 1)
+  ack(b, 'n', false, 'e:bob', 1)
+  t.match(await streams(b, 'n2', 'event'), [{ cursor: 1 }])
+  t.same((await read(b, 'eve', 'e:bob')).entries, [], 'nobody reads another\'s log')
+})
+
+t.test('pages follow the ids', async t => {
+  const b = await bench(t)
+  const peers = ['a', 'b', 'c', 'd', 'e'].map(name => `peer-${name}`)
+  for (const peer of peers) await b.send(peer, { user: 'bob' })
+  const seen: string[] = []
+  let after: string | undefined
+  do {
+    const page = await b.control.streams({ session: 'bob/n', user: 'bob', kind: 'direct', limit: 2, ...(after === undefined ? {} : { after }) })
+    seen.push(...page.streams.map(s => s.stream))
+    after = page.next
+  } while (after !== undefined)
+  t.same(seen, peers.map(peer => `d:bob:${peer}`))
+})
+
+t.test('heads are never older than their page while commits go on', async t => {
+  const b = await bench(t)
+  for (let i = 0; i < 20; i++) await b.send(`peer${i}`, { user: 'bob' })
+  let sending = true
+  const committed = new Map<string, number>()
+  const sender = (async () => {
+    for (let i = 0; sending; i = (i + 1) % 20) {
+      const { seq } = await b.send(`peer${i}`, { user: 'bob' })
+      committed.set(`d:bob:peer${i}`, seq)
+    }
+  })()
+  for (let round = 0; round < 20; round++) {
+    const before = new Map(committed)
+    for (const state of await streams(b, 'n')) t.ok(state.head >= (before.get(state.stream) ?? 1) && state.cursor <= state.head)
+  }
+  sending = false
+  await sender
+})
+
+t.test('reading leaves out what the user may not see', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev' })
+  await b.send('alice', { gid: 'dev' }, 'before bob')
+  await b.ask('alice', 'groups.add', { gid: 'dev', members: ['bob'] })
+  for (const text of ['one', 'two', 'three']) await b.send('alice', { gid: 'dev' }, text)
+  await b.send('alice', { gid: 'dev' }, 'short-lived', { expiresAt: b.clock.ms + 10 })
+  const all = await read(b, 'bob', 'g:dev')
+  t.same(bodies(all.entries).slice(1), ['one', 'two', 'three', 'short-lived'])
+  t.match(bodies(all.entries)[0], { action: 'add', by: 'alice', users: ['bob'] }, 'the message of one\'s own coming is the first')
+  await b.ask('bob', 'messages.delete', { conv: 'g:dev', seq: 5 })
+  b.clock.ms += 10
+  const rest = await read(b, 'bob', 'g:dev', 3)
+  t.same(bodies(rest.entries), ['one', 'three'])
+  t.equal(rest.last, 7, 'the expired one at the end was looked at')
+  t.same((await read(b, 'alice', 'g:dev', 3)).entries.length, 3, 'deleting is one-sided')
+  t.same(await read(b, 'eve', 'g:dev'), { entries: [], last: 7 })
+  await b.ask('bob', 'conversations.clear', { conv: 'g:dev' })
+  t.same(await read(b, 'bob', 'g:dev'), { entries: [], last: 7 })
+})
+
+t.test('limits of one read', async t => {
+  const b = await bench(t)
+  for (let i = 1; i <= 5; i++) await b.send('alice', { user: 'bob' }, String(i).repeat(100))
+  t.match(await read(b, 'bob', 'd:alice:bob', 1, 2), { entries: [{ seq: 2 }, { seq: 3 }], last: 3 })
+  const small = await read(b, 'bob', 'd:alice:bob', 0, 100, 10)
+  t.match(small, { entries: [{ seq: 1 }], last: 1 }, 'at least one')
+  t.same(await read(b, 'bob', 'd:alice:bob', 5), { entries: [], last: 5 })
+})
