@@ -33,6 +33,7 @@ export class Connection {
   readonly user: string
   sessionPresent = false
   bytesRead = 0
+  reads = 0
 
   #socket: Socket
   #rest: Buffer | undefined
@@ -133,6 +134,7 @@ export class Connection {
 
   #read (bytes: number): boolean {
     this.bytesRead += bytes
+    this.reads++
     let data = readBuffer
     let end = bytes
     if (this.#rest !== undefined) {

@@ -94,24 +94,24 @@ export class Receiver {
   readonly stamp = new StampReader()
   /** Called for each message in order, with `stamp` read. */
   onMessage: (() => void) | undefined
+  #systemMark: string | undefined
   #streams = new Map<number, number>()
   #stream = -1
   #last = 0
 
-  constructor (connection: Connection) {
+  /** Messages that have `systemMark` in them are the server's own and are not counted. */
+  constructor (connection: Connection, systemMark?: string) {
     this.connection = connection
+    this.#systemMark = systemMark
     connection.onPublish = (buffer, start, end) => { this.#take(buffer, start, end) }
   }
 
-  /** The last counter received of `stream`; 0 when none was. */
-  last (stream: number): number { return stream === this.#stream ? this.#last : this.#streams.get(stream) ?? 0 }
-
-  /** Expects `stream` to go on after `counter`. */
-  expect (stream: number, counter: number): void { this.#streams.set(stream, counter) }
-
   #take (buffer: Buffer, start: number, end: number): void {
     const { stamp } = this
-    if (!stamp.read(buffer, start, end)) { this.unreadable++; return }
+    if (!stamp.read(buffer, start, end)) {
+      if (this.#systemMark === undefined || !buffer.toString('utf8', start, end).includes(this.#systemMark)) this.unreadable++
+      return
+    }
     if (stamp.stream !== this.#stream) {
       if (this.#stream >= 0) this.#streams.set(this.#stream, this.#last)
       this.#stream = stamp.stream

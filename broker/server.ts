@@ -1,7 +1,7 @@
 /** Puts the server together from a configuration. The only file that knows all parts. */
 import type { Logger } from 'pino'
 import { Access } from './access/access.ts'
-import { OrdinaryBroker } from './access/aedes/adapter.ts'
+import type { OrdinaryBroker } from './access/aedes/adapter.ts'
 import type { AccessLimits } from './access/limits.ts'
 import { listenTcp, listening, type Listening } from './access/listeners.ts'
 import { OpenTopics } from './access/open-topics.ts'
@@ -95,6 +95,8 @@ async function stopListening (at: Listening): Promise<void> {
 async function ordinary (config: Config, store: Store, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {
   if (config.mqtt.openTopics.length === 0) return undefined
   const { limits } = config.mqtt
+  // Aedes is loaded by those who use it: it costs start-up time and memory.
+  const { OrdinaryBroker } = await import('./access/aedes/adapter.ts')
   return await OrdinaryBroker.start({ records: store.records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
 }
 

@@ -20,6 +20,8 @@ export interface Peer {
   readonly name: string
   /** Whether an acknowledged message is on disk. */
   readonly durable: boolean
+  /** What marks a message that the server wrote on its own account into a conversation. */
+  readonly systemMark?: string
   /** Why this peer cannot run here; `undefined` when it can. */
   missing (): string | undefined
   start (options: StartOptions): Promise<RunningPeer>

@@ -19,6 +19,8 @@ const environment = {
 export const sabethes: Peer = {
   name: 'sabethes',
   durable: true,
+  // "The group was created" is a message of the group's log.
+  systemMark: '"type":"system"',
   missing () { return existsSync(program) ? undefined : `the server is not built (${program})` },
   async start ({ cpu }) {
     const [port, httpPort] = [await freePort(), await freePort()]

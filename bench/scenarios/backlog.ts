@@ -50,7 +50,7 @@ export const backlog: Scenario = {
         user,
         clean: false,
         prepare: opened => {
-          const receiver = new Receiver(opened)
+          const receiver = new Receiver(opened, peer.systemMark)
           receiver.onMessage = () => { if (receiver.received === settings.waiting) doneAt = performance.now() }
           receivers.push(receiver)
         }

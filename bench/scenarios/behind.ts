@@ -37,7 +37,7 @@ export const behind: Scenario = {
       user: late[index] as string,
       clean: false,
       stalled: true,
-      prepare: opened => { receivers[index] = new Receiver(opened) }
+      prepare: opened => { receivers[index] = new Receiver(opened, peer.systemMark) }
     }))
     const connected = await broker.settledRssBytes()
 

@@ -1,8 +1,8 @@
 /** One sender to a group whose members are all online: the cost of a copy. */
 import { Connection } from '../connection.ts'
 import { Publisher, Receiver } from '../load.ts'
-import { Meter, wait } from '../meter.ts'
 import { settle } from './pairs.ts'
+import { measureRate } from './rate.ts'
 import { generatorLimit, openMany, round } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -20,7 +20,7 @@ export const fanout: Scenario = {
     const watch = (connection: Connection) => { connection.onLost = reason => { lost ??= `${connection.user}: connection lost: ${reason}` } }
     const receivers = await openMany(members, async index => {
       const connection = await Connection.open({ port, user: users[index] as string, prepare: watch })
-      const receiver = new Receiver(connection)
+      const receiver = new Receiver(connection, peer.systemMark)
       await connection.subscribe(peer.groups(['bench']))
       return receiver
     })
@@ -42,15 +42,9 @@ export const fanout: Scenario = {
       receiver.connection.onRead = refill
     }
     refill()
-    await wait(settings.warmUpSeconds * 1000)
-    const before = total
-    const meter = new Meter(running.process, settings)
-    await wait(settings.seconds * 1000)
-    const usage = meter.read()
-    const rate = (total - before) / usage.seconds
+    const { metrics, usage } = await measureRate(running, settings, receivers)
     on = false
     const fault = lost ?? await settle([publisher], receivers, members)
-    const metrics = { deliveries_per_s: rate, deliveries_per_cpu_s: rate / usage.brokerCpu, rss_mb: running.process.rssBytes() / 1e6 }
     await Promise.all([sender, ...receivers.map(receiver => receiver.connection)].map(connection => connection.close()))
     return round(metrics, usage, fault, generatorLimit(usage))
   }

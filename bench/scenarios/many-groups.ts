@@ -1,8 +1,8 @@
 /** Many groups of 50 over the same users, a sender for every twenty groups: fan-out with little to share. */
 import { Connection } from '../connection.ts'
 import { Publisher, Receiver } from '../load.ts'
-import { Meter, wait } from '../meter.ts'
 import { settle } from './pairs.ts'
+import { measureRate } from './rate.ts'
 import { generatorLimit, openMany, round } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -33,7 +33,7 @@ export const manyGroups: Scenario = {
     const watch = (connection: Connection) => { connection.onLost = reason => { lost ??= `${connection.user}: connection lost: ${reason}` } }
     const receivers = await openMany(users, async index => {
       const connection = await Connection.open({ port, user: `m${index}`, prepare: watch })
-      const receiver = new Receiver(connection)
+      const receiver = new Receiver(connection, peer.systemMark)
       await connection.subscribe(peer.groups(of[index] as string[]))
       return receiver
     })
@@ -45,7 +45,6 @@ export const manyGroups: Scenario = {
       window: groupsPerSender
     }))
     const copies = new Float64Array(senders)
-    let total = 0
     let on = true
     const refills = publishers.map((publisher, sender) => () => {
       if (!on) return
@@ -59,7 +58,6 @@ export const manyGroups: Scenario = {
         const sender = Math.floor(receiver.stamp.stream / groupsPerSender)
         copies[sender] = (copies[sender] as number) + 1
         touched.add(sender)
-        total++
       }
       receiver.connection.onRead = () => {
         for (const sender of touched) refills[sender]?.()
@@ -67,15 +65,9 @@ export const manyGroups: Scenario = {
       }
     }
     for (const refill of refills) refill()
-    await wait(settings.warmUpSeconds * 1000)
-    const before = total
-    const meter = new Meter(running.process, settings)
-    await wait(settings.seconds * 1000)
-    const usage = meter.read()
-    const rate = (total - before) / usage.seconds
+    const { metrics, usage } = await measureRate(running, settings, receivers)
     on = false
     const fault = lost ?? await settle(publishers, receivers, groupSize)
-    const metrics = { deliveries_per_s: rate, deliveries_per_cpu_s: rate / usage.brokerCpu, rss_mb: running.process.rssBytes() / 1e6 }
     await Promise.all([...publishers, ...receivers].map(side => side.connection.close()))
     return round(metrics, usage, fault, generatorLimit(usage))
   }

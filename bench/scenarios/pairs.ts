@@ -1,8 +1,8 @@
 /** Publisher i to subscriber i, as fast as the windows allow: the rate of one-to-one messages. */
 import { Connection } from '../connection.ts'
 import { Publisher, Receiver, faults } from '../load.ts'
-import { Meter, wait } from '../meter.ts'
 import type { Peer } from '../peers/peer.ts'
+import { measureRate } from './rate.ts'
 import { generatorLimit, openMany, round, until } from './scenario.ts'
 import type { Scenario, Settings } from './scenario.ts'
 
@@ -19,7 +19,7 @@ export async function openPairs (peer: Peer, port: number, settings: Settings, w
   }
   const receivers = await openMany(settings.pairs, async index => {
     const connection = await Connection.open({ port, user: `b${index}`, prepare: watch })
-    const receiver = new Receiver(connection)
+    const receiver = new Receiver(connection, peer.systemMark)
     await connection.subscribe([peer.inbox(`b${index}`)])
     return receiver
   })
@@ -72,16 +72,9 @@ export const pairs: Scenario = {
       return refill
     })
     for (const refill of refills) refill()
-    const total = () => receivers.reduce((sum, receiver) => sum + receiver.received, 0)
-    await wait(settings.warmUpSeconds * 1000)
-    const before = total()
-    const meter = new Meter(running.process, settings)
-    await wait(settings.seconds * 1000)
-    const usage = meter.read()
-    const rate = (total() - before) / usage.seconds
+    const { metrics, usage } = await measureRate(running, settings, receivers)
     on = false
     const fault = lost() ?? await settle(publishers, receivers, 1)
-    const metrics = { deliveries_per_s: rate, deliveries_per_cpu_s: rate / usage.brokerCpu, rss_mb: running.process.rssBytes() / 1e6 }
     await close()
     return round(metrics, usage, fault, generatorLimit(usage))
   }

@@ -16,26 +16,32 @@ export async function listen (terminal: Terminal, options: ListenOptions): Promi
   if (!(count >= 1) || (count !== Infinity && !Number.isInteger(count))) throw new CommandError('--count expects a number from 1', 2)
   let seen = 0
   let isDown = false
+  let isDone = false
   let done: () => void = () => {}
   let fail: (error: Error) => void = () => {}
   const finished = new Promise<void>((resolve, reject) => {
     done = resolve
     fail = reject
   })
+  const stop = (): void => {
+    isDone = true
+    done()
+  }
   // It may fail before anybody waits for it.
   finished.catch(() => {})
-  const onMessage = (topic: string, payload: string): void => {
-    if (seen >= count) return
+  const onMessage = (topic: string, payload: string): boolean => {
+    if (isDone) return false
     show(terminal, options.json, topic, payload)
-    if (++seen >= count) done()
+    if (++seen >= count) stop()
+    return true
   }
   const onConnection = (trouble: Error | undefined): void => {
     if (trouble instanceof Refusal) fail(trouble)
     else if ((trouble !== undefined) !== isDown) say(terminal, trouble === undefined ? 'connected again' : `${printable(trouble.message)}; trying again`)
     isDown = trouble !== undefined
   }
-  terminal.signals.once('SIGINT', done)
-  terminal.signals.once('SIGTERM', done)
+  terminal.signals.once('SIGINT', stop)
+  terminal.signals.once('SIGTERM', stop)
   try {
     await asUser(terminal, options, async chat => {
       const { topics } = chat
@@ -45,8 +51,8 @@ export async function listen (terminal: Terminal, options: ListenOptions): Promi
       await finished
     }, { reconnect: true, onMessage, onConnection, ...(options.clientId === undefined ? {} : { clientId: options.clientId }) })
   } finally {
-    terminal.signals.off('SIGINT', done)
-    terminal.signals.off('SIGTERM', done)
+    terminal.signals.off('SIGINT', stop)
+    terminal.signals.off('SIGTERM', stop)
   }
 }
 

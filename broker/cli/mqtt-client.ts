@@ -18,8 +18,8 @@ export interface ChatOptions {
   clientId?: string
   /** Comes back by itself after a cut connection. */
   reconnect?: boolean
-  /** Everything that arrives, except answers to requests. */
-  onMessage?: (topic: string, payload: string) => void
+  /** Everything that arrives, except answers to requests. `false` = not taken: it is not acknowledged and will come again. */
+  onMessage?: (topic: string, payload: string) => boolean
   /** The connection was cut (and is tried again with `reconnect`); `undefined` = it is back; a `Refusal` is final. */
   onConnection?: (trouble: Error | undefined) => void
 }
@@ -61,7 +61,11 @@ export class ChatClient {
       reconnectPeriod: reconnect === true ? reconnectPeriodMs : 0
     }
     this.#client = mqtt.connect(url, settings)
-    this.#client.on('message', (topic, payload) => { this.#receive(topic, payload.toString('utf8')) })
+    // An error here means: no PUBACK; the client goes on with the next packet.
+    this.#client.handleMessage = ({ topic, payload }, done) => {
+      const isTaken = this.#receive(topic, payload.toString('utf8'))
+      done(isTaken ? undefined : new Error('not taken'))
+    }
     // Whoever waits hears of it as well; a late one, after the end, must not end the process.
     this.#client.on('error', error => { this.#goodbye ??= error.message })
     this.#client.on('packetreceive', packet => {
@@ -80,7 +84,7 @@ export class ChatClient {
       await client.endAsync(true)
       throw error
     }
-    client.on('error', error => { options.onConnection?.(describe(error, options.url)) })
+    client.on('error', error => { if (!chat.#isClosing) options.onConnection?.(describe(error, options.url)) })
     client.on('close', () => { if (!chat.#isClosing) options.onConnection?.(new CommandError(chat.#goodbye ?? 'the connection was cut')) })
     client.on('connect', () => {
       chat.#goodbye = undefined
@@ -149,17 +153,18 @@ export class ChatClient {
     }
   }
 
-  #receive (topic: string, payload: string): void {
+  #receive (topic: string, payload: string): boolean {
     const { user, onMessage } = this.#options
     const answers = this.#topics.answer(user, '')
     const value = topic.startsWith(answers) || topic === this.#topics.notice(user) ? parse(payload) : undefined
     const settle = topic.startsWith(answers) ? this.#answers.get(topic.slice(answers.length)) : undefined
     if (settle !== undefined && value !== undefined) {
       settle(value)
-      return
+      return true
     }
     if (value?.['kind'] === 'reject') this.#notices.push(value as Notice)
-    onMessage?.(topic, payload)
+    // Without a reader nothing was subscribed to: what comes is for this session alone.
+    return onMessage?.(topic, payload) ?? true
   }
 
   /** A promise that also ends when the connection does, or after the time that is allowed. */

@@ -228,4 +228,3 @@ function memberRow (gid: string, member: GroupMember, role: Role): Operation {
   const { user, mutedUntil } = member
   return { op: 'member', gid, user, role, ...(mutedUntil === undefined ? {} : { mutedUntil }) }
 }
-

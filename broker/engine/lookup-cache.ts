@@ -38,7 +38,8 @@ export class LookupCache<Value> {
       this.#loading.delete(key)
       // Oldest out first: a key in use comes back with one read, and a hit stays one map look-up.
       if (this.#values.size >= this.#maxEntries) {
-        for (const oldest of this.#values.keys()) { this.#values.delete(oldest); break }
+        const oldest = this.#values.keys().next()
+        if (oldest.done !== true) this.#values.delete(oldest.value)
       }
       this.#values.set(key, value)
       return value

@@ -63,14 +63,14 @@ function refusalOf (error: unknown, log: Logger): { code: Code, reason: string, 
   return { code: 'internal', reason: codes.internal.text }
 }
 
-/** `{"rid":"1",…}`: where the answer goes, and the parameters. */
+/** `{"rid":"1",…}`: where the answer goes, and the parameters (`rid` among them, for methods that write their own answer). */
 function readRequest (payload: Uint8Array): { rid: string, params: Record<string, unknown> } {
   const request = parse(textOf(payload))
   if (!isObject(request)) throw new Refusal('bad_payload', 'a request is a JSON object')
-  const { rid, ...params } = request
+  const { rid } = request
   if (typeof rid !== 'string' || !isId(rid)) throw new Refusal('bad_payload', 'rid: 1 to 64 of A-Z a-z 0-9 . _ -')
-  if (!isKeepable(params)) throw new Refusal('bad_payload', `nested deeper than ${maxDepth}, or a number out of range`)
-  return { rid, params }
+  if (!isKeepable(request)) throw new Refusal('bad_payload', `nested deeper than ${maxDepth}, or a number out of range`)
+  return { rid, params: request }
 }
 
 /** `42` or `{"seq":42}`. */

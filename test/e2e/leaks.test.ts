@@ -22,7 +22,8 @@ async function people (t: Test, server: Server): Promise<{ gossip: () => Promise
   const bob = await device(t, server.url, 'bob')
   await bob.subscribe(['im/u/bob/#', 'im/g/+'])
   const carol = await device(t, server.url, 'carol')
-  await carol.result('groups.create', { gid: 'secret', name: 'Secret', members: ['bob'] })
+  const made = await carol.ask('groups.create', { gid: 'secret', name: 'Secret', members: ['bob'] })
+  if (made.ok !== true && made.code !== 'conflict') throw new Error(JSON.stringify(made))
   let round = 0
   return {
     gossip: async () => {

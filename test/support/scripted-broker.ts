@@ -6,6 +6,10 @@ import { generate, parser, type IConnectPacket, type IPublishPacket, type Packet
 export interface Peer {
   connect: IConnectPacket | undefined
   filters: string[]
+  /** Packet ids of the PUBACKs that came. */
+  acknowledged: number[]
+  /** The connection is closed. */
+  closed: Promise<void>
   send (packet: Packet): void
   /** A publish at QoS 0. */
   publish (topic: string, value: unknown): void
@@ -33,6 +37,8 @@ export async function scriptedBroker (script: Script): Promise<{ url: string, pe
     const peer: Peer = {
       connect: undefined,
       filters: [],
+      acknowledged: [],
+      closed: new Promise(resolve => { socket.once('close', () => { resolve() }) }),
       send,
       publish: (topic, value) => { send({ cmd: 'publish', topic, payload: JSON.stringify(value), qos: 0, dup: false, retain: false }) },
       cut: () => socket.destroy()
@@ -48,6 +54,8 @@ export async function scriptedBroker (script: Script): Promise<{ url: string, pe
         peer.filters = packet.subscriptions.map(({ topic }) => topic)
         send({ cmd: 'suback', messageId: packet.messageId as number, granted: script.subscribe?.(peer, peer.filters) ?? peer.filters.map(() => 1) })
         script.subscribed?.(peer)
+      } else if (packet.cmd === 'puback') {
+        peer.acknowledged.push(packet.messageId as number)
       } else if (packet.cmd === 'publish') {
         if (script.publish === undefined) send({ cmd: 'puback', messageId: packet.messageId as number, reasonCode: 0 })
         else script.publish(peer, packet)

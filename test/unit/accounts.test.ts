@@ -7,7 +7,7 @@ import { bench } from '../support/control-host.ts'
 const secret = Buffer.from('correct horse')
 const from = (user: string | undefined, password: Uint8Array | undefined, address = '10.0.0.1') => ({ user, password, address })
 
-t.test('dev mode lets any valid id in and keeps the banned out', async t => {
+await t.test('dev mode lets any valid id in and keeps the banned out', async t => {
   const { control, outputs, store } = await bench(t)
   t.same(await control.authenticate(from('__proto__', undefined)), { user: '__proto__' })
   t.equal(await store.user('__proto__'), undefined, 'nothing is written for it')
@@ -21,7 +21,7 @@ t.test('dev mode lets any valid id in and keeps the banned out', async t => {
   t.same(await control.authenticate(from('mallory', undefined)), { user: 'mallory' })
 })
 
-t.test('password mode', async t => {
+await t.test('password mode', async t => {
   const { control, outputs, store } = await bench(t, { mode: 'password' })
   const { users } = control.accounts
   await t.rejects(users.add('a b', 'x'), { code: 'bad_payload' })
@@ -57,7 +57,7 @@ t.test('password mode', async t => {
   await t.rejects(users.ban('alice', true), { code: 'not_found' })
 })
 
-t.test('failed tries cost time, per account and per address', async t => {
+await t.test('failed tries cost time, per account and per address', async t => {
   const limits = { freeFailures: 2, firstDelayMs: 1_000, maxDelayMs: 4_000, forgetMs: 60_000, maxKeys: 100 }
   const { control, clock } = await bench(t, { mode: 'password', setup: { accounts: { accountBackoff: limits, addressBackoff: { ...limits, freeFailures: 4 } } } })
   await control.accounts.users.add('alice', secret.toString())
@@ -71,7 +71,7 @@ t.test('failed tries cost time, per account and per address', async t => {
   t.same(await control.authenticate(from('alice', secret, '10.0.0.2')), { user: 'alice' })
 })
 
-t.test('tries that come at once do not slip past the back-off', async t => {
+await t.test('tries that come at once do not slip past the back-off', async t => {
   const limits = { freeFailures: 0, firstDelayMs: 60_000, maxDelayMs: 60_000, forgetMs: 60_000, maxKeys: 100 }
   const { control } = await bench(t, { mode: 'password', setup: { accounts: { hashConcurrency: 1, accountBackoff: limits } } })
   await control.accounts.users.add('alice', secret.toString())
@@ -80,7 +80,7 @@ t.test('tries that come at once do not slip past the back-off', async t => {
   t.equal(codes.filter(code => code === 'rate_limited').length, 9)
 })
 
-t.test('too many hashes at once are refused', async t => {
+await t.test('too many hashes at once are refused', async t => {
   const passwords = new PasswordHash(1, 1)
   const results = await Promise.allSettled([passwords.hash('a'), passwords.hash('b'), passwords.hash('c')])
   t.same(results.map(one => one.status), ['fulfilled', 'fulfilled', 'rejected'])
@@ -88,7 +88,7 @@ t.test('too many hashes at once are refused', async t => {
   t.ok(await passwords.hash('d'), 'and the places are given back')
 })
 
-t.test('back-off doubles, ends, is bounded and forgets', async t => {
+await t.test('back-off doubles, ends, is bounded and forgets', async t => {
   let now = 0
   const backoff = new Backoff({ freeFailures: 1, firstDelayMs: 100, maxDelayMs: 300, forgetMs: 1_000, maxKeys: 3 }, () => now)
   const waits = [1, 2, 3, 4, 5].map(() => { backoff.fail('k'); return backoff.waitMs('k') })
@@ -101,7 +101,7 @@ t.test('back-off doubles, ends, is bounded and forgets', async t => {
   t.equal(backoff.size, 1, 'what is past is forgotten')
 })
 
-t.test('an IPv6 customer is one address', async t => {
+await t.test('an IPv6 customer is one address', async t => {
   t.equal(network('::ffff:192.0.2.1'), '192.0.2.1')
   t.equal(network('192.0.2.1'), '192.0.2.1')
   t.equal(network('2001:db8:1:2:3:4:5:6'), network('2001:0db8:1:2::9'))

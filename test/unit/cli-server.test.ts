@@ -235,6 +235,8 @@ await t.test('backup and restore', async t => {
   t.match(await desk(folder, { server }).run('backup', 'copy'), { code: 0, out: `backed up to ${join(folder, 'copy')}\n` })
   t.strictSame(target.backups, [join(folder, 'copy')])
   t.match(await desk(folder, { server }).run('backup', 'full'), { code: 1, err: /refused \(conflict\)/ })
+  t.match(await desk(folder, { server }).run('backup', 'data'), { code: 1, err: /is not empty/ })
+  t.equal(target.backups.length, 1)
 
   t.match(await desk(folder, { server }).run('restore', 'none'), { code: 1, err: /is not there/ })
   t.match(await desk(folder, { server }).run('restore', 'copy'), { code: 1, err: /is not empty: --force moves it aside/ })

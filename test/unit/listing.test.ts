@@ -1,7 +1,7 @@
 import t from 'tap'
 import { bench } from '../support/control-host.ts'
 
-t.test('pages with ties neither repeat nor skip; pinned ones come first', async t => {
+await t.test('pages with ties neither repeat nor skip; pinned ones come first', async t => {
   const b = await bench(t)
   // The clock stands still: all have the same last activity.
   for (let i = 0; i < 25; i++) await b.send(`peer${String(i).padStart(2, '0')}`, { user: 'bob' })
@@ -23,7 +23,7 @@ t.test('pages with ties neither repeat nor skip; pinned ones come first', async 
   t.same((await b.ask('bob', 'conversations.list', { limit: 2 })).conversations.map((c: { with: string }) => c.with), ['peer13', 'peer20'])
 })
 
-t.test('an entry', async t => {
+await t.test('an entry', async t => {
   const b = await bench(t)
   await b.send('alice', { user: 'bob' }, 'one')
   await b.send('alice', { user: 'bob' }, 'two')
@@ -38,7 +38,7 @@ t.test('an entry', async t => {
   t.match(group, { kind: 'group', gid: 'dev', name: 'Developers', role: 'member', muted: true, unread: 0, last: { type: 'system' } })
 })
 
-t.test('the last message is the last that this user may see', async t => {
+await t.test('the last message is the last that this user may see', async t => {
   const b = await bench(t)
   const last = async () => (await b.ask('bob', 'conversations.list')).conversations[0].last?.body
   for (const text of ['one', 'two', 'three']) await b.send('alice', { user: 'bob' }, text)
@@ -53,7 +53,7 @@ t.test('the last message is the last that this user may see', async t => {
   t.equal((await b.ask('alice', 'conversations.list')).conversations[0].last.body, 'three', 'one-sided')
 })
 
-t.test('unread: the total is the sum, on every path', async t => {
+await t.test('unread: the total is the sum, on every path', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob', 'carol'] })
   const names = ['alice', 'carol']
@@ -81,7 +81,7 @@ t.test('unread: the total is the sum, on every path', async t => {
   t.equal((await b.ask('bob', 'unread')).conversations['d:alice:bob'], undefined, 'sending marks one\'s own conversation read')
 })
 
-t.test('a place that is no place is refused', async t => {
+await t.test('a place that is no place is refused', async t => {
   const b = await bench(t)
   await t.rejects(b.ask('bob', 'conversations.list', { after: 'x' }), { code: 'bad_payload' })
   await t.rejects(b.ask('bob', 'conversations.list', { limit: 0 }), { code: 'bad_payload' })

@@ -16,7 +16,7 @@ const ack = (b: Bench, user: string, stream: string, seq: number): void => {
   b.control.advance([{ session: `${user}/phone`, persistent: false, user, stream, seq, sent: seq }])
 }
 
-t.test('a device\'s acknowledgement is a delivered receipt to the other side', async t => {
+await t.test('a device\'s acknowledgement is a delivered receipt to the other side', async t => {
   const b = await bench(t)
   await b.send('alice', { user: 'bob' })
   await b.send('alice', { user: 'bob' })
@@ -30,7 +30,7 @@ t.test('a device\'s acknowledgement is a delivered receipt to the other side', a
   t.same(await b.events('bob'), [], 'one\'s own copies are no receipts')
 })
 
-t.test('a newer receipt replaces the older one of its conversation', async t => {
+await t.test('a newer receipt replaces the older one of its conversation', async t => {
   const b = await bench(t)
   await b.send('alice', { user: 'bob' })
   ack(b, 'bob', 'd:alice:bob', 1)
@@ -41,7 +41,7 @@ t.test('a newer receipt replaces the older one of its conversation', async t => 
   t.match(await b.events('alice'), [{ kind: 'delivered', seq: 2 }])
 })
 
-t.test('read marks: receipts for the other side and for one\'s own devices', async t => {
+await t.test('read marks: receipts for the other side and for one\'s own devices', async t => {
   const b = await bench(t)
   for (let i = 0; i < 3; i++) await b.send('alice', { user: 'bob' })
   const bob = { user: 'bob', session: 'bob/x' }
@@ -59,7 +59,7 @@ t.test('read marks: receipts for the other side and for one\'s own devices', asy
   t.match(await b.events('bob'), [{ kind: 'read', conv: 'd:alice:bob', seq: 3, by: 'bob' }], 'own badge')
 })
 
-t.test('many read marks at once are few events', async t => {
+await t.test('many read marks at once are few events', async t => {
   const b = await bench(t)
   for (let i = 0; i < 50; i++) await b.send('alice', { user: 'bob' })
   await Promise.all(Array.from({ length: 50 }, (_, i) => b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'user', id: 'alice' }, i + 1)))
@@ -69,7 +69,7 @@ t.test('many read marks at once are few events', async t => {
   t.match((await b.events('alice')).find(e => e.kind === 'read'), { seq: 50 })
 })
 
-t.test('groups: only one\'s own devices hear of a read mark', async t => {
+await t.test('groups: only one\'s own devices hear of a read mark', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
   await b.send('alice', { gid: 'dev' })
@@ -80,7 +80,7 @@ t.test('groups: only one\'s own devices hear of a read mark', async t => {
   t.match(await b.events('bob'), [{ kind: 'group' }, { kind: 'read', conv: 'g:dev', seq: 2, by: 'bob' }])
 })
 
-t.test('foreign and missing conversations are one refusal', async t => {
+await t.test('foreign and missing conversations are one refusal', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev' })
   const eve = { user: 'eve', session: 'eve/x' }
@@ -93,7 +93,7 @@ t.test('foreign and missing conversations are one refusal', async t => {
   await t.rejects(b.control.readMark(eve, { kind: 'user', id: 'alice' }, 1.5), { code: 'bad_payload' })
 })
 
-t.test('marks outlive a failing store', async t => {
+await t.test('marks outlive a failing store', async t => {
   const b = await bench(t)
   await b.send('alice', { user: 'bob' })
   const advance = b.store.advance.bind(b.store)

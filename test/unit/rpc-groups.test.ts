@@ -3,7 +3,7 @@ import { type Bench, bench } from '../support/control-host.ts'
 
 const system = (b: Bench) => b.outputs.filter(o => o.kind === 'message').map(o => (JSON.parse(Buffer.from(o.payload).toString()) as { body: unknown }).body)
 
-t.test('create, add, remove, leave', async t => {
+await t.test('create, add, remove, leave', async t => {
   const b = await bench(t)
   t.match(await b.ask('alice', 'groups.create', { gid: 'dev', name: 'Dev', members: ['bob', 'bob', 'alice'] }), { gid: 'dev', conv: 'g:dev', name: 'Dev', owner: 'alice', size: 2 })
   t.match(b.outputs[0], { kind: 'members', gid: 'dev', added: [{ user: 'alice', joinedSeq: 0 }, { user: 'bob', joinedSeq: 0 }], removed: [] }, 'members come before the message that they may see')
@@ -30,7 +30,7 @@ t.test('create, add, remove, leave', async t => {
   t.same((await b.ask('alice', 'unread')).total, 0, 'system messages do not count')
 })
 
-t.test('roles', async t => {
+await t.test('roles', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob', 'carol', 'dave'] })
   await t.rejects(b.ask('bob', 'groups.role', { gid: 'dev', user: 'bob', role: 'admin' }), { code: 'forbidden' })
@@ -49,7 +49,7 @@ t.test('roles', async t => {
   t.match((await b.ask('carol', 'groups.list')).groups, [{ gid: 'dev', name: 'dev', owner: 'bob', role: 'admin', size: 2 }])
 })
 
-t.test('a muted member may not post until the time is over', async t => {
+await t.test('a muted member may not post until the time is over', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev' })
   await b.store.commit([{ op: 'member', gid: 'dev', user: 'bob', role: 'member', mutedUntil: b.clock.ms + 1_000 }])
@@ -60,7 +60,7 @@ t.test('a muted member may not post until the time is over', async t => {
   t.same(await b.control.mayPost('bob', 'dev'), { ok: true })
 })
 
-t.test('dissolving tells everybody; then there is no such group', async t => {
+await t.test('dissolving tells everybody; then there is no such group', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
   await b.control.isMember('bob', 'dev')
@@ -73,7 +73,7 @@ t.test('dissolving tells everybody; then there is no such group', async t => {
   t.match(await b.ask('bob', 'groups.create', { gid: 'dev' }), { owner: 'bob' }, 'the name is free again')
 })
 
-t.test('a group of 10,000 members', async t => {
+await t.test('a group of 10,000 members', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'big' })
   for (let batch = 0; batch < 10; batch++) {
@@ -96,7 +96,7 @@ t.test('a group of 10,000 members', async t => {
   t.equal(b.outputs.filter(o => o.kind === 'members').at(-1)?.removed.length, 10_001)
 })
 
-t.test('limits and bad requests', async t => {
+await t.test('limits and bad requests', async t => {
   const b = await bench(t, { limits: { maxGroupMembers: 3, maxGroupsPerUser: 2 } })
   await t.rejects(b.ask('alice', 'groups.create', { gid: 'dev', members: ['b', 'c', 'd'] }), { code: 'too_large' })
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['b', 'c'] })
@@ -114,7 +114,7 @@ t.test('limits and bad requests', async t => {
   await t.rejects(b.ask('alice', 'groups.add', { gid: 'dev' }), { code: 'bad_payload' })
 })
 
-t.test('password mode: members must exist', async t => {
+await t.test('password mode: members must exist', async t => {
   const b = await bench(t, { mode: 'password' })
   await b.store.putUser({ uid: 'bob', createdAt: 0 })
   await t.rejects(b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob', 'ghost'] }), { code: 'not_found', message: /ghost/ })
@@ -122,7 +122,7 @@ t.test('password mode: members must exist', async t => {
   await t.rejects(b.ask('alice', 'groups.add', { gid: 'dev', users: ['ghost'] }), { code: 'not_found' })
 })
 
-t.test('changes of one group run one after the other', async t => {
+await t.test('changes of one group run one after the other', async t => {
   const b = await bench(t)
   const made = await Promise.allSettled([1, 2, 3].map(i => b.ask(`u${i}`, 'groups.create', { gid: 'dev' })))
   t.same(made.map(one => one.status), ['fulfilled', 'rejected', 'rejected'])

@@ -11,7 +11,7 @@ const subscriptions = [{ filter: 'im/u/bob/inbox', qos: 1 as const }]
 const inflight = [{ packetId: 7, stream: 'd:alice:bob', seq: 3 }]
 const none = { present: false, subscriptions: [], inflight: [] }
 
-t.test('a persistent session is taken up again, also after a restart', async t => {
+await t.test('a persistent session is taken up again, also after a restart', async t => {
   let b = await bench(t)
   t.same(await b.control.openSession(start('phone')), none)
   await b.control.saveSubscriptions('bob/phone', subscriptions)
@@ -23,7 +23,7 @@ t.test('a persistent session is taken up again, also after a restart', async t =
   t.same(await b.control.openSession(start('phone', { user: 'eve' })), none, 'the same client id of another user is another session')
 })
 
-t.test('a clean start drops what was stored', async t => {
+await t.test('a clean start drops what was stored', async t => {
   const b = await bench(t)
   await b.control.openSession(start('phone'))
   await b.control.saveSubscriptions('bob/phone', subscriptions)
@@ -35,7 +35,7 @@ t.test('a clean start drops what was stored', async t => {
   t.same(await b.store.cursors('bob/phone', ['d:alice:bob']), [undefined])
 })
 
-t.test('sessions expire, counted from their end; an end with 0 ends them', async t => {
+await t.test('sessions expire, counted from their end; an end with 0 ends them', async t => {
   const b = await bench(t)
   await b.control.openSession(start('phone'))
   b.clock.ms += 10_000_000
@@ -50,14 +50,14 @@ t.test('sessions expire, counted from their end; an end with 0 ends them', async
   t.equal(await b.store.session('bob/phone'), undefined)
 })
 
-t.test('expiry is clamped to the limit', async t => {
+await t.test('expiry is clamped to the limit', async t => {
   const b = await bench(t, { limits: { maxSessionExpirySeconds: 100 } })
   await b.control.openSession(start('phone', { expirySeconds: 0xFFFFFFFF }))
   await b.control.closeSession(end('phone', { expirySeconds: 0xFFFFFFFF }))
   t.equal((await b.store.session('bob/phone'))?.expiresAt, b.clock.ms + 100_000)
 })
 
-t.test('after a crash a connected session\'s time counts from the start', async t => {
+await t.test('after a crash a connected session\'s time counts from the start', async t => {
   let b = await bench(t)
   await b.control.openSession(start('phone', { expirySeconds: 60 }))
   await b.control.openSession(start('tv', { expirySeconds: 60 }))
@@ -69,7 +69,7 @@ t.test('after a crash a connected session\'s time counts from the start', async 
   t.same(await b.control.openSession(start('phone', { expirySeconds: 60 })), none, `from ${startedAt}`)
 })
 
-t.test('timers of a search for expired sessions remove them', async t => {
+await t.test('timers of a search for expired sessions remove them', async t => {
   const b = await bench(t, { setup: { sweepIntervalMs: 20 } })
   await b.control.openSession(start('phone'))
   await b.control.closeSession(end('phone', { expirySeconds: 60 }))
@@ -79,7 +79,7 @@ t.test('timers of a search for expired sessions remove them', async t => {
   t.ok(await b.store.session('bob/tv'), 'connected ones stay')
 })
 
-t.test('a user\'s sessions are bounded: the one that ended first goes', async t => {
+await t.test('a user\'s sessions are bounded: the one that ended first goes', async t => {
   const b = await bench(t, { limits: { maxSessionsPerUser: 2 } })
   await b.control.openSession(start('one'))
   await b.control.openSession(start('two'))

@@ -10,7 +10,7 @@ const ack = (b: Bench, client: string, persistent: boolean, stream: string, seq:
   b.control.advance([{ session: `bob/${client}`, persistent, user: 'bob', stream, seq, sent: seq }])
 const read = (b: Bench, user: string, stream: string, after = 0, limit = 100, maxBytes = 1e6) => b.control.read({ user, stream, after, limit, maxBytes })
 
-t.test('what no device received waits for the first one; then it is gone for new ones, at once', async t => {
+await t.test('what no device received waits for the first one; then it is gone for new ones, at once', async t => {
   const b = await bench(t)
   for (let i = 0; i < 3; i++) await b.send('alice', { user: 'bob' })
   await open(b, 'a', 0)
@@ -20,7 +20,7 @@ t.test('what no device received waits for the first one; then it is gone for new
   t.match(await streams(b, 'b'), [{ head: 3, cursor: 3, sent: 3 }])
 })
 
-t.test('a persistent session goes on where its device stopped, whatever others received', async t => {
+await t.test('a persistent session goes on where its device stopped, whatever others received', async t => {
   let b = await bench(t)
   await open(b, 'tv', 600)
   t.same(await streams(b, 'tv'), [])
@@ -38,7 +38,7 @@ t.test('a persistent session goes on where its device stopped, whatever others r
   t.match(await streams(b, 'tv'), [{ cursor: 2, head: 5 }])
 })
 
-t.test('a new persistent session does not get what others had, and remembers where it began', async t => {
+await t.test('a new persistent session does not get what others had, and remembers where it began', async t => {
   let b = await bench(t)
   for (let i = 0; i < 2; i++) await b.send('alice', { user: 'bob' })
   ack(b, 'x', false, 'd:alice:bob', 2)
@@ -52,7 +52,7 @@ t.test('a new persistent session does not get what others had, and remembers whe
   t.match(await streams(b, 'tv'), [{ cursor: 2, head: 3 }])
 })
 
-t.test('own streams begin at the head; reading them skips others\' messages', async t => {
+await t.test('own streams begin at the head; reading them skips others\' messages', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
   await b.send('bob', { gid: 'dev' }, 'old')
@@ -70,7 +70,7 @@ t.test('own streams begin at the head; reading them skips others\' messages', as
   t.same((await read(b, 'bob', 'o:dev', 0, 1)).entries.map(e => e.seq), [2])
 })
 
-t.test('the event log', async t => {
+await t.test('the event log', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
   t.same(await streams(b, 'n', 'event'), [{ stream: 'e:bob', head: 1, cursor: 0, sent: 0 }])
@@ -82,7 +82,7 @@ t.test('the event log', async t => {
   t.same((await read(b, 'eve', 'e:bob')).entries, [], 'nobody reads another\'s log')
 })
 
-t.test('pages follow the ids', async t => {
+await t.test('pages follow the ids', async t => {
   const b = await bench(t)
   const peers = ['a', 'b', 'c', 'd', 'e'].map(name => `peer-${name}`)
   for (const peer of peers) await b.send(peer, { user: 'bob' })
@@ -96,13 +96,13 @@ t.test('pages follow the ids', async t => {
   t.same(seen, peers.map(peer => `d:bob:${peer}`))
 })
 
-t.test('heads are never older than their page while commits go on', async t => {
+await t.test('heads are never older than their page while commits go on', async t => {
   const b = await bench(t)
   for (let i = 0; i < 20; i++) await b.send(`peer${i}`, { user: 'bob' })
-  let sending = true
+  const stop = new AbortController()
   const committed = new Map<string, number>()
   const sender = (async () => {
-    for (let i = 0; sending; i = (i + 1) % 20) {
+    for (let i = 0; !stop.signal.aborted; i = (i + 1) % 20) {
       const { seq } = await b.send(`peer${i}`, { user: 'bob' })
       committed.set(`d:bob:peer${i}`, seq)
     }
@@ -111,11 +111,11 @@ t.test('heads are never older than their page while commits go on', async t => {
     const before = new Map(committed)
     for (const state of await streams(b, 'n')) t.ok(state.head >= (before.get(state.stream) ?? 1) && state.cursor <= state.head)
   }
-  sending = false
+  stop.abort()
   await sender
 })
 
-t.test('reading leaves out what the user may not see', async t => {
+await t.test('reading leaves out what the user may not see', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev' })
   await b.send('alice', { gid: 'dev' }, 'before bob')
@@ -136,7 +136,7 @@ t.test('reading leaves out what the user may not see', async t => {
   t.same(await read(b, 'bob', 'g:dev'), { entries: [], last: 7 })
 })
 
-t.test('limits of one read', async t => {
+await t.test('limits of one read', async t => {
   const b = await bench(t)
   for (let i = 1; i <= 5; i++) await b.send('alice', { user: 'bob' }, String(i).repeat(100))
   t.match(await read(b, 'bob', 'd:alice:bob', 1, 2), { entries: [{ seq: 2 }, { seq: 3 }], last: 3 })

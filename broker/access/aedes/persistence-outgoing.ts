@@ -121,6 +121,7 @@ export class OutgoingQueues {
     const queue = this.#queues.get(client)
     if (queue === undefined) return
     const changes = queue.remove(entry)
+    this.gates.passed(client, entry)
     if (queue.size === 0) this.#queues.delete(client)
     if (changes.length > 0) this.#options.writer.later(changes)
   }
@@ -144,7 +145,6 @@ export class OutgoingQueues {
    * (retained ones, those that overflowed) that are not in the queue, and would close the connection.
    */
   async update (client: ClientLike, packet: PacketLike): Promise<void> {
-    const { writer } = this.#options
     const queue = this.#queues.get(client.id)
     if (packet.cmd === 'pubrel') return await this.#pubrel(client, packet)
     if (queue === undefined) return
@@ -153,6 +153,12 @@ export class OutgoingQueues {
       packet.messageId = queue.freeId(packet.messageId)
       return
     }
+    await this.#send(client, queue, entry, packet)
+    this.gates.passed(client.id, entry)
+  }
+
+  async #send (client: ClientLike, queue: OutgoingQueue, entry: Entry, packet: PacketLike): Promise<void> {
+    const { writer } = this.#options
     const connection = this.#connectionOf(client)
     await this.gates.wait(client, entry)
     const known = entry.messageId !== undefined && entry.sentOn !== undefined
@@ -173,6 +179,7 @@ export class OutgoingQueues {
     const entry = queue?.byId(id)
     if (queue !== undefined && entry !== undefined) {
       if (!entry.released) await this.#options.writer.write(queue.release(entry))
+      this.gates.passed(client.id, entry)
       return
     }
     // At the limit the handshake goes on without memory of it.
@@ -201,6 +208,7 @@ export class OutgoingQueues {
   /** What the client has not acknowledged, in order, with DUP where it was sent before [MQTT-3.3.1-1], [MQTT-4.4.0-1]. */
   async * stream (client: ClientLike): AsyncGenerator<object> {
     const { writer, records } = this.#options
+    let complete = false
     try {
       const queue = this.#queues.get(client.id)
       if (queue === undefined) return
@@ -214,8 +222,10 @@ export class OutgoingQueues {
       }
       const snapshot = [...queue.entries.values()]
       for (let i = 0; i < snapshot.length; i += pageEntries) yield * this.#page(client, queue, snapshot.slice(i, i + pageEntries))
+      complete = true
     } finally {
-      this.gates.open(client.id)
+      if (complete) this.gates.ended(client.id)
+      else this.gates.open(client.id)
     }
   }
 
@@ -247,6 +257,7 @@ export class OutgoingQueues {
       if (entry.brokerId === undefined) queue.bind(entry, storedBroker, entry.seq)
       if (states.length > 0 && entry.qos === 2) entry.sentOn ??= connection
       entry.streamed = true
+      this.gates.expect(client.id, entry)
       this.#streamed.add(packet)
       yield packet
     }
