@@ -10,6 +10,7 @@ import { mosquitto } from './peers/mosquitto.ts'
 import { sabethes } from './peers/sabethes.ts'
 import { find, killAll } from './peers/process.ts'
 import type { Peer } from './peers/peer.ts'
+import { plot } from './plot.ts'
 import { machine, markdown, summarise, table } from './report.ts'
 import type { Report } from './report.ts'
 import { backlog } from './scenarios/backlog.ts'
@@ -18,11 +19,12 @@ import { fanout } from './scenarios/fanout.ts'
 import { idle } from './scenarios/idle.ts'
 import { manyGroups } from './scenarios/many-groups.ts'
 import { paced } from './scenarios/paced.ts'
+import { latency } from './scenarios/latency.ts'
 import { pairs } from './scenarios/pairs.ts'
 import { startup } from './scenarios/startup.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
-const scenarios: readonly Scenario[] = [pairs, paced, fanout, manyGroups, backlog, idle, behind, startup]
+const scenarios: readonly Scenario[] = [pairs, paced, latency, fanout, manyGroups, backlog, idle, behind, startup]
 const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
 
 /** The entry of `all` named `name`; throws with the names there are. */
@@ -98,6 +100,8 @@ async function run (options: Options): Promise<number> {
     if (options.json !== undefined) writeFileSync(options.json, JSON.stringify(report, null, 2) + '\n')
   }
   if (options.markdown) console.log(markdown(report))
+  const drawn = report.scenarios.find(result => result.scenario === latency.name)
+  if (options.plot !== undefined && drawn !== undefined) writeFileSync(options.plot, plot(drawn))
   const outcomes = check(report, thresholds)
   for (const { ok, text } of outcomes) console.log(`${ok ? 'ok    ' : 'MISSED'} ${text}`)
   const isVoid = report.scenarios.some(result => result.peers.some(peer => peer.faults.length > 0))

@@ -20,6 +20,7 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --readers N       sessions of behind, users of backlog (20)
   --broker-cpu N    core of the broker (0)           --generator-cpu N  core of the generator (1)
   --json FILE       writes everything measured       --markdown       prints tables for bench/README.md
+  --plot FILE       draws the scenario latency as SVG
   --check FILE      fails when a ratio is far below FILE (bench/thresholds.json)
   --list            names the scenarios`
 
@@ -29,6 +30,7 @@ export interface Options {
   settings: Settings
   json: string | undefined
   markdown: boolean
+  plot: string | undefined
   check: string | undefined
   list: boolean
   help: boolean
@@ -65,6 +67,7 @@ export function readOptions (args: readonly string[]): Options {
       json: text,
       markdown: flag,
       check: text,
+      plot: text,
       list: flag,
       help: flag
     }
@@ -106,6 +109,7 @@ export function readOptions (args: readonly string[]): Options {
     json: values.json,
     markdown: values.markdown,
     check: values.check,
+    plot: values.plot,
     list: values.list,
     help: values.help
   }

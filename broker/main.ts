@@ -16,5 +16,6 @@ process.exit(await run(process.argv.slice(2), {
   env: process.env,
   folder: process.cwd(),
   signals: process,
+  now: () => performance.now(),
   loadServer: async () => await import('./server.ts')
 }))

@@ -9,6 +9,12 @@ import { dataFolder } from './target.ts'
 import { CommandError, print, say, type Terminal } from './terminal.ts'
 import { packageVersion } from '../version.ts'
 
+/**
+ * A signal this soon after the first is the same wish, sent twice: Ctrl-C under `npm start` arrives from the terminal and
+ * from npm, and `timeout` signals its child and the child's group.
+ */
+const echoMs = 500
+
 /** Resolves to the exit code: 0 after a graceful stop, 1 when it had to be forced. */
 export async function serve (terminal: Terminal, options: CommonOptions): Promise<number> {
   const { config: given } = await settings(terminal, options)
@@ -50,14 +56,19 @@ async function graceful (terminal: Terminal, server: RunningServer, second: Prom
 }
 
 /** The first and the second SIGINT or SIGTERM. A signal during the start is kept until the server is up. */
-function stopSignals ({ signals }: Terminal): { first: Promise<string>, second: Promise<string>, release (): void } {
+function stopSignals ({ signals, now }: Terminal): { first: Promise<string>, second: Promise<string>, release (): void } {
   let one: (signal: string) => void = () => {}
   let two: (signal: string) => void = () => {}
   const first = new Promise<string>(resolve => { one = resolve })
   const second = new Promise<string>(resolve => { two = resolve })
-  let seen = 0
+  let firstAt: number | undefined
   const listeners = (['SIGINT', 'SIGTERM'] as const).map(signal => {
-    const listener = (): void => { (seen++ === 0 ? one : two)(signal) }
+    const listener = (): void => {
+      if (firstAt === undefined) {
+        firstAt = now()
+        one(signal)
+      } else if (now() - firstAt >= echoMs) two(signal)
+    }
     signals.on(signal, listener)
     return () => { signals.off(signal, listener) }
   })

@@ -14,6 +14,8 @@ export interface Terminal {
   folder: string
   /** Where SIGINT and SIGTERM arrive. */
   signals: EventEmitter
+  /** Milliseconds of a clock that only goes forward. */
+  now (): number
   loadServer (): Promise<ServerModule>
 }
 

@@ -185,7 +185,8 @@ export class Groups {
     const ts = this.#host.now()
     const body = { action, by, users: users.slice(0, maxNamed), ...(users.length > maxNamed ? { count: users.length } : {}), ...more }
     const content = envelopeContent({ id, from: by, to: { kind: 'group', id: gid }, ts, tail: envelopeTail('system', body) })
-    return { op: 'message', conv: groupId(gid), from: by, id, ts, counts: false, marksSender: false, content }
+    // The actor stands in the envelope; the row has no sender, as it is nobody's own message and comes on nobody's inbox.
+    return { op: 'message', conv: groupId(gid), from: '', id, ts, counts: false, marksSender: false, content }
   }
 
   /** One event for each user that the change is about; a newer one of the same group replaces it. */

@@ -9,7 +9,7 @@ import type { ControlTarget } from './control-target.ts'
 /** Bytes of one request's body. */
 const maxBodyBytes = 65_536
 /** Bytes of a password. */
-export const maxPasswordBytes = 1024
+const maxPasswordBytes = 1024
 const maxPage = 1000
 /** Milliseconds between two lines of progress. */
 const progressIntervalMs = 100

@@ -198,5 +198,5 @@ t.test('unread, lists, histories and deletions equal the model\'s after every st
     } finally {
       await world.store.close()
     }
-  }), { numRuns: Number(process.env.FC_RUNS ?? 30), ...(process.env.FC_SEED === undefined ? {} : { seed: Number(process.env.FC_SEED) }) })
+  }), { endOnFailure: true, numRuns: Number(process.env.FC_RUNS ?? 25), ...(process.env.FC_SEED === undefined ? {} : { seed: Number(process.env.FC_SEED) }) })
 })

@@ -18,19 +18,19 @@ const filters = [
 ]
 
 /** bob, carol and a group without alice. */
-async function people (t: Test, server: Server): Promise<{ gossip: () => Promise<void> }> {
+async function people (t: Test, server: Server, firstRound = 1): Promise<{ gossip: () => Promise<void> }> {
   const bob = await device(t, server.url, 'bob')
   await bob.subscribe(['im/u/bob/#', 'im/g/+'])
   const carol = await device(t, server.url, 'carol')
   const made = await carol.ask('groups.create', { gid: 'secret', name: 'Secret', members: ['bob'] })
   if (made.ok !== true && made.code !== 'conflict') throw new Error(JSON.stringify(made))
-  let round = 0
+  let round = firstRound - 1
   return {
     gossip: async () => {
       round++
       await carol.publish('im/to/u/bob', `about alice ${round}`)
       await carol.publish('im/to/g/secret', `about alice ${round}`)
-      t.match(await bob.nextJson('im/u/bob/inbox'), { body: `about alice ${round}` })
+      while ((await bob.nextJson('im/u/bob/inbox')).body !== `about alice ${round}`) { /* earlier rounds may come again */ }
       while ((await bob.nextJson('im/g/secret')).body !== `about alice ${round}`) { /* events of the group's log come first */ }
       await bob.ask('unread')
       await carol.publish('im/to/u/alice', `sentinel ${round}`)
@@ -44,7 +44,8 @@ async function overheard (client: RawClient, round: number): Promise<Packet[]> {
   for (;;) {
     const packet = await client.next()
     if (packet.topic === 'im/u/alice/inbox' && json(packet).body === `sentinel ${round}`) break
-    seen.push(packet)
+    // Her own sentinels of earlier rounds may come again after a reconnect.
+    if (packet.topic !== 'im/u/alice/inbox' || !/^sentinel \d+$/.test(json(packet).body as string)) seen.push(packet)
   }
   await client.ping()
   return [...seen, ...client.packets.waiting.filter(p => p.cmd === 'publish')]
@@ -71,10 +72,10 @@ for (const version of [4, 5] as const) {
     await again.disconnect()
     await server.kill9()
     await server.restart()
-    const { gossip: later } = await people(t, server)
+    const { gossip: later } = await people(t, server, 3)
     const { client: last } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'ear', clean: false, version, properties: persistent(version) })
     await later()
-    t.same(await overheard(last, 1), [], 'nor after a restart of the server')
+    t.same(await overheard(last, 3), [], 'nor after a restart of the server')
   })
 
   await t.test(`mixed with good ones, clean=false and a reconnect, MQTT ${version}`, async t => {

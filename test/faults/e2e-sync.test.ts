@@ -48,7 +48,7 @@ await t.test('write, sync, PUBACK', async t => {
   if (!requireTool(t, 'strace')) return
   const trace = join(t.testdir({}), '..', `${process.pid}.strace`)
   const server = await startServer(t, {
-    wrapper: ['strace', '-f', '-yy', '-xx', '-s', '2000', '-o', trace,
+    wrapper: ['strace', '-f', '-yy', '-xx', '-s', '70000', '-o', trace,
       '-e', 'trace=write,writev,pwrite64,pwritev,sendto,sendmsg,fdatasync,fsync,sync_file_range', '--']
   })
   const { client } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'pen' })

@@ -38,6 +38,7 @@ export function desk (folder: string, { input = '', env = {}, server }: { input?
     env,
     folder,
     signals: new EventEmitter(),
+    now: () => performance.now(),
     loadServer: () => server === undefined ? Promise.reject(new Error('no server in this test')) : Promise.resolve(server as ServerModule)
   }
   return {

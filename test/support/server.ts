@@ -91,6 +91,12 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   let child: ChildProcess | undefined
   let log = ''
 
+  // A wrapper that is killed may leave the server alone: the signal goes to the server, and the wrapper ends with it.
+  const kill = (signal: NodeJS.Signals): void => {
+    const pid = child?.pid ?? 0
+    const inner = options.wrapper === undefined ? '' : readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0] ?? ''
+    process.kill(inner === '' ? pid : Number(inner), signal)
+  }
   const gone = (process: ChildProcess): boolean => process.exitCode !== null || process.signalCode !== null
   const start = async (): Promise<void> => {
     const serve = [process.execPath, mainPath, 'serve', '--config', configPath, '--data', data,
@@ -112,7 +118,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
     if (ending === undefined || gone(ending)) throw new Error(`the server is not running:\n${log.slice(-2000)}`)
     const began = Date.now()
     const exited = once(ending, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
-    ending.kill(signal)
+    kill(signal)
     const [code, by] = await within(exited, timeoutMs, `the server's exit after ${signal}`)
     return { code, signal: by, tookMs: Date.now() - began }
   }
@@ -121,7 +127,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
     const last = child
     if (last !== undefined && !gone(last)) {
       const exited = once(last, 'exit')
-      last.kill('SIGKILL')
+      kill('SIGKILL')
       await exited
     }
     if (!t.passing()) t.comment(`the server's last words:\n${log.slice(-3000)}`)

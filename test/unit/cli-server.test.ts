@@ -52,9 +52,14 @@ await t.test('the banner warns of what is open to others', async t => {
 await t.test('a second signal, or the time that is up, ends it with 1', async t => {
   const stuck = { startServer: async () => ({ addresses, close: () => new Promise<void>(() => {}) }) }
   const twice = desk(t.testdir(), { server: stuck })
+  let now = 0
+  twice.terminal.now = () => now
   const twiceDone = twice.run()
   await twice.printed('mosquitto_pub')
   twice.terminal.signals.emit('SIGTERM', 'SIGTERM')
+  now = 499
+  twice.terminal.signals.emit('SIGTERM', 'SIGTERM')
+  now = 500
   twice.terminal.signals.emit('SIGINT', 'SIGINT')
   t.match(await twiceDone, { code: 1, err: /SIGINT again/ })
 
@@ -73,9 +78,11 @@ await t.test('a second signal, or the time that is up, ends it with 1', async t 
   let asked: () => void = () => {}
   const starting = new Promise<void>(resolve => { asked = resolve })
   const slow = desk(t.testdir(), { server: { startServer: () => { asked(); return new Promise(() => {}) } } })
+  slow.terminal.now = () => now
   const slowDone = slow.run()
   await starting
   slow.terminal.signals.emit('SIGTERM', 'SIGTERM')
+  now = 1000
   slow.terminal.signals.emit('SIGTERM', 'SIGTERM')
   t.match(await slowDone, { code: 1 }, 'also within a start that hangs')
 })

@@ -102,8 +102,8 @@ await t.test('sync: everything that is missing, in pages, each message once', as
   t.same(got, ['d:alice:bob 3', 'd:alice:bob 4', 'd:alice:bob 5', 'd:alice:bob 6', 'g:dev 1', 'g:dev 2', 'g:dev 3', 'g:dev 4', 'g:dev 5'])
   t.ok(pages >= 3)
   t.match(await b.ask('bob', 'sync', { convs: { 'd:alice:bob': 7, 'g:dev': 5 } }), { conversations: [], more: false })
-  const packed = await b.ask('bob', 'sync', { convs: { 'd:alice:bob': 5 }, gzip: true })
-  t.match(JSON.parse(gunzipSync(packed).toString()), { ok: true, result: { conversations: [{ conv: 'd:alice:bob', last: 7, head: 7 }, { conv: 'g:dev' }] } })
+  const packed = await b.ask('bob', 'sync', { rid: '9', convs: { 'd:alice:bob': 5 }, gzip: true })
+  t.match(JSON.parse(gunzipSync(packed).toString()), { rid: '9', ok: true, result: { conversations: [{ conv: 'd:alice:bob', last: 7, head: 7 }, { conv: 'g:dev' }] } })
   for (const bad of [{ convs: [] }, { convs: { x: 1 } }, { convs: { 'g:dev': -1 } }, { convs: JSON.parse('{"__proto__":1}') as object }, { gzip: 1 }]) {
     await t.rejects(b.ask('bob', 'sync', bad as Record<string, unknown>), { code: 'bad_payload' }, JSON.stringify(bad))
   }

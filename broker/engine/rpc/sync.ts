@@ -34,8 +34,9 @@ export function syncMethods (): Methods {
     const packed = read.flag(params, 'gzip', false)
     const result = await missing(host, caller, convs, limit)
     if (!packed) return result
-    // Bytes go out as they are: they hold the whole answer, but for the rid, which is in its topic.
-    return await pack(JSON.stringify({ ok: true, result }))
+    // Bytes go out as they are, so they hold the whole answer.
+    const rid = read.optionalId(params, 'rid')
+    return await pack(JSON.stringify({ ...(rid === undefined ? {} : { rid }), ok: true, result }))
   }]]
 }
 
