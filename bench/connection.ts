@@ -4,6 +4,7 @@
  */
 import { connect as dial } from 'node:net'
 import type { Socket } from 'node:net'
+import { Unframer, frame, upgrade } from './websocket.ts'
 import * as wire from './wire.ts'
 
 const readBuffer = Buffer.allocUnsafe(256 * 1024)
@@ -17,6 +18,8 @@ export interface OpenOptions {
   /** Leaves everything after the CONNACK unread until `resume`. */
   stalled?: boolean
   timeoutMs?: number
+  /** MQTT over WebSocket instead of TCP. */
+  websocket?: boolean
   /** Called before anything is sent: a kept session's messages may share a read with the CONNACK. */
   prepare?: (connection: Connection) => void
 }
@@ -39,6 +42,7 @@ export class Connection {
   #rest: Buffer | undefined
   #acks = 0
   #stalled: boolean
+  #frames: Unframer | undefined
   #closing = false
   #connack: (code: number) => void = () => {}
   #suback: (codes: Buffer) => void = () => {}
@@ -51,7 +55,7 @@ export class Connection {
 
   /** Connects and waits for the CONNACK. Rejects when refused, closed or later than `timeoutMs` (10,000). */
   static open (options: OpenOptions): Promise<Connection> {
-    const { port, user, clientId = user, clean = true, stalled = false, timeoutMs = 10_000 } = options
+    const { port, user, clientId = user, clean = true, stalled = false, timeoutMs = 10_000, websocket = false } = options
     return new Promise((resolve, reject) => {
       const socket: Socket = dial({
         host: '127.0.0.1',
@@ -80,7 +84,11 @@ export class Connection {
         reason = 'closed by the server'
         resolve(connection)
       }
-      socket.write(wire.connect({ clientId, user, clean, keepAliveSeconds: 3600 }))
+      if (websocket) {
+        connection.#frames = new Unframer()
+        socket.write(upgrade(port))
+      }
+      connection.write(wire.connect({ clientId, user, clean, keepAliveSeconds: 3600 }))
     })
   }
 
@@ -95,16 +103,12 @@ export class Connection {
         if (refused < 0) resolve()
         else reject(new Error(`${this.user}: subscription to ${filters[refused]} refused`))
       }
-      this.#socket.write(wire.subscribe(1, filters))
+      this.write(wire.subscribe(1, filters))
     })
   }
 
   /** Writes bytes that must not change until the server has acknowledged them. */
-  write (bytes: Uint8Array): void { this.#socket.write(bytes) }
-
-  /** Packs several writes of one turn into one system call. */
-  cork (): void { this.#socket.cork() }
-  uncork (): void { this.#socket.uncork() }
+  write (bytes: Uint8Array): void { this.#socket.write(this.#frames === undefined ? bytes : frame(bytes)) }
 
   /** Reads on after `stalled`. */
   resume (): void {
@@ -120,7 +124,8 @@ export class Connection {
     return new Promise(resolve => {
       const timer = setTimeout(() => { this.#socket.destroy() }, 2000)
       this.#socket.once('close', () => { clearTimeout(timer); resolve() })
-      this.#socket.end(wire.disconnect)
+      this.write(wire.disconnect)
+      this.#socket.end()
       this.#stalled = false
       this.#socket.resume()
     })
@@ -135,10 +140,20 @@ export class Connection {
   #read (bytes: number): boolean {
     this.bytesRead += bytes
     this.reads++
-    let data = readBuffer
+    let data: Buffer = readBuffer
     let end = bytes
+    if (this.#frames !== undefined && bytes > 0) {
+      try {
+        end = this.#frames.push(readBuffer, bytes)
+      } catch (error) {
+        this.#socket.destroy(error as Error)
+        return false
+      }
+      data = this.#frames.data
+      for (const pong of this.#frames.pongs.splice(0)) this.#socket.write(pong)
+    }
     if (this.#rest !== undefined) {
-      data = Buffer.concat([this.#rest, readBuffer.subarray(0, bytes)])
+      data = Buffer.concat([this.#rest, data.subarray(0, end)])
       end = data.length
       this.#rest = undefined
     }
@@ -166,7 +181,7 @@ export class Connection {
     }
     if (at < end) this.#rest = Buffer.from(data.subarray(at, end))
     if (this.#acks > 0) {
-      this.#socket.write(Buffer.from(ackScratch.subarray(0, this.#acks)))
+      this.write(Buffer.from(ackScratch.subarray(0, this.#acks)))
       this.#acks = 0
     }
     this.onRead()

@@ -22,9 +22,10 @@ import { paced } from './scenarios/paced.ts'
 import { latency } from './scenarios/latency.ts'
 import { pairs } from './scenarios/pairs.ts'
 import { startup } from './scenarios/startup.ts'
+import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
-const scenarios: readonly Scenario[] = [pairs, paced, latency, fanout, manyGroups, backlog, idle, behind, startup]
+const scenarios: readonly Scenario[] = [pairs, paced, latency, fanout, manyGroups, websocket, backlog, idle, behind, startup]
 const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
 
 /** The entry of `all` named `name`; throws with the names there are. */

@@ -97,6 +97,7 @@ export function readOptions (args: readonly string[]): Options {
       pairs: number('pairs', 50),
       window: number('window', 20),
       payloadBytes: number('payload', 100),
+      websocket: false,
       body: body as BodyKind,
       rate: number('rate', 2000),
       members: number('members', 500),

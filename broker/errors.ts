@@ -11,11 +11,11 @@ export const codes = {
   banned: { status: 403, reasonCode: 0x87, text: 'this account is banned' },
   not_found: { status: 404, reasonCode: 0x87, text: 'there is no such thing' },
   conflict: { status: 409, reasonCode: 0x83, text: 'it exists already, or changed meanwhile' },
-  too_large: { status: 413, reasonCode: 0x95, text: 'it is larger than the limit' },
+  too_large: { status: 413, reasonCode: 0x97, text: 'it is larger than the limit' },
   filtered: { status: 422, reasonCode: 0x83, text: 'the content was refused' },
   rate_limited: { status: 429, reasonCode: 0x97, text: 'too much in too short a time' },
   internal: { status: 500, reasonCode: 0x80, text: 'the server failed' },
-  unavailable: { status: 503, reasonCode: 0x88, text: 'the server cannot do this now' }
+  unavailable: { status: 503, reasonCode: 0x80, text: 'the server cannot do this now' }
 } as const
 
 /** A refusal code of the table above. */

@@ -12,9 +12,9 @@ export const aedes: Peer = {
   durable: false,
   missing () { return undefined },
   async start ({ cpu }) {
-    const port = await freePort()
-    const broker = BrokerProcess.start([process.execPath, program, String(port)], BrokerProcess.folder(), cpu)
+    const [port, wsPort] = [await freePort(), await freePort()]
+    const broker = BrokerProcess.start([process.execPath, program, String(port), String(wsPort)], BrokerProcess.folder(), cpu)
     const startMs = await broker.listening(port)
-    return { port, process: broker, startMs, stop: () => broker.stop() }
+    return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
   }
 }

@@ -13,11 +13,13 @@ export const mosquitto: Peer = {
     return find('mosquitto') === undefined ? 'mosquitto is not installed (apt-get install mosquitto)' : undefined
   },
   async start ({ cpu }) {
-    const port = await freePort()
+    const [port, wsPort] = [await freePort(), await freePort()]
     const folder = BrokerProcess.folder()
     const config = join(folder, 'mosquitto.conf')
     writeFileSync(config, [
       `listener ${port} 127.0.0.1`,
+      `listener ${wsPort} 127.0.0.1`,
+      'protocol websockets',
       'allow_anonymous true',
       'persistence false',
       // Unlimited: the default of 1,000 queued messages would drop what the generator publishes.
@@ -32,6 +34,6 @@ export const mosquitto: Peer = {
     ].join('\n') + '\n')
     const broker = BrokerProcess.start([find('mosquitto') as string, '-c', config], folder, cpu)
     const startMs = await broker.listening(port)
-    return { port, process: broker, startMs, stop: () => broker.stop() }
+    return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
   }
 }

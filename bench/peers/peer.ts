@@ -8,6 +8,8 @@ export interface StartOptions {
 
 export interface RunningPeer {
   readonly port: number
+  /** MQTT over WebSocket, at `/mqtt`. */
+  readonly wsPort: number
   readonly process: BrokerProcess
   /** From the command to the first connection taken, milliseconds. */
   readonly startMs: number

@@ -23,14 +23,14 @@ export const sabethes: Peer = {
   systemMark: '"type":"system"',
   missing () { return existsSync(program) ? undefined : `the server is not built (${program})` },
   async start ({ cpu }) {
-    const [port, httpPort] = [await freePort(), await freePort()]
+    const [port, wsPort] = [await freePort(), await freePort()]
     const folder = BrokerProcess.folder()
     const command = [
-      process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(httpPort), '--data', join(folder, 'data')
+      process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', join(folder, 'data')
     ]
     const broker = BrokerProcess.start(command, folder, cpu, environment)
     const startMs = await broker.listening(port)
-    return { port, process: broker, startMs, stop: () => broker.stop() }
+    return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
   },
   toUser: user => `im/to/u/${user}`,
   inbox: user => `im/u/${user}/inbox`,

@@ -13,6 +13,8 @@ export interface Settings {
   /** Unacknowledged messages a publisher may have. */
   window: number
   payloadBytes: number
+  /** Whether pairs speak MQTT over WebSocket. */
+  websocket: boolean
   body: BodyKind
   /** Messages a second of `paced`, over all pairs. */
   rate: number

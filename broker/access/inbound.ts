@@ -137,7 +137,7 @@ export class Inbound {
     } else if (verdict.ok === false) {
       this.#refused(pending, verdict)
     } else {
-      connection.close({ reason: codes.unavailable.reasonCode })
+      connection.close({ reason: disconnectReasons.busy })
       return
     }
     this.#idle()

@@ -28,7 +28,7 @@ export interface Loaded {
   file: string | undefined
 }
 
-export const defaultFile = 'sabethes.yaml'
+const defaultFile = 'sabethes.yaml'
 
 /** Throws `ConfigError` with everything that is wrong. */
 export function loadConfig ({ file, env = {}, flags = {}, folder = process.cwd() }: LoadOptions = {}): Loaded {

@@ -19,7 +19,7 @@ export interface AccountOptions {
 }
 
 /** An account as the operator sees it. */
-export interface Account { uid: string, createdAt: number, banned: boolean, hasPassword: boolean }
+interface Account { uid: string, createdAt: number, banned: boolean, hasPassword: boolean }
 
 export interface Accounts {
   authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<{ user: string }>

@@ -38,9 +38,9 @@ export function envelope (conv: string, seq: number, content: string): Buffer {
   return Buffer.from(envelopeText(conv, seq, content))
 }
 
-/** An event as JSON text: the stored object with `seq` as its last member. */
+/** An event as JSON text: the stored object with `eseq`, its number in the event log, as its last member (`seq` is a message's). */
 export function eventText (seq: number, content: string): string {
-  return content === '{}' ? `{"seq":${seq}}` : `${content.slice(0, -1)},"seq":${seq}}`
+  return content === '{}' ? `{"eseq":${seq}}` : `${content.slice(0, -1)},"eseq":${seq}}`
 }
 
 /** An event as sent to the user's devices: UTF-8 JSON. */

@@ -11,7 +11,7 @@ export const answerBytes = 512 * 1024
 
 export interface Entry { member: Member, head: Head }
 
-export interface ListItem {
+interface ListItem {
   conv: string
   kind: 'direct' | 'group'
   /** The other user of a direct conversation. */

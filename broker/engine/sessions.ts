@@ -76,14 +76,16 @@ export class Sessions {
     const user = userOf(session)
     return this.#queue.run(user, async () => {
       const { store } = this.#host
-      await this.#marks.settled(user)
-      const row = await store.session(session)
-      if (row !== undefined) {
+      try {
+        await this.#marks.settled(user)
+        const row = await store.session(session)
+        if (row === undefined) return
         const expirySeconds = this.#clamp(end.expirySeconds)
         if (expirySeconds === 0) await store.dropSession(session)
         else await store.putSession({ ...row, inflight: end.inflight, expirySeconds, expiresAt: expiry(this.#host.now(), expirySeconds) })
+      } finally {
+        this.#live.delete(session)
       }
-      this.#live.delete(session)
     })
   }
 

@@ -47,7 +47,7 @@ export interface NewEvent {
   /** For example `read d:alice:bob`; at most one event per slot stays in the log. */
   slot?: string
   ts: TimeMs
-  /** The event's JSON object text without `seq`: `{"kind":"…",…}`; the reader of the log adds `seq`. */
+  /** The event's JSON object text without `eseq`: `{"kind":"…",…}`; the reader of the log adds `eseq`. */
   content: string
 }
 

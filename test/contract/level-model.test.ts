@@ -57,12 +57,13 @@ type Step =
   | { do: 'reopen' }
 
 const user = fc.nat(users.length - 1)
-const conv = fc.nat(convs.length - 1)
+// The direct conversation of two and one group are where most happens.
+const conv = fc.constantFrom(0, 0, 0, 1, 2, 2, 3)
 const gid = fc.nat(gids.length - 1)
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ do: fc.constant('send' as const), from: user, conv, cid: fc.nat(6), counts: fc.boolean(), marks: fc.boolean(), times: fc.integer({ min: 1, max: 3 }) }) },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('send' as const), from: user, conv, cid: fc.nat(11), counts: fc.boolean(), marks: fc.boolean(), times: fc.integer({ min: 1, max: 3 }) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('read' as const), user, conv, back: fc.integer({ min: -1, max: 4 }) }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('hide' as const), user, conv, backs: fc.array(fc.integer({ min: -1, max: 4 }), { maxLength: 4 }) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('hide' as const), user, conv, backs: fc.array(fc.integer({ min: -1, max: 4 }), { maxLength: 4 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('clear' as const), user, conv }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('join' as const), user, gid }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('leave' as const), user, gid }) },
@@ -171,7 +172,7 @@ async function compare ({ store, model }: World): Promise<void> {
   }
 }
 
-t.test('unread, lists, histories and deletions equal the model\'s after every step', async t => {
+await t.test('unread, lists, histories and deletions equal the model\'s after every step', async t => {
   const folder = t.testdir()
   let runs = 0
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 200, size: 'max' }), async steps => {

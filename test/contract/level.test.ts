@@ -4,8 +4,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { StoreClosedError, StoreFormatError, StoreLockedError, formatVersion, openLevelStore, restoreLevelBackup } from '../../broker/store/level/store.ts'
 import type { LevelStoreOptions } from '../../broker/store/level/store.ts'
-import { contract, message, unread } from './store-contract.ts'
-import type { Opened } from './store-contract.ts'
+import { message, unread } from './operations.ts'
+import type { Opened } from './operations.ts'
+import { contract } from './store-contract.ts'
 
 async function open (t: Test, options: Partial<LevelStoreOptions> = {}): Promise<Opened> {
   const folder = t.testdir()
@@ -23,11 +24,11 @@ async function open (t: Test, options: Partial<LevelStoreOptions> = {}): Promise
   }
 }
 
-contract(t, 'level', open)
-contract(t, 'level with tiny caches', t =>
+await contract(t, 'level', open)
+await contract(t, 'level with tiny caches', t =>
   open(t, { cache: { heads: 2, members: 2, groupMembers: 2, groups: 2, events: 2, cursors: 2 }, writeBufferBytes: 64 * 1024 }))
 
-t.test('each commit is one synced write', async t => {
+await t.test('each commit is one synced write', async t => {
   const rows: number[] = []
   const { store } = await open(t, { onSync: n => rows.push(n) })
   await store.commit([message('d:a:b', 'a', { cid: '1' }), message('d:a:b', 'a', { cid: '2' }), message('d:a:b', 'a')])
@@ -41,7 +42,7 @@ t.test('each commit is one synced write', async t => {
   t.equal(await unread(store, 'a', 'd:a:b'), 0)
 })
 
-t.test('small writes that wait share a sync', async t => {
+await t.test('small writes that wait share a sync', async t => {
   const rows: number[] = []
   const { store } = await open(t, { onSync: n => rows.push(n) })
   await Promise.all(Array.from({ length: 50 }, (_, i) => store.putUser({ uid: `u${i}`, createdAt: 1 })))
@@ -54,7 +55,7 @@ t.test('small writes that wait share a sync', async t => {
   }
 })
 
-t.test('folders that are refused', async t => {
+await t.test('folders that are refused', async t => {
   const folder = t.testdir({
     other: { 'notes.txt': 'x' },
     newer: { 'sabethes.json': JSON.stringify({ format: formatVersion + 1, kind: 'store' }) },
@@ -70,7 +71,7 @@ t.test('folders that are refused', async t => {
   await t.rejects(openLevelStore({ path: join(folder, 'odd') }), StoreFormatError)
 })
 
-t.test('a database without or with another version inside is refused', async t => {
+await t.test('a database without or with another version inside is refused', async t => {
   const { ClassicLevel } = await import('classic-level')
   const folder = t.testdir()
   for (const [name, key, value] of [['foreign', 'some', 'row'], ['future', 'v\x00format', '7']] as const) {
@@ -85,13 +86,13 @@ t.test('a database without or with another version inside is refused', async t =
   }
 })
 
-t.test('an open store is locked', async t => {
+await t.test('an open store is locked', async t => {
   const { store, freshPath } = await open(t)
   await store.health()
   await t.rejects(openLevelStore({ path: freshPath('store') }), StoreLockedError)
 })
 
-t.test('backup while in use, and restore', async t => {
+await t.test('backup while in use, and restore', async t => {
   const { store, freshPath } = await open(t)
   await store.commit(Array.from({ length: 5000 }, (_, i) => message('d:a:b', 'a', { cid: `${i}`, ts: i })))
   await store.records.write([{ key: 'bin', value: new Uint8Array([255, 0]) }], true)
@@ -122,7 +123,7 @@ t.test('backup while in use, and restore', async t => {
   t.match(await copy.commit([message('d:a:b', 'a', { cid: '7' })]), [{ seq: 8, replay: true }])
 })
 
-t.test('a backup that is cut by closing leaves nothing that could be taken for one', async t => {
+await t.test('a backup that is cut by closing leaves nothing that could be taken for one', async t => {
   const { store, freshPath } = await open(t)
   await store.commit(Array.from({ length: 5000 }, () => message('d:a:b', 'a')))
   let close: Promise<void> | undefined
@@ -132,7 +133,7 @@ t.test('a backup that is cut by closing leaves nothing that could be taken for o
   await t.rejects(restoreLevelBackup(freshPath('copy'), freshPath('x')), StoreFormatError)
 })
 
-t.test('a marker that was half written does not stop the next start', async t => {
+await t.test('a marker that was half written does not stop the next start', async t => {
   const folder = t.testdir({ store: { '.sabethes.json.new': '{"form' } })
   const path = join(folder, 'store')
   await (await openLevelStore({ path })).close()

@@ -36,7 +36,7 @@ await t.test('nothing acknowledged is lost, doubled or out of order on any devic
 
   for (const user of people) for (const name of ['phone', 'tablet']) await receiver(t, server.url, checker, user, name)
   const senders = people.map((user, i) =>
-    new Sender(t, server, checker, complaints, user, places.get(user) as Place[], { withCid: i % 2 === 0, pauseMs: 100 }))
+    new Sender(t, server, checker, complaints, user, places.get(user) as Place[], { withCid: i % 2 === 0, pauseMs: 40 }))
   const running = senders.map(async sender => { await sender.run() })
   const failed = Promise.all(running)
   // A sender's failure is reported at the end, by `failed`.

@@ -11,7 +11,7 @@ const convs = ['d:a:b', 'd:a:c', 'g:dev']
 const self = fileURLToPath(import.meta.url)
 
 if (process.argv[2] === 'child') await child(process.argv[3] as string, process.argv[4] as string)
-else parent()
+else await parent()
 
 /** Commits without pause and prints what was acknowledged: `conv seq id`. */
 async function child (path: string, round: string): Promise<void> {
@@ -26,8 +26,8 @@ async function child (path: string, round: string): Promise<void> {
   }
 }
 
-function parent (): void {
-  t.test('eight kills', async t => {
+async function parent (): Promise<void> {
+  await t.test('eight kills', async t => {
     const path = join(t.testdir(), 'store')
     const acknowledged = new Map<string, string>()
     for (let round = 0; round < 8; round++) {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { StoreFormatError, openLevelStore } from '../../broker/store/level/store.ts'
-import { message } from '../contract/store-contract.ts'
+import { message } from '../contract/operations.ts'
 
 /** A store of 200 commits in one log; resolves to the log's path and its size after each commit. */
 async function filled (t: Test, bodyBytes = 300): Promise<{ path: string, log: string, sizes: number[] }> {
@@ -38,12 +38,12 @@ function flip (file: string, at: number): void {
   writeFileSync(file, bytes)
 }
 
-t.test('nothing damaged', async t => {
+await t.test('nothing damaged', async t => {
   const { path } = await filled(t)
   t.equal(await count(path), 200)
 })
 
-t.test('a cut end loses the last commit at most', async t => {
+await t.test('a cut end loses the last commit at most', async t => {
   for (const cut of [1, 7, 100]) {
     const { path, log, sizes } = await filled(t)
     truncateSync(log, (sizes[199] as number) - cut)
@@ -51,13 +51,13 @@ t.test('a cut end loses the last commit at most', async t => {
   }
 })
 
-t.test('a flipped byte in the last record loses it alone', async t => {
+await t.test('a flipped byte in the last record loses it alone', async t => {
   const { path, log, sizes } = await filled(t)
   flip(log, (sizes[199] as number) - 3)
   t.equal(await count(path), 199)
 })
 
-t.test('zeros or rubbish after the end are no records', async t => {
+await t.test('zeros or rubbish after the end are no records', async t => {
   for (const tail of [Buffer.alloc(5000), Buffer.alloc(5000, 0xab)]) {
     const { path, log } = await filled(t)
     appendFileSync(log, tail)
@@ -65,7 +65,7 @@ t.test('zeros or rubbish after the end are no records', async t => {
   }
 })
 
-t.test('damage with whole records after it is refused', async t => {
+await t.test('damage with whole records after it is refused', async t => {
   for (const [bodyBytes, at] of [[300, 3], [300, 50], [300, 199], [40_000, 20]] as const) {
     const { path, log, sizes } = await filled(t, bodyBytes)
     const before = at === 199 ? 198 : at

@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { StoreFailedError, StoreFullError, openLevelStore } from '../../broker/store/level/store.ts'
-import { message } from '../contract/store-contract.ts'
+import { message } from '../contract/operations.ts'
 
 const conv = 'd:a:b'
 
-t.test('a failed sync: unhealthy, no second try, until it is opened again', async t => {
+await t.test('a failed sync: unhealthy, no second try, until it is opened again', async t => {
   const path = join(t.testdir(), 'store')
   let failing = false
   let writes = 0
@@ -42,14 +42,14 @@ t.test('a failed sync: unhealthy, no second try, until it is opened again', asyn
   t.match(await again.commit([message(conv, 'a', { cid: 'k' })]), [{ seq: 2, replay: false }])
 })
 
-t.test('slow writes keep the order', async t => {
+await t.test('slow writes keep the order', async t => {
   const store = await openLevelStore({ path: join(t.testdir(), 'store'), faults: { beforeWrite: () => sleep(Math.random() * 10) } })
   t.teardown(() => store.close())
   const out = await Promise.all(Array.from({ length: 30 }, () => store.commit([message(conv, 'a')])))
   t.same(out.map(([o]) => o?.seq), Array.from({ length: 30 }, (_, i) => i + 1))
 })
 
-t.test('an operation that cannot be applied harms nothing', async t => {
+await t.test('an operation that cannot be applied harms nothing', async t => {
   const store = await openLevelStore({ path: join(t.testdir(), 'store') })
   t.teardown(() => store.close())
   await t.rejects(store.commit([message(conv, 'a'), message(conv, 'a', { content: null as unknown as string, id: null as unknown as string })]))
@@ -59,7 +59,7 @@ t.test('an operation that cannot be applied harms nothing', async t => {
 })
 
 const mounted = mount()
-t.test('a full disk: no acknowledgement, reads go on, writes come back with the room', { skip: mounted === undefined && 'needs root for a tmpfs' }, async t => {
+await t.test('a full disk: no acknowledgement, reads go on, writes come back with the room', { skip: mounted === undefined && 'needs root for a tmpfs' }, async t => {
   const path = join(mounted as string, 'store')
   const store = await openLevelStore({ path, writeBufferBytes: 1024 * 1024, retryIntervalMs: 0 })
   t.teardown(async () => {

@@ -17,7 +17,7 @@ export class Complaints {
 
 /** Sends again with DUP, as [MQTT-3.3.1-1] asks; the `mqtt` package's own store (5.16) sends again without it. */
 class ResendStore extends mqtt.Store {
-  override put (packet: Packet, done?: DoneCallback): this {
+  override put (packet: Packet, done: DoneCallback): this {
     return super.put(packet.cmd === 'publish' ? { ...packet, dup: true } : packet, done)
   }
 }

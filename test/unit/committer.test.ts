@@ -1,5 +1,4 @@
-import { once } from 'node:events'
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import t from 'tap'
 import type { Verdict } from '../../broker/engine/port.ts'
 import { openBench } from '../support/engine-bench.ts'
@@ -78,7 +77,12 @@ t.test('repeats are answered with the first and delivered once', async t => {
   t.equal(envelopes[4]?.['cid'], envelopes[4]?.['id'], 'without an acknowledgement the cid is the id')
 })
 
-t.test('sizes, expiry and unknown recipients', async t => {
+t.test('unknown recipients in password mode', async t => {
+  const bench = await openBench(t, { mode: 'password' })
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/nobody', '{"cid":"c","body":"x"}')), { ok: false, code: 'not_found', cid: 'c' })
+})
+
+t.test('sizes, expiry and unknown groups', async t => {
   const bench = await openBench(t)
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'x'.repeat(65_536))), { ok: true })
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'x'.repeat(65_537))), { ok: false, code: 'too_large' })
@@ -87,8 +91,6 @@ t.test('sizes, expiry and unknown recipients', async t => {
   const last = bench.outputs.at(-1)
   const ts = bench.envelopes().at(-1)?.['ts'] as number
   t.match(last, { kind: 'message', expiresAt: ts + 60_000 })
-  const strict = await openBench(t, { mode: 'password' })
-  t.match(await strict.verdict(strict.send('alice', 'im/to/u/nobody', '{"cid":"c","body":"x"}')), { ok: false, code: 'not_found', cid: 'c' })
 })
 
 t.test('requests run behind the messages of their session', async t => {

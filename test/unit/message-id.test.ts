@@ -28,6 +28,6 @@ t.test('a full counter borrows the next millisecond', async t => {
 
 t.test('envelopes and events', async t => {
   t.equal(envelope('g:dev', 42, '"id":"x"').toString(), '{"v":1,"conv":"g:dev","seq":42,"id":"x"}')
-  t.equal(eventText(3, '{"kind":"read"}'), '{"kind":"read","seq":3}')
-  t.equal(eventText(3, '{}'), '{"seq":3}')
+  t.equal(eventText(3, '{"kind":"read"}'), '{"kind":"read","eseq":3}')
+  t.equal(eventText(3, '{}'), '{"eseq":3}')
 })

@@ -37,7 +37,7 @@ export function ids (params: Params, name: string, fallback?: readonly string[])
   return value as string[]
 }
 
-export function optionalInteger (params: Params, name: string, min: number, max: number): number | undefined {
+function optionalInteger (params: Params, name: string, min: number, max: number): number | undefined {
   const value = valueOf(params, name)
   if (value === undefined) return undefined
   if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) throw bad(name, `must be a whole number from ${min} to ${max}`)

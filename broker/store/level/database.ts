@@ -48,7 +48,8 @@ export class Database {
   /** Called when what was cached may not be what is on disk. */
   onReopen: () => void = () => {}
   readonly #options: DatabaseOptions
-  #level: ClassicLevel<string, string>
+  /** Made by `open`: LevelDB starts to open as soon as it is made. */
+  #level!: ClassicLevel<string, string>
   #tail: Promise<unknown> = Promise.resolve()
   #failed: StoreFailedError | undefined
   #full: Full | undefined
@@ -61,11 +62,11 @@ export class Database {
   constructor (options: DatabaseOptions) {
     this.path = options.path
     this.#options = options
-    this.#level = this.#make()
   }
 
   async open (): Promise<void> {
     await checkLogs(databasePath(this.path))
+    this.#level = this.#make()
     try {
       await this.#level.open()
     } catch (error) {

@@ -32,13 +32,16 @@ export class Messages {
     const found: StoredMessage[] = []
     let bytes = 0
     const keys = { gt: key.message(conv, after), lt: key.message(conv, before) }
-    scan: for await (const rows of this.#db.scan(keys, { limit: range.limit, reverse })) {
+    let full = false
+    for await (const rows of this.#db.scan(keys, { limit: range.limit, reverse })) {
       for (const [name, text] of rows) {
         const message = publicMessage(decodeMessage(text, lastNumber(name)))
         bytes += Buffer.byteLength(message.content)
-        if (bytes > maxBytes && found.length > 0) break scan
+        full = bytes > maxBytes && found.length > 0
+        if (full) break
         found.push(message)
       }
+      if (full) break
     }
     return reverse ? found.reverse() : found
   }

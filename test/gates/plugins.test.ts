@@ -1,0 +1,118 @@
+import { join } from 'node:path'
+import t from 'tap'
+import { loadPlugins } from '../../broker/engine/plugin-loader.ts'
+import { orderPlugins } from '../../broker/engine/plugin-order.ts'
+import type { Draft, GateVerdict, PluginContext } from '../../broker/plugin-api.ts'
+import quietHours from '../../examples/plugins/quiet-hours.ts'
+import blockList from '../../plugins/block-list.ts'
+import rateLimit from '../../plugins/rate-limit.ts'
+import { openBench } from '../support/engine-bench.ts'
+
+const draft = (from: string, to: Draft['to'] = { kind: 'user', id: 'bob' }): Draft =>
+  ({ from, session: `${from}/x`, conv: 'd', to, type: 'text', body: 'x', cid: undefined, sizeBytes: 1 })
+
+const clockContext = (clock: { ms: number }, more: Partial<PluginContext> = {}): PluginContext =>
+  ({ log: { info () {}, warn () {} }, blocks: () => false, now: () => clock.ms, ...more })
+
+t.test('order', async t => {
+  const names = (plugins: Parameters<typeof orderPlugins>[0], absent: string[] = []): string[] => orderPlugins(plugins, absent).map(plugin => plugin.name)
+  t.strictSame(names([{ name: 'a' }, { name: 'b' }, { name: 'c' }]), ['a', 'b', 'c'])
+  t.strictSame(names([{ name: 'a', after: ['c'] }, { name: 'b' }, { name: 'c' }]), ['b', 'c', 'a'])
+  t.strictSame(names([{ name: 'a' }, { name: 'b' }, { name: 'c', before: ['a'] }]), ['b', 'c', 'a'])
+  t.strictSame(names([{ name: 'a', after: ['off'] }], ['off']), ['a'])
+  t.throws(() => names([{ name: 'a', after: ['off'] }]), { name: 'PluginError', message: /'a' must come after 'off'/ })
+  t.throws(() => names([{ name: 'a', before: ['b'] }, { name: 'b', before: ['a'] }]), { message: /contradict each other: .*a after b/ })
+  t.throws(() => names([{ name: 'a', after: ['a'] }]), { message: /contradict/ })
+  t.throws(() => names([{ name: 'a' }, { name: 'a' }]), { message: /two plugins/ })
+})
+
+t.test('loading', async t => {
+  const shape = "description: 'x', options: { safeParse: value => ({ success: true, data: value }) }, timeoutMs: 5, onFailure: 'pass', start () { return {} }"
+  const baseDir = t.testdir({
+    'good.mjs': `export default { name: 'good', ${shape}, before: ['rate-limit'] }`,
+    'lost.mjs': `export default { name: 'lost', ${shape}, after: ['nobody'] }`,
+    'vague.mjs': `export default { name: 'vague', ${shape}, onFailure: 'maybe' }`,
+    'none.mjs': 'export const x = 1',
+    node_modules: { 'a-package': { 'package.json': '{"name":"a-package","type":"module","main":"index.js"}', 'index.js': `export default { name: 'packed', ${shape} }` } }
+  })
+  const load = (...entries: Array<string | Parameters<typeof loadPlugins>[0][number]>) =>
+    loadPlugins(entries.map(entry => typeof entry === 'string' ? { name: entry } : entry), { baseDir })
+  t.strictSame((await load('block-list', 'rate-limit', './good.mjs', join(baseDir, 'good.mjs')).catch((error: Error) => error.message)), "two plugins are named 'good'")
+  t.strictSame((await load('block-list', 'rate-limit', './good.mjs', 'a-package')).map(({ name, source }) => [name, source]),
+    [['good', './good.mjs'], ['rate-limit', 'built-in'], ['block-list', 'built-in'], ['packed', 'a-package']])
+  t.strictSame((await load('block-list', { name: 'rate-limit', enabled: false })).map(plugin => plugin.name), ['block-list'])
+  t.match((await load({ name: 'rate-limit', options: { burst: 5 } }))[0]?.options, { burst: 5, messagesPerSecond: 100, maxUsers: 1_000_000 })
+  await t.rejects(load({ name: 'rate-limit', options: { burst: 0 } }), { name: 'PluginError', message: /plugins\.rate-limit\.burst: / })
+  await t.rejects(load({ name: 'rate-limit', options: { brust: 1 } }), { name: 'PluginError', message: /brust/ })
+  await t.rejects(load('rate-limti'), { name: 'PluginError', message: /'rate-limti' cannot be loaded/ })
+  await t.rejects(load('./absent.mjs'), { name: 'PluginError' })
+  await t.rejects(load('./lost.mjs'), { message: /'lost' must come after 'nobody'/ })
+  await t.rejects(load('./vague.mjs'), { message: /onFailure/ })
+  await t.rejects(load('./none.mjs'), { message: /no plugin/ })
+})
+
+t.test('rate-limit: a burst, then the rate', async t => {
+  const clock = { ms: 1_790_000_000_000 }
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 3, maxUsers: 10 }, clockContext(clock))
+  const send = (from = 'alice'): GateVerdict => onPublish?.(draft(from)) as GateVerdict
+  t.strictSame([send(), send(), send()], [undefined, undefined, undefined])
+  t.match(send(), { code: 'rate_limited', retryAfterMs: 100 })
+  t.equal(send('bob'), undefined, 'each user has a bucket')
+  clock.ms += 99
+  t.match(send(), { retryAfterMs: 1 })
+  clock.ms += 1
+  t.equal(send(), undefined)
+  t.match(send(), { retryAfterMs: 100 })
+  clock.ms -= 3_600_000
+  t.match(send(), { retryAfterMs: 100 }, 'a clock that went back locks nobody out')
+  clock.ms += 300
+  t.strictSame([send(), send(), send()], [undefined, undefined, undefined])
+  t.match(send(), { code: 'rate_limited' })
+})
+
+t.test('rate-limit: the memory is bounded', async t => {
+  const clock = { ms: 1_790_000_000_000 }
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1, burst: 1, maxUsers: 2 }, clockContext(clock))
+  const send = (from: string): GateVerdict => onPublish?.(draft(from)) as GateVerdict
+  for (const from of ['a', 'b', 'c']) t.equal(send(from), undefined)
+  t.match(send('c'), { code: 'rate_limited' })
+  t.equal(send('a'), undefined, 'the oldest was forgotten')
+})
+
+t.test('block-list asks for direct messages only', async t => {
+  const asked: string[] = []
+  let answer: boolean | Promise<boolean> = true
+  const context = clockContext({ ms: 1 }, { blocks (receiver, sender) { asked.push(`${receiver} ${sender}`); return answer } })
+  const { onPublish } = await blockList.start({}, context)
+  t.match(onPublish?.(draft('alice')), { code: 'blocked' })
+  t.equal(onPublish?.(draft('alice', { kind: 'group', id: 'dev' })), undefined)
+  t.equal(onPublish?.(draft('alice', { kind: 'user', id: 'alice' })), undefined)
+  answer = Promise.resolve(true)
+  t.match(await onPublish?.(draft('carol')), { code: 'blocked' })
+  answer = Promise.resolve(false)
+  t.equal(await onPublish?.(draft('carol')), undefined)
+  t.strictSame(asked, ['bob alice', 'bob carol', 'bob carol'])
+})
+
+t.test('block-list with the real lists', async t => {
+  const bench = await openBench(t, { plugins: await loadPlugins([{ name: 'rate-limit' }, { name: 'block-list' }], { baseDir: '.' }) })
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'x')), { ok: true })
+  await bench.verdict(bench.send('bob', 'im/rpc/blocks.add', '{"rid":"1","user":"alice"}'))
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'y')), { ok: false, code: 'blocked' })
+  t.match(await bench.verdict(bench.send('bob', 'im/to/u/alice', 'z')), { ok: true })
+  t.equal(bench.envelopes().length, 2)
+})
+
+t.test('the example', async t => {
+  const lines: object[] = []
+  const clock = { ms: Date.UTC(2026, 0, 1, 23) }
+  const context = clockContext(clock, { log: { info (fields) { lines.push(fields) }, warn () {} } })
+  const { onPublish, onStored, close } = await quietHours.start({ fromHour: 22, toHour: 6, logEvery: 2 }, context)
+  t.match(onPublish?.(draft('alice')), { code: 'filtered' })
+  t.equal(onPublish?.(draft('alice', { kind: 'group', id: 'dev' })), undefined)
+  clock.ms = Date.UTC(2026, 0, 2, 6)
+  t.equal(onPublish?.(draft('alice')), undefined)
+  for (let seq = 1; seq < 4; seq++) onStored?.({ ...draft('alice'), id: 'i', seq, ts: 1 })
+  await close?.()
+  t.strictSame(lines, [{ stored: 2 }, { stored: 3 }])
+})
