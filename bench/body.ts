@@ -8,8 +8,6 @@ export type BodyKind = 'text' | 'json' | 'cid'
 
 const digits = 10
 const streamDigits = 5
-/** The largest stream number, exclusive. */
-export const maxStreams = 10 ** streamDigits
 const marker = Buffer.from('seq=')
 /** Bytes of the marker, the counter, the slash and the stream. */
 const stampBytes = marker.length + digits + 1 + streamDigits

@@ -18,7 +18,8 @@ export const mosquitto: Peer = {
     const config = join(folder, 'mosquitto.conf')
     writeFileSync(config, [
       `listener ${port} 127.0.0.1`,
-      `listener ${wsPort} 127.0.0.1`,
+      // Of 2.0.11's WebSocket listener: an address is ignored and all interfaces are bound; the interface's name works.
+      `listener ${wsPort} lo`,
       'protocol websockets',
       'allow_anonymous true',
       'persistence false',
@@ -34,6 +35,7 @@ export const mosquitto: Peer = {
     ].join('\n') + '\n')
     const broker = BrokerProcess.start([find('mosquitto') as string, '-c', config], folder, cpu)
     const startMs = await broker.listening(port)
+    await broker.listening(wsPort)
     return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
   }
 }

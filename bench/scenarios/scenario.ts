@@ -90,9 +90,9 @@ const full = 0.95
 export function generatorLimit ({ generatorCpu, foreignGeneratorCpu, brokerCpu, foreignCpu }: Usage): string | undefined {
   if (generatorCpu + foreignGeneratorCpu < full) return undefined
   const percent = (share: number) => `${Math.round(share * 100)} %`
-  const others = foreignGeneratorCpu >= 0.05 ? ` (other programs another ${percent(foreignGeneratorCpu)})` : ''
-  const broker = brokerCpu + foreignCpu >= full ? `; the broker's core was full too (${percent(brokerCpu)})` : `; the broker ${percent(brokerCpu)}`
-  return `the generator used ${percent(generatorCpu)} of its core${others}${broker}`
+  const others = foreignGeneratorCpu >= 0.05 ? ` and other programs ${percent(foreignGeneratorCpu)}` : ''
+  const too = brokerCpu + foreignCpu >= full ? ', whose core was full too' : ''
+  return `the generator used ${percent(generatorCpu)} of its core${others}; the broker ${percent(brokerCpu)}${too}`
 }
 
 /** A round with its optional parts left out when there are none. */

@@ -177,6 +177,7 @@ export class Access {
       .then(() => {
         if (connected?.session === session) {
           this.sessions.delete(session.id)
+          if (!session.persistent) this.#expired(session.id)
           connected.end()
         }
       }, (err: Error) => { this.log.error({ err }, 'a session was not put away') })

@@ -62,23 +62,23 @@ export async function connect (access: Access, connection: Connection, frame: Co
     connection.session = session
     access.addSession(session, connection)
     if (connection.isClosed) return access.connectionClosed(connection, false)
-    if (frame.clean) await access.ordinary?.forget(id)
+    // One session, two keepers: what Aedes keeps for it goes when the session itself has gone.
+    if (!resumed.present) await access.ordinary?.forget(id)
     const keepAliveSeconds = serverKeepAlive(frame, limits.keepAliveMaxSeconds)
     connection.keepAliveMs = (keepAliveSeconds ?? frame.keepAliveSeconds) * 1000
     for (const { filter, qos } of resumed.subscriptions) {
       const means = access.topics.filter(filter, user)
       if (means !== undefined) session.interest.set(filter, means, qos)
     }
-    const present = resumed.present || (!frame.clean && access.ordinary?.knows(id) === true)
     connection.opened()
-    connection.output.write(encodeConnack(frame.protocolVersion, present, {
+    connection.output.write(encodeConnack(frame.protocolVersion, resumed.present, {
       receiveMaximum: Math.min(limits.pendingPublishes, 65535),
       maximumPacketBytes: limits.packetBytes,
       ...(frame.clientId === '' ? { assignedClientId: clientId } : {}),
       ...(keepAliveSeconds !== undefined ? { serverKeepAliveSeconds: keepAliveSeconds } : {}),
       ...(expirySeconds !== (properties?.sessionExpirySeconds ?? 0) ? { sessionExpirySeconds: expirySeconds } : {})
     }))
-    access.log.debug({ user, clientId, version: frame.protocolVersion, present, address: connection.transport.address }, 'connected')
+    access.log.debug({ user, clientId, version: frame.protocolVersion, present: resumed.present, address: connection.transport.address }, 'connected')
     const ordinaryWill = frame.will !== undefined && !access.topics.isChat(frame.will.topic)
     if (ordinaryWill || (session.persistent && access.ordinary?.knows(id) === true)) await access.subscriptions.attach(connection)
     session.interest.sum()

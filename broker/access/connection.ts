@@ -39,7 +39,7 @@ export class Connection implements TransportHandler, Link {
   constructor (access: Access, transport: Transport) {
     this.access = access
     this.transport = transport
-    this.output = new Output(transport, access.tick)
+    this.output = new Output(transport, access.tick, () => { this.onDrain() })
     this.inbound = new Inbound(this)
     this.#framer = new Framer({ maxPacketBytes: access.limits.connectBytes })
     this.#since = this.#lastPacket = this.#progress = access.clock.now

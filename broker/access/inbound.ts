@@ -137,6 +137,7 @@ export class Inbound {
     } else if (verdict.ok === false) {
       this.#refused(pending, verdict)
     } else {
+      connection.access.tick.discard(session.id)
       connection.close({ reason: disconnectReasons.busy })
       return
     }

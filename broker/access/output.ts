@@ -17,10 +17,13 @@ export class Output {
   #pendingBytes = 0
   #scheduled = false
   #closed = false
+  readonly #drained: () => void
 
-  constructor (transport: Transport, tick: Tick) {
+  /** `drained` is called when the kernel took everything at once: a socket tells only of what had to wait. */
+  constructor (transport: Transport, tick: Tick, drained: () => void) {
     this.#transport = transport
     this.#tick = tick
+    this.#drained = drained
   }
 
   /** Bytes that the kernel has not taken, those of this turn included. */
@@ -72,6 +75,7 @@ export class Output {
     if (this.#closed) return
     for (const buffer of full) this.#transport.write(buffer)
     if (chunk !== undefined && used > 0) this.#transport.write(chunk.subarray(0, used))
+    if (this.#transport.unsentBytes === 0) this.#drained()
   }
 
   /** Drops what is not handed over; later writes do nothing. */

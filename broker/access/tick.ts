@@ -23,6 +23,11 @@ export class Tick {
     this.#schedule()
   }
 
+  /** Forgets what the session submitted this turn: what came before it failed, and it must not overtake that. */
+  discard (session: string): void {
+    this.#submissions = this.#submissions.filter(submission => submission.session !== session)
+  }
+
   /** `target.flush` is called at the end of this turn. The caller sees to it that it asks once. */
   flushLater (target: Flushable): void {
     this.#dirty.push(target)

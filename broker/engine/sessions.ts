@@ -118,7 +118,7 @@ export class Sessions {
     const { store } = this.#host
     const row = this.#live.has(session) ? undefined : await store.session(session)
     if (row === undefined) return
-    if (this.#isExpired(row)) await store.dropSession(session)
+    if (this.#isExpired(row)) await this.#drop(session)
     else if (row.expiresAt === undefined) await store.putSession({ ...row, expiresAt: expiry(this.#startedAt, row.expirySeconds) })
   }
 
@@ -129,7 +129,13 @@ export class Sessions {
     const gone = rows.filter(row => !this.#live.has(row.session)).sort((a, b) => this.#endedAt(a) - this.#endedAt(b))
     const oldest = gone[0]
     if (oldest === undefined) throw new Refusal('rate_limited', `a user has at most ${limits.maxSessionsPerUser} sessions that outlive their connection`)
-    await store.dropSession(oldest.session)
+    await this.#drop(oldest.session)
+  }
+
+  /** Drops a session that has no connection; access forgets what it keeps for it. */
+  async #drop (session: string): Promise<void> {
+    await this.#host.store.dropSession(session)
+    this.#host.emit([{ kind: 'expired', session }])
   }
 
   #endedAt (row: SessionRow): number {

@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { StoreClosedError, StoreFormatError, StoreLockedError, formatVersion, openLevelStore, restoreLevelBackup } from '../../broker/store/level/store.ts'
 import type { LevelStoreOptions } from '../../broker/store/level/store.ts'
+import { Lru } from '../../broker/store/level/lru.ts'
 import { message, unread } from './operations.ts'
 import type { Opened } from './operations.ts'
 import { contract } from './store-contract.ts'
@@ -140,4 +141,20 @@ await t.test('a marker that was half written does not stop the next start', asyn
   t.same(JSON.parse(readFileSync(join(path, 'sabethes.json'), 'utf8')), { format: formatVersion, kind: 'store' })
   appendFileSync(join(path, '.hidden'), '')
   await (await openLevelStore({ path })).close()
+})
+
+await t.test('a cache is bounded and keeps what is used', async t => {
+  const lru = new Lru<number>(100)
+  for (let i = 0; i < 10_000; i++) {
+    lru.set(`k${i}`, i)
+    if (lru.get('k0') !== 0) t.fail('forgot what is used')
+    if (lru.size > 100) t.fail(`${lru.size} entries`)
+  }
+  t.equal(lru.get('k0'), 0)
+  t.equal(lru.get('k9999'), 9999)
+  t.equal(lru.get('k5000'), undefined)
+  lru.set('k0', 7)
+  t.equal(lru.get('k0'), 7)
+  lru.clear()
+  t.equal(lru.size, 0)
 })

@@ -9,7 +9,7 @@ const plugin = (instance: PluginInstance, more: Partial<Plugin> = {}): Plugin =>
   name: 'probe', description: 'A test', options: z.unknown(), timeoutMs: 1000, onFailure: 'refuse', start: () => instance, ...more
 })
 
-t.test('messages of a session stay in order whatever the gates take', async t => {
+await t.test('messages of a session stay in order whatever the gates take', async t => {
   let seed = 7
   const random = (): number => { seed = (seed * 16807) % 2147483647; return seed }
   const onPublish = async (): Promise<undefined> => {
@@ -35,7 +35,7 @@ t.test('messages of a session stay in order whatever the gates take', async t =>
   }
 })
 
-t.test('one session that waits for a gate holds up no other', async t => {
+await t.test('one session that waits for a gate holds up no other', async t => {
   let release: (() => void) | undefined
   const bench = await openBench(t, {
     plugins: [loadedPlugin(plugin({ onPublish: ({ from }) => from === 'slow' ? new Promise(resolve => { release = () => resolve(undefined) }) : undefined }))]
@@ -47,7 +47,7 @@ t.test('one session that waits for a gate holds up no other', async t => {
   t.match(await bench.verdict(slow), { ok: true })
 })
 
-t.test('failures and timeouts mean what the plugin says', async t => {
+await t.test('failures and timeouts mean what the plugin says', async t => {
   const broken: Array<[string, PluginInstance['onPublish'], string]> = [
     ['throw', () => { throw new Error('x') }, 'internal'],
     ['rejection', () => Promise.reject(new Error('x')), 'internal'],
@@ -69,7 +69,7 @@ t.test('failures and timeouts mean what the plugin says', async t => {
   }
 })
 
-t.test('the first refusal ends it, with its reason', async t => {
+await t.test('the first refusal ends it, with its reason', async t => {
   const asked: string[] = []
   const gate = (name: string, answer: ReturnType<NonNullable<PluginInstance['onPublish']>>): Plugin =>
     plugin({ onPublish () { asked.push(name); return answer } }, { name })
@@ -84,7 +84,7 @@ t.test('the first refusal ends it, with its reason', async t => {
   t.strictSame(asked, ['one', 'two'])
 })
 
-t.test('listeners hear of each stored message once, and their throws harm nobody', async t => {
+await t.test('listeners hear of each stored message once, and their throws harm nobody', async t => {
   const heard: Stored[] = []
   const closed: string[] = []
   const bench = await openBench(t, {
@@ -108,7 +108,7 @@ t.test('listeners hear of each stored message once, and their throws harm nobody
   t.strictSame(closed, ['b', 'a'])
 })
 
-t.test('a plugin that does not start stops the start and closes the others', async t => {
+await t.test('a plugin that does not start stops the start and closes the others', async t => {
   let closed = 0
   const bench = await openBench(t)
   const { createEngine } = await import('../../broker/engine/engine.ts')

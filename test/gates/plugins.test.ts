@@ -14,7 +14,7 @@ const draft = (from: string, to: Draft['to'] = { kind: 'user', id: 'bob' }): Dra
 const clockContext = (clock: { ms: number }, more: Partial<PluginContext> = {}): PluginContext =>
   ({ log: { info () {}, warn () {} }, blocks: () => false, now: () => clock.ms, ...more })
 
-t.test('order', async t => {
+await t.test('order', async t => {
   const names = (plugins: Parameters<typeof orderPlugins>[0], absent: string[] = []): string[] => orderPlugins(plugins, absent).map(plugin => plugin.name)
   t.strictSame(names([{ name: 'a' }, { name: 'b' }, { name: 'c' }]), ['a', 'b', 'c'])
   t.strictSame(names([{ name: 'a', after: ['c'] }, { name: 'b' }, { name: 'c' }]), ['b', 'c', 'a'])
@@ -26,7 +26,7 @@ t.test('order', async t => {
   t.throws(() => names([{ name: 'a' }, { name: 'a' }]), { message: /two plugins/ })
 })
 
-t.test('loading', async t => {
+await t.test('loading', async t => {
   const shape = "description: 'x', options: { safeParse: value => ({ success: true, data: value }) }, timeoutMs: 5, onFailure: 'pass', start () { return {} }"
   const baseDir = t.testdir({
     'good.mjs': `export default { name: 'good', ${shape}, before: ['rate-limit'] }`,
@@ -51,7 +51,7 @@ t.test('loading', async t => {
   await t.rejects(load('./none.mjs'), { message: /no plugin/ })
 })
 
-t.test('rate-limit: a burst, then the rate', async t => {
+await t.test('rate-limit: a burst, then the rate', async t => {
   const clock = { ms: 1_790_000_000_000 }
   const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 3, maxUsers: 10 }, clockContext(clock))
   const send = (from = 'alice'): GateVerdict => onPublish?.(draft(from)) as GateVerdict
@@ -70,7 +70,7 @@ t.test('rate-limit: a burst, then the rate', async t => {
   t.match(send(), { code: 'rate_limited' })
 })
 
-t.test('rate-limit: the memory is bounded', async t => {
+await t.test('rate-limit: the memory is bounded', async t => {
   const clock = { ms: 1_790_000_000_000 }
   const { onPublish } = await rateLimit.start({ messagesPerSecond: 1, burst: 1, maxUsers: 2 }, clockContext(clock))
   const send = (from: string): GateVerdict => onPublish?.(draft(from)) as GateVerdict
@@ -79,7 +79,7 @@ t.test('rate-limit: the memory is bounded', async t => {
   t.equal(send('a'), undefined, 'the oldest was forgotten')
 })
 
-t.test('block-list asks for direct messages only', async t => {
+await t.test('block-list asks for direct messages only', async t => {
   const asked: string[] = []
   let answer: boolean | Promise<boolean> = true
   const context = clockContext({ ms: 1 }, { blocks (receiver, sender) { asked.push(`${receiver} ${sender}`); return answer } })
@@ -94,7 +94,7 @@ t.test('block-list asks for direct messages only', async t => {
   t.strictSame(asked, ['bob alice', 'bob carol', 'bob carol'])
 })
 
-t.test('block-list with the real lists', async t => {
+await t.test('block-list with the real lists', async t => {
   const bench = await openBench(t, { plugins: await loadPlugins([{ name: 'rate-limit' }, { name: 'block-list' }], { baseDir: '.' }) })
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'x')), { ok: true })
   await bench.verdict(bench.send('bob', 'im/rpc/blocks.add', '{"rid":"1","user":"alice"}'))
@@ -103,7 +103,7 @@ t.test('block-list with the real lists', async t => {
   t.equal(bench.envelopes().length, 2)
 })
 
-t.test('the example', async t => {
+await t.test('the example', async t => {
   const lines: object[] = []
   const clock = { ms: Date.UTC(2026, 0, 1, 23) }
   const context = clockContext(clock, { log: { info (fields) { lines.push(fields) }, warn () {} } })

@@ -8,6 +8,7 @@ import { grantedQos } from '../../broker/access/aedes/persistence-grant.ts'
 import { recordsPersistence, sessionMarker } from '../../broker/access/aedes/persistence.ts'
 import type { PersistenceOptions, RecordsPersistence } from '../../broker/access/aedes/persistence.ts'
 import { OpenTopics } from '../../broker/access/open-topics.ts'
+import { startServer } from './server.ts'
 import { levelRecords } from './ordinary-records.ts'
 
 export interface Ordinary {
@@ -60,25 +61,17 @@ export async function ordinaryBroker (path: string, limits: Partial<PersistenceO
   }
 }
 
-/** Ends with the test. */
+/** Sabethes itself with every ordinary topic open. Ends with the test. */
 export async function startOrdinary (t: Test): Promise<Ordinary> {
   const given = process.env['SABETHES_TEST_URL']
   if (given !== undefined) return { port: Number(new URL(given).port), close: async () => {} }
-  const path = t.testdir()
-  let broker = await ordinaryBroker(`${path}/records`)
-  let closed = false
-  const close = async () => {
-    if (closed) return
-    closed = true
-    await broker.close()
-  }
-  t.teardown(close)
+  const server = await startServer(t, { config: { mqtt: { openTopics: ['#', '$test/#'], limits: { keepAliveMaxSeconds: 60 } } } })
   return {
-    get port () { return broker.port },
-    close,
+    port: server.mqttPort,
+    close: async () => { await server.stop() },
     restart: async () => {
-      await broker.close()
-      broker = await ordinaryBroker(`${path}/records`)
+      await server.stop()
+      await server.restart()
     }
   }
 }

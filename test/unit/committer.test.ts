@@ -3,7 +3,7 @@ import t from 'tap'
 import type { Verdict } from '../../broker/engine/port.ts'
 import { openBench } from '../support/engine-bench.ts'
 
-t.test('what comes in one turn is one commit; what comes meanwhile is the next', async t => {
+await t.test('what comes in one turn is one commit; what comes meanwhile is the next', async t => {
   const bench = await openBench(t)
   const store = new EventEmitter()
   bench.before = async operations => {
@@ -27,7 +27,7 @@ t.test('what comes in one turn is one commit; what comes meanwhile is the next',
   t.equal(kinds.indexOf('verdict') < kinds.indexOf('message'), true, 'the verdict comes before the message')
 })
 
-t.test('a batch is bounded', async t => {
+await t.test('a batch is bounded', async t => {
   const bench = await openBench(t)
   const refs: number[] = []
   for (let i = 0; i < 4500; i++) refs.push(bench.send('alice', 'im/to/u/bob', 'x'))
@@ -35,7 +35,7 @@ t.test('a batch is bounded', async t => {
   t.strictSame(bench.commits, [2000, 2000, 500])
 })
 
-t.test('a failed commit gives no positive verdict, nor anything behind it', async t => {
+await t.test('a failed commit gives no positive verdict, nor anything behind it', async t => {
   const bench = await openBench(t)
   const store = new EventEmitter()
   bench.before = async () => {
@@ -60,7 +60,7 @@ t.test('a failed commit gives no positive verdict, nor anything behind it', asyn
   t.match(again, { ok: true, seq: 1 }, 'the session goes on after it came back')
 })
 
-t.test('repeats are answered with the first and delivered once', async t => {
+await t.test('repeats are answered with the first and delivered once', async t => {
   const bench = await openBench(t)
   const byCid = { payload: '{"cid":"c1","body":"x"}' }
   const first = await bench.verdict(bench.send('alice', 'im/to/u/bob', byCid.payload)) as Verdict & { id: string }
@@ -77,12 +77,12 @@ t.test('repeats are answered with the first and delivered once', async t => {
   t.equal(envelopes[4]?.['cid'], envelopes[4]?.['id'], 'without an acknowledgement the cid is the id')
 })
 
-t.test('unknown recipients in password mode', async t => {
+await t.test('unknown recipients in password mode', async t => {
   const bench = await openBench(t, { mode: 'password' })
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/nobody', '{"cid":"c","body":"x"}')), { ok: false, code: 'not_found', cid: 'c' })
 })
 
-t.test('sizes, expiry and unknown groups', async t => {
+await t.test('sizes, expiry and unknown groups', async t => {
   const bench = await openBench(t)
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'x'.repeat(65_536))), { ok: true })
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'x'.repeat(65_537))), { ok: false, code: 'too_large' })
@@ -93,10 +93,10 @@ t.test('sizes, expiry and unknown groups', async t => {
   t.match(last, { kind: 'message', expiresAt: ts + 60_000 })
 })
 
-t.test('requests run behind the messages of their session', async t => {
+await t.test('requests run behind the messages of their session', async t => {
   const bench = await openBench(t)
   const message = bench.send('alice', 'im/to/u/bob', '{"cid":"one","body":"x"}')
-  const asked = bench.send('alice', 'im/rpc/messages.history', '{"rid":"h1","user":"bob","limit":5}')
+  const asked = bench.send('alice', 'im/rpc/messages.history', '{"rid":"h1","with":"bob","limit":5}')
   const answer = await bench.verdict(asked) as Verdict & { answer: Uint8Array }
   t.match(await bench.verdict(message), { seq: 1 })
   t.match(answer, { ok: true, rid: 'h1' })
@@ -111,7 +111,7 @@ t.test('requests run behind the messages of their session', async t => {
   for (const wrong of ['', '0', '"1"', '1.5', '{}']) t.match(await bench.verdict(bench.send('bob', 'im/to/u/alice/read', wrong)), { ok: false, code: 'bad_payload' })
 })
 
-t.test('members are announced before the messages they may see, and the removed do not post', async t => {
+await t.test('members are announced before the messages they may see, and the removed do not post', async t => {
   const bench = await openBench(t)
   const { engine } = bench
   const { host } = engine
@@ -136,7 +136,7 @@ t.test('members are announced before the messages they may see, and the removed 
   t.strictSame(bench.outputs.at(-1), { kind: 'members', gid: 'dev', added: [], removed: ['alice', 'carol'] })
 })
 
-t.test('close commits what was submitted and fails what comes later', async t => {
+await t.test('close commits what was submitted and fails what comes later', async t => {
   const bench = await openBench(t)
   const ref = bench.send('alice', 'im/to/u/bob', 'x')
   await bench.engine.close()

@@ -2,7 +2,7 @@ import t from 'tap'
 import { envelope, eventText } from '../../broker/engine/envelope.ts'
 import { messageIds } from '../../broker/engine/message-id.ts'
 
-t.test('ids grow, also within a millisecond and when the clock goes back', async t => {
+await t.test('ids grow, also within a millisecond and when the clock goes back', async t => {
   let now = 1_790_000_000_000
   const next = messageIds(() => now)
   const ids: string[] = []
@@ -15,18 +15,18 @@ t.test('ids grow, also within a millisecond and when the clock goes back', async
   t.match(ids[0], /^[0-9a-z]{20}$/)
 })
 
-t.test('ids of two processes differ', async t => {
+await t.test('ids of two processes differ', async t => {
   t.not(messageIds(() => 1)(), messageIds(() => 1)())
 })
 
-t.test('a full counter borrows the next millisecond', async t => {
+await t.test('a full counter borrows the next millisecond', async t => {
   const next = messageIds(() => 7, 'aaaaaaa')
   let last = ''
   for (let i = 0; i <= 36 ** 4; i++) last = next()
   t.equal(last, '0000000080000aaaaaaa')
 })
 
-t.test('envelopes and events', async t => {
+await t.test('envelopes and events', async t => {
   t.equal(envelope('g:dev', 42, '"id":"x"').toString(), '{"v":1,"conv":"g:dev","seq":42,"id":"x"}')
   t.equal(eventText(3, '{"kind":"read"}'), '{"kind":"read","eseq":3}')
   t.equal(eventText(3, '{}'), '{"eseq":3}')

@@ -15,13 +15,13 @@ const refused = (text: string | Uint8Array, contentType?: string, utf8?: boolean
   return result
 }
 
-t.test('what is no envelope is text, as typed', async t => {
+await t.test('what is no envelope is text, as typed', async t => {
   for (const text of ['hello', '42', '[1]', '{}', '{"temp":21}', ' {"body":"x","temp":21}', '{"body":', '{', 'null', '"x"', ' ', '\u0000', '\uFEFFx', '{"__proto__":1}', '{"a":'.repeat(30_000)]) {
     t.match(read(text), { type: 'text', body: text, cid: undefined }, text.slice(0, 20))
   }
 })
 
-t.test('an object of envelope keys is structured', async t => {
+await t.test('an object of envelope keys is structured', async t => {
   t.match(read(' {"cid":"c-7","body":"hi"}'), { type: 'text', body: 'hi', cid: 'c-7' })
   t.match(read('{"body":""}'), { type: 'text', body: '' })
   t.match(read('{"body":{"a":[1]}}'), { type: 'json', body: { a: [1] } })
@@ -34,7 +34,7 @@ t.test('an object of envelope keys is structured', async t => {
   t.equal(({} as { x?: number }).x, undefined, 'no prototype is touched')
 })
 
-t.test('structured messages with wrong members are refused', async t => {
+await t.test('structured messages with wrong members are refused', async t => {
   t.match(refused(''), { code: 'bad_payload' })
   t.match(refused('{"cid":"a"}'), { code: 'bad_payload', cid: 'a' })
   t.match(refused('{"cid":"a","type":"system","body":"x"}'), { code: 'forbidden', cid: 'a' })
@@ -50,7 +50,7 @@ t.test('structured messages with wrong members are refused', async t => {
   t.match(refused(JSON.stringify({ body: 'x', meta: { a: 'x'.repeat(maxMetaLength - 7) } })), { code: 'too_large' })
 })
 
-t.test('depth and numbers that cannot be kept are refused', async t => {
+await t.test('depth and numbers that cannot be kept are refused', async t => {
   const nest = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
   read(`{"body":${nest(maxDepth)}}`)
   t.match(refused(`{"body":${nest(maxDepth + 1)}}`), { code: 'bad_payload' })
@@ -59,7 +59,7 @@ t.test('depth and numbers that cannot be kept are refused', async t => {
   t.match(refused('{"body":1e999}'), { code: 'bad_payload' })
 })
 
-t.test('bytes and content types', async t => {
+await t.test('bytes and content types', async t => {
   const wild = Uint8Array.of(0xff, 0x00, 0x7b)
   t.match(read(wild), { type: 'binary', body: '/wB7' })
   t.match(read('{"body":"x"}', 'text/plain; charset=utf-8'), { type: 'text', body: '{"body":"x"}' })

@@ -114,6 +114,7 @@ export class OrdinaryBroker {
       ...(will !== undefined && !connection.access.topics.isChat(will.topic) ? { will: willPacket(will) } : {})
     }))
     await connected
+    // Aedes ends a client that breaks its rules; when the connection itself ended, this finds it closed.
     stream.once('close', () => { connection.close() })
     return new AttachedClient(client, stream, this.#persistence, session.id, version)
   }
@@ -197,7 +198,6 @@ class AttachedClient implements OrdinaryClient {
   filters (): string[] { return Object.keys((this.#client as unknown as { subscriptions: Record<string, unknown> }).subscriptions) }
 
   end (graceful: boolean): void {
-    this.#stream.removeAllListeners('close')
     if (this.#stream.destroyed) return
     if (graceful) this.#stream.push(Buffer.from([packetTypes.disconnect << 4, 0]))
     else this.#stream.destroy()

@@ -47,6 +47,8 @@ export class Interest {
     for (const stream of [...session.streams.values()]) {
       if (this.qosOf(stream.kind, stream.id) !== stream.qos) session.dropStream(stream)
     }
+    // A narrower filter went, a wider one of another QoS stays.
+    const lost = [...before.groups.keys()].filter(gid => !this.#groups.has(gid) && this.allGroups !== -1 && !session.streams.has(`g:${gid}`))
     if (this.inbox !== before.inbox) this.#rescan('direct', this.inbox)
     if (this.event !== before.event) this.#rescan('event', this.event)
     const own = this.allGroups === -1 ? this.inbox : -1
@@ -59,6 +61,7 @@ export class Interest {
     for (const [gid, qos] of this.#groups) {
       if (before.groups.get(gid) !== qos) session.addScan(new Scan(session, 'group', gid))
     }
+    for (const gid of lost) session.addScan(new Scan(session, 'group', gid))
   }
 
   #rescan (kind: StreamKind, qos: Granted): void {

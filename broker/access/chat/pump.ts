@@ -98,6 +98,7 @@ export class Pump {
       for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, message.seq)) return
       stream = session.addStream(id, message.seq - 1, message.seq - 1)
       if (stream === undefined) return
+      if (stream.qos === 0) this.markDirty(stream)
     }
     session.live(stream, message)
   }
@@ -133,7 +134,7 @@ export class Pump {
   /** The server's words to a user's sessions that subscribe to notices; `except` has had them already. */
   notice (user: string, payload: Uint8Array, except?: Session): void {
     for (const session of this.sessionsOf(user)) {
-      if (session !== except && session.interest.notice) this.tell(session, this.topics.notice(user), payload)
+      if (session !== except && session.interest.notice && !session.crowded) this.tell(session, this.topics.notice(user), payload)
     }
   }
 
@@ -150,9 +151,9 @@ export class Pump {
     writePublish(target, link.output.offset, retained ? headerRetained : header0, 0, topicBytes, properties, payload as Buffer)
   }
 
-  /** The stream's cursor moved: it is reported within 20 ms. */
+  /** The stream's cursor moved: it is reported within 20 ms. At QoS 0 there is no cursor, the stream only leaves memory. */
   markDirty (stream: Stream): void {
-    if (stream.dirty || stream.qos === 0) return
+    if (stream.dirty) return
     stream.dirty = true
     this.#dirty.push(stream)
     if (this.#timer === undefined) {
@@ -165,7 +166,7 @@ export class Pump {
   report (stream: Stream): void {
     if (!stream.dirty) return
     stream.dirty = false
-    this.engine.advance([moveOf(stream)])
+    if (stream.qos === 1) this.engine.advance([moveOf(stream)])
   }
 
   /** Reports all cursors that moved. */
@@ -177,7 +178,7 @@ export class Pump {
     for (const stream of dirty) {
       if (!stream.dirty) continue
       stream.dirty = false
-      moves.push(moveOf(stream))
+      if (stream.qos === 1) moves.push(moveOf(stream))
       const lazy = stream.kind === 'direct' || stream.kind === 'own'
       if (lazy && stream.inflight === 0 && !stream.queued && stream.sentTo >= stream.head && !stream.closed) {
         stream.closed = true

@@ -42,7 +42,10 @@ export class Scan {
 
   /** A commit that the page being read may not show. */
   note (id: string, seq: number): void {
-    if (!this.#inFlight || id <= this.#passed) return
+    if (this.#done || id <= this.#passed) return
+    // Of a user's own conversations all are noted until their page came: it may show as delivered what this session has not had
+    // (the user's own sending moves that mark). Groups are everybody's: only what races with a page is noted.
+    if (this.kind === 'group' && !this.#inFlight) return
     const race = this.#raced.get(id)
     if (race === undefined) this.#raced.set(id, { first: seq, last: seq })
     else race.last = seq
@@ -56,6 +59,8 @@ export class Scan {
     const session = this.#session
     if (this.#inFlight || this.#done || this.#cancelled || session.closed || session.behindCount >= maxBehind) return
     this.#inFlight = true
+    // What other devices of the user have acknowledged decides where this one starts.
+    session.pump.flush()
     session.pump.engine.streams({
       session: session.id,
       user: session.user,
@@ -70,7 +75,7 @@ export class Scan {
       if (this.#done) session.scanEnded(this)
       else this.step()
       session.catchUp()
-    }, (err: Error) => {
+    }).catch((err: Error) => {
       this.#inFlight = false
       if (!this.#cancelled) session.fail(err)
     })
@@ -83,30 +88,43 @@ export class Scan {
       this.#raced.delete(state.stream)
       if (this.#removed.has(state.stream)) continue
       const head = Math.max(state.head, race?.last ?? 0)
+      // What was committed since the scan began is for this session, whatever mark the page shows.
+      const before = race === undefined ? unknownHead : race.first - 1
+      const cursor = Math.min(state.cursor, before)
+      const sent = Math.min(state.sent, before)
       let stream = session.streams.get(state.stream)
       if (stream !== undefined) {
         stream.head = stream.head === unknownHead ? head : Math.max(stream.head, head)
-        stream.redeliverTo = Math.max(stream.redeliverTo, state.sent)
+        stream.redeliverTo = Math.max(stream.redeliverTo, sent)
       } else {
         // Direct and own streams that are caught up need no memory; a group's stream is how its messages find the session.
-        if (this.kind !== 'group' && this.kind !== 'event' && (head <= state.cursor || session.qosOf(this.kind, state.stream) === 0)) continue
-        stream = session.addStream(state.stream, state.cursor, head)
+        if (this.kind !== 'group' && this.kind !== 'event' && (head <= cursor || session.qosOf(this.kind, state.stream) === 0)) continue
+        stream = session.addStream(state.stream, cursor, head)
         if (stream === undefined) continue
-        stream.redeliverTo = state.sent
+        stream.redeliverTo = sent
       }
       if (stream.qos === 0) stream.sentTo = stream.acked = stream.head
       if (stream.sentTo < stream.head) session.queueBehind(stream)
     }
     for (const [id, race] of this.#raced) {
       if (next !== undefined && id > next) continue
+      this.#raced.delete(id)
       // Groups are not listed here unless the page showed them: a foreign group's commit may have been noted as well.
       if (this.kind === 'group' || session.streams.has(id)) continue
       const stream = session.addStream(id, race.first - 1, race.last)
       if (stream !== undefined) session.queueBehind(stream)
     }
-    this.#raced.clear()
+    if (this.kind === 'group' || next === undefined) this.#raced.clear()
     this.#removed.clear()
-    if (next === undefined) this.#done = true
-    else this.#passed = next
+    if (next !== undefined) {
+      this.#passed = next
+      return
+    }
+    this.#done = true
+    // Resumed, and not listed: the membership ended before the session was heard of.
+    for (const stream of [...session.streams.values()]) {
+      const mine = stream.kind === this.kind && (this.#gid === undefined || stream.id === `g:${this.#gid}`)
+      if (mine && stream.head === unknownHead) session.dropStream(stream)
+    }
   }
 }

@@ -5,7 +5,7 @@ import type { Pump } from './pump.ts'
 import { maxBehind, type Scan } from './scan.ts'
 import { Stream, streamKind, unknownHead, type StreamKind } from './stream.ts'
 import { Interest } from './interest.ts'
-import { Window } from './window.ts'
+import { maxWindow, Window } from './window.ts'
 
 const readBytes = 65536
 const header0 = publishHeader(0, false, false)
@@ -45,6 +45,8 @@ export class Session {
   #behind: Stream[] = []
   #scans: Scan[] = []
   #reading = false
+  /** Packets of streams that were dropped may be in the window. */
+  #orphans = false
 
   constructor (pump: Pump, link: Link, of: { id: string, user: string, clientId: string, expirySeconds: number, window: number, softOutputBytes: number }) {
     this.pump = pump
@@ -53,7 +55,7 @@ export class Session {
     this.user = of.user
     this.clientId = of.clientId
     this.expirySeconds = of.expirySeconds
-    this.#window = new Window(of.window)
+    this.#window = new Window(Math.min(of.window, maxWindow))
     this.#softOutputBytes = of.softOutputBytes
     this.interest = new Interest(this)
   }
@@ -71,6 +73,8 @@ export class Session {
     const qos = this.qosOf(kind, id)
     if (qos === -1) return undefined
     const stream = new Stream(this, id, kind, this.pump.topicOf(this, kind, id), qos, cursor, head)
+    // Subscribed anew: what is in flight is not sent a second time, and holds the cursor of the new stream.
+    if (this.#orphans && qos === 1) this.#window.adopt(stream)
     this.streams.set(id, stream)
     if (kind === 'group') this.pump.addGroupStream(stream)
     return stream
@@ -78,6 +82,7 @@ export class Session {
 
   dropStream (stream: Stream): void {
     stream.closed = true
+    if (stream.inflight > 0) this.#orphans = true
     this.pump.report(stream)
     this.streams.delete(stream.id)
     if (stream.kind === 'group') this.pump.removeGroupStream(stream)
@@ -85,17 +90,20 @@ export class Session {
 
   /** A commit to a stream of this session. */
   live (stream: Stream, message: Deliverable): void {
-    const caughtUp = stream.sentTo >= stream.head
-    stream.head = message.seq
-    if (!caughtUp) return
+    const { head, sentTo } = stream
+    // It may have been read from the log before this was heard.
+    if (message.seq <= sentTo) return
+    if (head === unknownHead || message.seq > head) stream.head = message.seq
+    if (sentTo < head) return
     if (this.#hasRoom(stream)) this.#send(stream, message)
     else if (stream.qos === 0) stream.sentTo = stream.acked = message.seq
     else this.queueBehind(stream)
   }
 
-  #hasRoom (stream: Stream): boolean {
-    return (stream.qos === 0 || this.#window.free > 0) && this.link.output.unsentBytes < this.#softOutputBytes
-  }
+  #hasRoom (stream: Stream): boolean { return (stream.qos === 0 || this.#window.free > 0) && !this.crowded }
+
+  /** So much waits to be sent that what may be lost is not sent. */
+  get crowded (): boolean { return this.link.output.unsentBytes >= this.#softOutputBytes }
 
   #send (stream: Stream, message: Deliverable, packetId?: number): void {
     const { link } = this
@@ -106,7 +114,7 @@ export class Session {
       const leftMs = message.expiresAt - this.pump.now()
       if (leftMs <= 0) return this.#skipped(stream)
       // [MQTT-3.3.2-6]: what is left of the interval goes with the message.
-      if (link.version === 5) properties = encodePublishProperties({ messageExpirySeconds: Math.ceil(leftMs / 1000) })
+      if (link.version === 5) properties = encodePublishProperties({ messageExpirySeconds: Math.min(Math.ceil(leftMs / 1000), 0xffffffff) })
     }
     const { qos, topic } = stream
     const size = publishSize(topic, qos, message.payload.length, properties)
@@ -153,30 +161,32 @@ export class Session {
     if (stream === undefined) return
     const { free, capacity } = this.#window
     // Half a window at least: a read for each single acknowledgement would cost more than it brings.
-    if (free * 2 < capacity || this.link.output.unsentBytes >= this.#softOutputBytes) return
+    if (free * 2 < capacity || this.crowded) return
     this.#reading = true
+    const { head } = stream
     this.pump.engine.read({ user: this.user, stream: stream.id, after: stream.sentTo, limit: free, maxBytes: readBytes }).then(page => {
       this.#reading = false
       if (this.closed) return
       this.#behind.shift()
       stream.queued = false
-      if (!stream.closed) this.#deliver(stream, page.entries, page.last)
+      if (!stream.closed) this.#deliver(stream, page.entries, page.last, head)
       if (this.#behind.length < maxBehind / 2) for (const scan of this.#scans) scan.step()
       this.catchUp()
-    }, (err: Error) => {
+    }).catch((err: Error) => {
       this.#reading = false
       this.fail(err)
     })
   }
 
-  #deliver (stream: Stream, entries: readonly Deliverable[], last: number): void {
+  /** `head` is the stream's as it was when the entries were asked for. */
+  #deliver (stream: Stream, entries: readonly Deliverable[], last: number, head: number): void {
     for (const entry of entries) {
       // Live messages of other streams may have taken the room since the read was asked for.
       if (!this.#hasRoom(stream)) return this.queueBehind(stream)
       this.#send(stream, entry)
     }
     const before = stream.sentTo
-    stream.sentTo = Math.max(before, entries.length === 0 && last <= before ? stream.head : last)
+    stream.sentTo = Math.max(before, entries.length === 0 && last <= before ? head : last)
     if (stream.sentTo > before) this.#skipped(stream)
     if (stream.sentTo < stream.head) this.queueBehind(stream)
   }

@@ -2,6 +2,8 @@ import type { Stream } from './stream.ts'
 
 /** Packet ids of the chat side; the upper half of the range belongs to ordinary topics (MQTT-2.3.1). */
 export const maxChatPacketId = 0x7fff
+/** The largest window: with half of the ids free, none that is in use comes up again. */
+export const maxWindow = 0x3fff
 
 /**
  * The QoS 1 packets that were sent to a session and not acknowledged, in the order of sending. A cursor follows the oldest of
@@ -59,6 +61,17 @@ export class Window {
       settled(stream, seq)
     }
     return true
+  }
+
+  /** The packets of an earlier stream of the same log belong to `stream` from now on. */
+  adopt (stream: Stream): void {
+    for (let offset = 0; offset < this.#count; offset++) {
+      const at = (this.#first + offset) % this.capacity
+      if (this.#streams[at]?.id !== stream.id) continue
+      this.#streams[at] = stream
+      stream.inflight++
+      stream.sentTo = Math.max(stream.sentTo, this.#seqs[at] as number)
+    }
   }
 
   /** What is not acknowledged, oldest first. */
