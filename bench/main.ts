@@ -94,6 +94,9 @@ async function run (options: Options): Promise<number> {
   }
   bindSelf(settings.generatorCpu)
   const report: Report = { machine: machine(), startedAt: new Date().toISOString(), settings, scenarios: [] }
+  const { disk } = report.machine
+  say(`a synced write in ${disk.folder} takes ${disk.syncMs.toFixed(2)} ms`)
+  if (disk.inMemory) say(`*** ${disk.folder} IS IN MEMORY: nothing measured here is durable. Set TMPDIR to a folder on a disk. ***`)
   for (const scenario of chosen) {
     const result = await compare(scenario, competitors, skipped, settings)
     report.scenarios.push(result)

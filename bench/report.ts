@@ -1,5 +1,7 @@
 /** Medians, spreads and ratios of what was measured, as a table, as Markdown and as JSON. */
 import { cpus, release } from 'node:os'
+import { probeDisk } from './disk.ts'
+import type { Disk } from './disk.ts'
 import { median } from './meter.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
@@ -33,7 +35,7 @@ export interface ScenarioResult {
 }
 
 export interface Report {
-  machine: { cpu: string, cores: number, kernel: string, node: string }
+  machine: { cpu: string, cores: number, kernel: string, node: string, disk: Disk }
   startedAt: string
   settings: Settings
   scenarios: ScenarioResult[]
@@ -41,7 +43,7 @@ export interface Report {
 
 export function machine (): Report['machine'] {
   const all = cpus()
-  return { cpu: all[0]?.model ?? 'unknown', cores: all.length, kernel: release(), node: process.version }
+  return { cpu: all[0]?.model ?? 'unknown', cores: all.length, kernel: release(), node: process.version, disk: probeDisk() }
 }
 
 function figure (values: readonly number[]): Figure | undefined {
@@ -157,9 +159,9 @@ export function table (result: ScenarioResult): string {
 
 /** All tables for bench/README.md. */
 export function markdown (report: Report): string {
-  const { cpu, cores, kernel, node } = report.machine
+  const { cpu, cores, kernel, node, disk } = report.machine
   const { rounds, seconds } = report.settings
-  const out = [`${report.startedAt.slice(0, 10)}, ${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}; ${rounds} rounds of ${seconds} s.`]
+  const out = [`${report.startedAt.slice(0, 10)}, ${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}, ${disk.syncMs.toFixed(2)} ms a synced write${disk.inMemory ? ' (IN MEMORY)' : ''}; ${rounds} rounds of ${seconds} s.`]
   for (const result of report.scenarios) {
     out.push('', `### ${result.scenario}`, '', `${result.description}.`, '')
     out.push(`| ${head.join(' | ')} |`, `|${head.map((_, column) => column < 2 ? '---' : '---:').join('|')}|`)

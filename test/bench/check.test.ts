@@ -18,7 +18,7 @@ const rounds = (...rates: number[]): Round[] => rates.map(rate => ({ metrics: { 
 
 function report (peers: Record<string, Round[]>, skipped: Record<string, string> = {}): Report {
   return {
-    machine: { cpu: 'c', cores: 2, kernel: 'k', node: 'n' },
+    machine: { cpu: 'c', cores: 2, kernel: 'k', node: 'n', disk: { folder: '/tmp', inMemory: false, syncMs: 1 } },
     startedAt: '2026-01-02T03:04:05Z',
     settings,
     scenarios: [summarise(scenario, settings, new Map(Object.entries(peers)), skipped)]

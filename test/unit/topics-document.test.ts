@@ -28,14 +28,14 @@ function filled (topic: string): string {
   return topic.replace('{me}', 'alice').replace('{uid}', 'bob').replace('{gid}', 'dev').replace('{rid}', '7').replace('{method}', 'groups.list')
 }
 
-t.test('every topic that the document lets one publish to is one', async t => {
+await t.test('every topic that the document lets one publish to is one', async t => {
   const documented = rowsAfter('## Publish').flatMap(row => quoted(row[0] as string))
   t.ok(documented.length >= 5)
   for (const topic of documented) t.notOk('refuse' in topics.target(filled(topic)), topic)
   for (const verb of verbs) t.ok(documented.includes(`im/to/u/{uid}/${verb}`), `the verb ${verb} is documented`)
 })
 
-t.test('every filter of the document is granted to its user and refused to another one', async t => {
+await t.test('every filter of the document is granted to its user and refused to another one', async t => {
   const documented = rowsAfter('## Subscribe').flatMap(row => quoted(row[0] as string)).filter(filter => filter.startsWith('im/'))
   t.ok(documented.length >= 10)
   for (const filter of documented) {
@@ -47,18 +47,18 @@ t.test('every filter of the document is granted to its user and refused to anoth
   }
 })
 
-t.test('the filters that the document calls refused are refused', async t => {
+await t.test('the filters that the document calls refused are refused', async t => {
   for (const filter of ['#', '+/#', 'im/#', 'im/g/#', 'im/+', 'im/u/#', 'im/u/+/inbox', 'im/u/bob/inbox', 'im/to/u/alice', 'im/to/#', '$share/x/im/u/alice/inbox', 'im/u/alice/inbox/x', 'im/rpc/x', 'im', 'im/', 'im/presence/bob']) {
     t.notOk(topics.filter(filter, 'alice'), filter)
   }
 })
 
-t.test('the table of codes is the one of the server', async t => {
+await t.test('the table of codes is the one of the server', async t => {
   const documented = rowsAfter('<!-- codes:').map(row => [quoted(row[0] as string)[0], Number(row[1]), Number(row[2])])
   t.same(documented, Object.entries(codes).map(([code, { status, reasonCode }]) => [code, status, reasonCode]))
 })
 
-t.test('topics that are none', async t => {
+await t.test('topics that are none', async t => {
   for (const topic of ['im', 'im/', 'im/to', 'im/to/u', 'im/to/u/', 'im/to/x/bob', 'im/to/u/a b', 'im/to/u/bob/unknown', 'im/to/u/bob/read/x', 'im/rpc', 'im/rpc/a/b', 'im/rpc/__proto__', `im/to/u/${'x'.repeat(65)}`]) {
     t.ok('refuse' in topics.target(topic), topic)
   }

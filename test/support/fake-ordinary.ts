@@ -1,0 +1,40 @@
+/** What access sees of the broker of ordinary topics, in memory: it acknowledges when the test says so. */
+import type { OrdinaryBroker, OrdinaryClient } from '../../broker/access/aedes/adapter.ts'
+import type { Connection } from '../../broker/access/connection.ts'
+
+export class FakeOrdinary {
+  readonly frames: Buffer[] = []
+  readonly known = new Set<string>()
+  readonly ended: boolean[] = []
+  attached = 0
+  /** What `forget` waits for. */
+  forgetting: Promise<void> = Promise.resolve()
+  readonly forgotten: string[] = []
+
+  knows (session: string): boolean { return this.known.has(session) }
+
+  async forget (session: string): Promise<void> {
+    this.forgotten.push(session)
+    this.known.delete(session)
+    await this.forgetting
+  }
+
+  async attach (_connection: Connection): Promise<OrdinaryClient> {
+    this.attached++
+    const filters = new Set<string>()
+    return {
+      forward: frame => { this.frames.push(frame) },
+      subscribe: async (subscriptions, _identifier, granted) => {
+        for (const one of subscriptions) filters.add(one.filter)
+        granted()
+      },
+      unsubscribe: async gone => { for (const one of gone) filters.delete(one) },
+      filters: () => [...filters],
+      end: graceful => { this.ended.push(graceful) }
+    }
+  }
+
+  async close (): Promise<void> { /* nothing is open */ }
+
+  get broker (): OrdinaryBroker { return this as unknown as OrdinaryBroker }
+}

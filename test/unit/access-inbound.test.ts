@@ -1,0 +1,172 @@
+/** Publishes, the order of their acknowledgements, and what stops the reading of a connection. */
+import t from 'tap'
+import type { IPubackPacket, Packet } from 'mqtt-packet'
+import { bench, settled, type MemoryClient } from '../support/memory-client.ts'
+import { FakeOrdinary } from '../support/fake-ordinary.ts'
+
+const acks = (client: MemoryClient): number[] => client.packets.waiting.splice(0)
+  .filter((one: Packet): one is IPubackPacket => one.cmd === 'puback').map(one => one.messageId as number)
+
+await t.test('verdicts, refusals and answers come in the order of the publishes', async t => {
+  const { engine, client } = bench(t)
+  const bob = client({ version: 5 })
+  await bob.connect('bob')
+  engine.holdSubmissions = true
+  bob.publish('im/to/u/alice', 'one', 1, 1)
+  bob.publish('im/to/u/alice/nonsense', 'two', 1, 2)
+  bob.publish('im/to/u/alice', 'refuse', 1, 3)
+  bob.publish('im/rpc/unread', '5', 1, 4)
+  await settled(engine)
+  t.strictSame(bob.packets.waiting, [])
+  for (let i = 0; i < 4; i++) {
+    engine.answer()
+    await settled(engine)
+  }
+  t.match(bob.packets.waiting, [
+    { cmd: 'puback', messageId: 1, properties: { userProperties: { id: 'm1', seq: '1' } } },
+    { cmd: 'publish', topic: 'im/u/bob/notice' },
+    { cmd: 'puback', messageId: 2, reasonCode: 0x87 },
+    { cmd: 'publish', topic: 'im/u/bob/notice' },
+    { cmd: 'puback', messageId: 3, reasonCode: 0x87 },
+    { cmd: 'publish', topic: 'im/u/bob/rpc/1' },
+    { cmd: 'puback', messageId: 4 }
+  ])
+})
+
+await t.test('ordinary and chat publishes in turn', async t => {
+  const ordinary = new FakeOrdinary()
+  const { engine, access, client } = bench(t, {}, ordinary.broker, ['open/#'])
+  const bob = client()
+  await bob.connect('bob')
+  bob.publish('open/a', 'x', 1, 1)
+  bob.publish('closed/a', 'x', 1, 2)
+  bob.publish('im/to/u/alice', 'x', 1, 3)
+  bob.publish('open/b', 'x', 1, 4)
+  await settled(engine)
+  t.strictSame(acks(bob), [], 'the refusal of the second waits for the first')
+  const [connection] = access.connections
+  const acknowledge = (messageId: number): void => {
+    connection?.output.write(Buffer.from([0x40, 2, 0, messageId]))
+    connection?.inbound.ordinaryAcknowledged()
+  }
+  acknowledge(1)
+  await settled(engine)
+  t.equal(ordinary.frames.length, 2)
+  acknowledge(4)
+  await settled(engine)
+  t.strictSame(acks(bob), [1, 2, 3, 4])
+  t.notOk(bob.transport.paused)
+})
+
+await t.test('ordinary publishes that Aedes has not acknowledged pause the reading too', async t => {
+  const ordinary = new FakeOrdinary()
+  const { engine, access, client } = bench(t, { pendingPublishes: 4 }, ordinary.broker, ['open/#'])
+  const bob = client()
+  await bob.connect('bob')
+  for (let i = 1; i <= 20; i++) bob.publish('open/a', 'x', 1, i)
+  await settled(engine)
+  t.equal(ordinary.frames.length, 4)
+  t.ok(bob.transport.paused)
+  const [connection] = access.connections
+  for (let i = 0; i < 20; i++) {
+    connection?.inbound.ordinaryAcknowledged()
+    await settled(engine)
+  }
+  t.equal(ordinary.frames.length, 20)
+  t.notOk(bob.transport.paused)
+})
+
+await t.test('QoS 2: submitted once, however often it is sent before its PUBREL', async t => {
+  const { engine, client } = bench(t)
+  const bob = client()
+  await bob.connect('bob')
+  engine.holdSubmissions = true
+  const publish = (dup: boolean): void => { bob.send({ cmd: 'publish', topic: 'im/to/u/alice', payload: 'x', qos: 2, messageId: 5, dup, retain: false }) }
+  publish(false)
+  publish(true)
+  await settled(engine)
+  t.equal(engine.submitted.length, 1)
+  engine.holdSubmissions = false
+  engine.answer()
+  publish(true)
+  await settled(engine)
+  bob.send({ cmd: 'pubrel', messageId: 5 })
+  await settled(engine)
+  t.strictSame(bob.kinds(), ['pubrec', 'pubrec', 'pubcomp'])
+  t.equal(engine.log('d:alice:bob').length, 1)
+  publish(false)
+  await settled(engine)
+  t.equal(engine.log('d:alice:bob').length, 2, 'the id is free after PUBREL')
+})
+
+await t.test('a failed commit closes the connection, acknowledges nothing and leaves nothing behind', async t => {
+  const { engine, access, client } = bench(t)
+  const bob = client({ version: 5 })
+  await bob.connect('bob', { clean: false, properties: { sessionExpiryInterval: 10 } })
+  engine.holdSubmissions = true
+  bob.publish('im/to/u/alice', 'fail', 1, 1)
+  await settled(engine)
+  bob.publish('im/to/u/alice', 'later', 1, 2)
+  engine.answer()
+  await settled(engine)
+  engine.answer()
+  await settled(engine)
+  t.strictSame(bob.kinds(), ['disconnect'])
+  t.equal(access.pending.size, 0)
+  t.match(engine.ends, [{ graceful: false }])
+})
+
+await t.test('a disconnect with unanswered publishes is not graceful for the engine', async t => {
+  const { engine, access, client } = bench(t)
+  const bob = client()
+  await bob.connect('bob', { clean: false })
+  engine.holdSubmissions = true
+  bob.publish('im/to/u/alice', 'x')
+  bob.send({ cmd: 'disconnect' })
+  await settled(engine)
+  engine.answer()
+  await settled(engine)
+  t.match(engine.ends, [{ graceful: false }])
+  t.equal(access.pending.size, 0)
+})
+
+await t.test('a client that does not read is not read from, whatever it sends', async t => {
+  for (const kind of ['pingreq', 'subscribe', 'refused'] as const) {
+    const { engine, client } = bench(t, { outputBytes: 5000 })
+    const bob = client()
+    await bob.connect('bob')
+    bob.transport.slow = true
+    for (let i = 1; i <= 5000; i++) {
+      if (kind === 'pingreq') bob.send({ cmd: 'pingreq' })
+      else if (kind === 'subscribe') bob.send({ cmd: 'subscribe', messageId: i, subscriptions: [{ topic: 'im/server', qos: 0 }] })
+      else bob.publish('im/to/nowhere', 'x', 1, i)
+      if (i % 50 === 0) await settled(engine)
+    }
+    t.ok(bob.transport.unsentBytes < 20_000, `${kind}: ${bob.transport.unsentBytes} bytes wait`)
+    t.ok(bob.transport.paused, kind)
+    bob.transport.slow = false
+    bob.transport.drain()
+    await settled(engine)
+    t.notOk(bob.transport.paused, `${kind}: it goes on when the client reads`)
+    bob.packets.waiting.splice(0)
+    bob.send({ cmd: 'pingreq' })
+    await settled(engine)
+    t.ok(bob.kinds().includes('pingresp'))
+  }
+})
+
+await t.test('the description of the server: retain handling [MQTT-3.3.1-9] to [MQTT-3.3.1-11] of MQTT 5', async t => {
+  const { engine, client } = bench(t)
+  const bob = client({ version: 5 })
+  await bob.connect('bob')
+  let messageId = 0
+  const subscribe = async (rh: number): Promise<number> => {
+    bob.send({ cmd: 'subscribe', messageId: ++messageId, subscriptions: [{ topic: 'im/server', qos: 0, rh }] })
+    await settled(engine)
+    return bob.take().length
+  }
+  t.equal(await subscribe(1), 1, '1: when the subscription is new')
+  t.equal(await subscribe(1), 0)
+  t.equal(await subscribe(0), 1, '0: always')
+  t.equal(await subscribe(2), 0, '2: never')
+})
