@@ -52,6 +52,7 @@ export class Access {
   #engine: Engine | undefined
   #pump: Pump | undefined
   readonly #addresses = new Map<string, number>()
+  readonly #users = new Map<string, number>()
   readonly #locks = new Map<string, { tail: Promise<void>, waiters: number }>()
   readonly #timer: NodeJS.Timeout
   #closing = false
@@ -92,6 +93,7 @@ export class Access {
       return
     }
     this.#addresses.set(transport.address, ofAddress + 1)
+    this.clock.refresh()
     this.connections.add(new Connection(this, transport))
   }
 
@@ -116,10 +118,21 @@ export class Access {
 
   /** Closes a user's connections. */
   kick (user: string, session?: string): void {
-    for (const one of [...this.pump.sessionsOf(user)]) {
-      if (session === undefined || one.id === session) this.sessions.get(one.id)?.connection.close({ reason: disconnectReasons.administrative })
+    // Not by session: those that are not done with connecting have none that the pump knows.
+    for (const connection of [...this.connections]) {
+      if (connection.user !== user || (session !== undefined && connection.session?.id !== session)) continue
+      connection.close({ reason: disconnectReasons.administrative })
     }
   }
+
+  /** The connection's user is known; `countOf` counts it from now on. */
+  enter (connection: Connection, user: string): void {
+    connection.user = user
+    this.#users.set(user, this.countOf(user) + 1)
+  }
+
+  /** The connections of a user, those that are not done with connecting included. */
+  countOf (user: string): number { return this.#users.get(user) ?? 0 }
 
   #expired (session: string): void {
     this.ordinary?.forget(session).catch((err: Error) => { this.log.error({ err }, 'an expired session was not forgotten') })
@@ -163,6 +176,9 @@ export class Access {
       const left = (this.#addresses.get(address) ?? 1) - 1
       if (left > 0) this.#addresses.set(address, left)
       else this.#addresses.delete(address)
+      const ofUser = this.countOf(connection.user) - 1
+      if (ofUser > 0) this.#users.set(connection.user, ofUser)
+      else this.#users.delete(connection.user)
     }
     const { session } = connection
     if (session === undefined || session.closed) return

@@ -32,7 +32,8 @@ export async function connect (access: Access, connection: Connection, frame: Co
     return connection.close()
   }
   const user = await admitted(access, connection, frame)
-  if (user === undefined || connection.phase === 'closed') return
+  if (user === undefined || connection.isClosed) return
+  access.enter(connection, user)
   const { limits } = access
   const clientId = frame.clientId !== '' ? frame.clientId : assignedPrefix + (++assigned).toString(36)
   const id = `${user}/${clientId}`
@@ -48,12 +49,11 @@ export async function connect (access: Access, connection: Connection, frame: Co
       await old.ended
     }
     if (connection.isClosed) return
-    if (old === undefined && access.pump.countOf(user) >= limits.connectionsPerUser && user !== '') {
+    if (access.countOf(user) > limits.connectionsPerUser && user !== '') {
       return refuse(connection, frame, new Refusal('rate_limited', 'too many connections of this user'))
     }
     const resumed = await access.engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds })
     const { properties } = frame
-    connection.user = user
     connection.maximumPacketBytes = properties?.maximumPacketBytes ?? connection.maximumPacketBytes
     connection.problemInformation = properties?.requestProblemInformation !== false
     connection.will = frame.will
@@ -64,6 +64,7 @@ export async function connect (access: Access, connection: Connection, frame: Co
     if (connection.isClosed) return access.connectionClosed(connection, false)
     // One session, two keepers: what Aedes keeps for it goes when the session itself has gone.
     if (!resumed.present) await access.ordinary?.forget(id)
+    if (connection.isClosed) return
     const keepAliveSeconds = serverKeepAlive(frame, limits.keepAliveMaxSeconds)
     connection.keepAliveMs = (keepAliveSeconds ?? frame.keepAliveSeconds) * 1000
     for (const { filter, qos } of resumed.subscriptions) {

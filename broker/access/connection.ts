@@ -56,6 +56,7 @@ export class Connection implements TransportHandler, Link {
   onData (chunk: Buffer): void {
     if (this.phase === 'closed') return
     this.#bytes += chunk.length
+    this.access.clock.refresh()
     try {
       this.#framer.feed(chunk, this.#sink)
     } catch (err) {
@@ -144,6 +145,7 @@ export class Connection implements TransportHandler, Link {
       default:
         throw new ProtocolError('the packet type is not expected here', 0x82)
     }
+    if (!this.isClosed) this.inbound.throttle()
   }
 
   #disconnect (frame: { reasonCode: number, sessionExpirySeconds?: number }): void {
@@ -207,6 +209,7 @@ export class Connection implements TransportHandler, Link {
       return this.close({ reason: disconnectReasons.messageRate })
     }
     this.#packets = this.#bytes = 0
+    this.session?.trim(this.access.pump.now())
     // [MQTT-3.1.2-24] of 3.1.1: one and a half times the keep alive; held connections are ours to answer.
     if (this.keepAliveMs > 0 && this.#holds === 0 && now - this.#lastPacket > this.keepAliveMs * 1.5) {
       return this.close({ reason: disconnectReasons.keepAlive })

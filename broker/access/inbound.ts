@@ -102,21 +102,20 @@ export class Inbound {
     }
     this.#pending++
     access.tick.submit(submission)
-    this.#throttle()
   }
 
   /** Stops reading while too much waits for its commit, or while the client does not take what it is sent. */
-  #throttle (): void {
+  throttle (): void {
     const { access, output } = this.#connection
     if (this.#full) return
-    if (this.#pending < access.limits.pendingPublishes && output.unsentBytes < access.limits.outputBytes) return
+    if (this.#pending + this.#ordinary < access.limits.pendingPublishes && output.unsentBytes < access.limits.outputBytes) return
     this.#full = true
     this.#connection.hold()
   }
 
   drained (): void {
     const { access, output } = this.#connection
-    if (!this.#full || this.#pending > access.limits.pendingPublishes / 2 || output.unsentBytes >= access.limits.outputBytes) return
+    if (!this.#full || this.#pending + this.#ordinary > access.limits.pendingPublishes / 2 || output.unsentBytes >= access.limits.outputBytes) return
     this.#full = false
     this.#connection.release()
   }
@@ -137,8 +136,10 @@ export class Inbound {
     } else if (verdict.ok === false) {
       this.#refused(pending, verdict)
     } else {
-      connection.access.tick.discard(session.id)
+      const { access } = connection
+      const discarded = access.tick.discard(session.id)
       connection.close({ reason: disconnectReasons.busy })
+      for (const { ref } of discarded) access.pending.settle({ kind: 'verdict', ref, ok: 'failed' })
       return
     }
     this.#idle()
@@ -202,7 +203,10 @@ export class Inbound {
     if (connection.phase !== 'open') return
     if (access.ordinary === undefined || !access.openTopics.mayPublish(packet.topic)) {
       if (packet.qos === 2) this.#qos2?.set(packet.packetId, 'chat')
-      return this.#reject(packet, 'forbidden', 'this topic is not open')
+      const reject = (): void => { this.#reject(packet, 'forbidden', 'this topic is not open') }
+      if (this.#ordinary > 0) this.#whenIdle(reject)
+      else reject()
+      return
     }
     if (packet.qos > 0) this.#ordinary++
     connection.access.subscriptions.withOrdinary(connection, client => { client.forward(frame) })
@@ -243,6 +247,7 @@ export class Inbound {
   ordinaryAcknowledged (): void {
     if (this.#ordinary > 0) this.#ordinary--
     this.#idle()
+    this.drained()
   }
 
   #whenIdle (work: () => void): void {

@@ -6,9 +6,12 @@ import type { Transport, TransportHandler } from './transport.ts'
 class TcpTransport implements Transport {
   readonly address: string
   readonly #socket: Socket
+  readonly #lingerMs: number
 
-  constructor (socket: Socket) {
+  /** `lingerMs`: how long a closed connection's peer has for taking what was written. */
+  constructor (socket: Socket, lingerMs: number) {
     this.#socket = socket
+    this.#lingerMs = lingerMs
     this.address = socket.remoteAddress ?? ''
   }
 
@@ -26,7 +29,17 @@ class TcpTransport implements Transport {
   write (chunk: Buffer): void { if (this.#socket.writable) this.#socket.write(chunk) }
   pause (): void { this.#socket.pause() }
   resume (): void { this.#socket.resume() }
-  end (): void { this.#socket.destroySoon() }
+
+  end (): void {
+    const socket = this.#socket
+    socket.destroySoon()
+    if (socket.destroyed) return
+    // A peer that reads nothing would keep the socket for ever, uncounted.
+    const timer = setTimeout(() => { socket.destroy() }, this.#lingerMs)
+    timer.unref()
+    socket.once('close', () => { clearTimeout(timer) })
+  }
+
   destroy (): void { this.#socket.destroy() }
 }
 
@@ -35,7 +48,7 @@ export interface Listening { host: string, port: number, close (): Promise<void>
 
 /** Listens for MQTT over TCP; rejects when the address cannot be used (EADDRINUSE, EACCES, …). */
 export async function listenTcp (access: Access, options: { host: string, port: number }): Promise<Listening> {
-  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, socket => { access.accept(new TcpTransport(socket)) })
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, socket => { access.accept(new TcpTransport(socket, access.limits.stallTimeoutMs)) })
   return await listening(server, options)
 }
 

@@ -23,19 +23,22 @@ export class Subscriptions {
     const granted = new Array<number>(frame.subscriptions.length)
     const ordinary: Array<{ at: number, subscription: Subscription }> = []
     let changed = false
+    let tellServer = false
     for (const [at, subscription] of frame.subscriptions.entries()) {
-      const code = await this.#judge(connection, subscription)
+      const code = await this.#judge(connection, subscription, ordinary.length)
       if (code === 'ordinary') ordinary.push({ at, subscription })
       else if (typeof code === 'number') granted[at] = code
       else {
         const qos = subscription.qos > 0 ? 1 : 0
+        // [MQTT-3.3.1-9] to [MQTT-3.3.1-11] of MQTT 5.
+        const { rh } = subscription
+        tellServer ||= code.kind === 'server' && (rh === 0 || (rh === 1 && !session.interest.has(subscription.filter)))
         session.interest.set(subscription.filter, code, qos)
         granted[at] = qos
         changed = true
       }
     }
     if (changed && session.persistent) await this.#access.engine.saveSubscriptions(session.id, session.interest.list())
-    let retained: (() => void) | undefined
     if (ordinary.length > 0) {
       const client = await this.attach(connection)
       await client.subscribe(ordinary.map(one => one.subscription), frame.subscriptionIdentifier, () => {
@@ -50,14 +53,11 @@ export class Subscriptions {
     }
     if (changed && !session.closed) {
       session.interest.apply()
-      for (const { filter, rh } of frame.subscriptions) {
-        if (rh !== 2 && session.interest.means(filter) === 'server') retained = () => { this.#access.tellServer(session) }
-      }
-      retained?.()
+      if (tellServer) this.#access.tellServer(session)
     }
   }
 
-  async #judge (connection: Connection, { filter }: Subscription): Promise<number | 'ordinary' | NonNullable<ReturnType<Access['topics']['filter']>>> {
+  async #judge (connection: Connection, { filter }: Subscription, more: number): Promise<number | 'ordinary' | NonNullable<ReturnType<Access['topics']['filter']>>> {
     const access = this.#access
     const { session, user, version } = connection
     const refused = version === 5 ? refusal.notAuthorized : refusal.failure
@@ -65,7 +65,7 @@ export class Subscriptions {
     if (filter.startsWith('$share/')) return version === 5 ? refusal.sharedUnavailable : refusal.failure
     const { ordinaryFilters } = connection.inbound
     const known = session.interest.has(filter) || ordinaryFilters.has(filter)
-    if (!known && session.interest.size + ordinaryFilters.size >= access.limits.subscriptionsPerSession) {
+    if (!known && session.interest.size + ordinaryFilters.size + more >= access.limits.subscriptionsPerSession) {
       return version === 5 ? refusal.quota : refusal.failure
     }
     if (!access.topics.isChat(filter)) {

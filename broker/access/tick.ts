@@ -24,8 +24,10 @@ export class Tick {
   }
 
   /** Forgets what the session submitted this turn: what came before it failed, and it must not overtake that. */
-  discard (session: string): void {
-    this.#submissions = this.#submissions.filter(submission => submission.session !== session)
+  discard (session: string): Submission[] {
+    const discarded = this.#submissions.filter(submission => submission.session === session)
+    if (discarded.length > 0) this.#submissions = this.#submissions.filter(submission => submission.session !== session)
+    return discarded
   }
 
   /** `target.flush` is called at the end of this turn. The caller sees to it that it asks once. */

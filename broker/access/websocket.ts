@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { WebSocketServer, type WebSocket } from 'ws'
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import type { Access } from './access.ts'
 import type { Transport, TransportHandler } from './transport.ts'
 
@@ -21,8 +21,9 @@ class WebSocketTransport implements Transport {
     const socket = this.#socket
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       // [MQTT-6.0.0-1]: anything but a binary frame ends the connection.
-      if (!isBinary) socket.close(1003, 'MQTT is carried in binary frames')
-      else handler.onData(data)
+      if (isBinary) return handler.onData(data)
+      socket.close(1003, 'MQTT is carried in binary frames')
+      handler.onClose()
     })
     socket.on('error', () => { socket.terminate() })
     socket.on('close', () => { handler.onClose() })
@@ -54,13 +55,16 @@ export interface WebSocketOptions {
 
 /** Serves MQTT over WebSocket on an HTTP server. Returns the function that stops it. */
 export function serveWebSocket (access: Access, server: Server, options: WebSocketOptions): () => void {
-  const sockets = new WebSocketServer({
+  const settings: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     maxPayload: options.maxFrameBytes,
     perMessageDeflate: false,
+    // A client that does not answer the closing handshake is not waited for.
+    closeTimeout: 2000,
     // [MQTT-6.0.0-3]: the subprotocol is 'mqtt'; 3.1 clients say 'mqttv3.1'.
     handleProtocols: offered => offered.has('mqtt') ? 'mqtt' : offered.has('mqttv3.1') ? 'mqttv3.1' : false
-  })
+  }
+  const sockets = new WebSocketServer(settings)
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const refusal = refusalOf(request, options)
     if (refusal !== undefined) {

@@ -31,6 +31,8 @@ export class FakeEngine implements Engine {
   readonly ends: Array<Parameters<Engine['closeSession']>[0]> = []
   readonly reads: ReadQuery[] = []
   readonly hidden = new Set<string>()
+  /** Cursors move because a device moved them. */
+  advancing = false
   /** Where outputs go. */
   output: (outputs: Output[]) => void = () => {}
   #open = 0
@@ -42,7 +44,7 @@ export class FakeEngine implements Engine {
     return new Promise<T>((resolve, reject) => {
       const settle = (work: () => T): void => {
         this.#open--
-        try { resolve(work()) } catch (err) { reject(err as Error) }
+        try { resolve(work()) } catch (err) { reject(err instanceof Error ? err : new Error(String(err))) }
       }
       if (!this.holding.has(name)) {
         setImmediate(() => { settle(compute) })
@@ -234,6 +236,7 @@ export class FakeEngine implements Engine {
   }
 
   advance (moves: Move[]): void {
+    this.advancing = true
     for (const move of moves) {
       this.moves.push(move)
       const { session, user, stream, seq, sent } = move
@@ -243,6 +246,7 @@ export class FakeEngine implements Engine {
       const known = this.cursors.get(key)
       this.cursors.set(key, { seq: Math.max(seq, known?.seq ?? 0), sent: Math.max(sent, known?.sent ?? 0) })
     }
+    this.advancing = false
   }
 
   async isMember (user: string, gid: string): Promise<boolean> {

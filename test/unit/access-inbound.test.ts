@@ -146,12 +146,10 @@ await t.test('a client that does not read is not read from, whatever it sends', 
     t.ok(bob.transport.paused, kind)
     bob.transport.slow = false
     bob.transport.drain()
+    bob.send({ cmd: 'unsubscribe', messageId: 1, unsubscriptions: ['last'] })
+    t.ok(await bob.packets.take(one => one.cmd === 'unsuback', 5000, 'the end'), `${kind}: it goes on when the client reads`)
     await settled(engine)
-    t.notOk(bob.transport.paused, `${kind}: it goes on when the client reads`)
-    bob.packets.waiting.splice(0)
-    bob.send({ cmd: 'pingreq' })
-    await settled(engine)
-    t.ok(bob.kinds().includes('pingresp'))
+    t.notOk(bob.transport.paused)
   }
 })
 

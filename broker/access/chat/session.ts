@@ -8,6 +8,10 @@ import { Interest } from './interest.ts'
 import { maxWindow, Window } from './window.ts'
 
 const readBytes = 65536
+/** Messages of one read for a device that keeps up with its backlog. */
+const maxReadAhead = 512
+/** What was read ahead is kept this long. */
+const aheadMs = 1000
 const header0 = publishHeader(0, false, false)
 const header1 = publishHeader(1, false, false)
 const header1dup = publishHeader(1, true, false)
@@ -25,9 +29,12 @@ export interface Link {
 /** What of a message delivery needs. */
 export interface Deliverable { seq: number, payload: Uint8Array, expiresAt?: number }
 
+/** A page of a stream's log, of which `at` entries were sent. `head` is the stream's when the page was asked for. */
+interface Ahead { stream: Stream, entries: readonly Deliverable[], at: number, last: number, head: number }
+
 /**
  * A connected session: which logs it reads and how far it has got. Its memory holds the window and the streams that are not
- * caught up, never messages.
+ * caught up; messages only for the moment of a read.
  */
 export class Session {
   readonly id: string
@@ -45,8 +52,14 @@ export class Session {
   #behind: Stream[] = []
   #scans: Scan[] = []
   #reading = false
+  #woken = false
+  #ahead: Ahead | undefined
+  #aheadAt = 0
+  #readAhead = 0
   /** Packets of streams that were dropped may be in the window. */
   #orphans = false
+  /** What was acknowledged of streams that were dropped, while a scan that may not have seen it goes on. */
+  readonly #lateAcks = new Map<string, number>()
 
   constructor (pump: Pump, link: Link, of: { id: string, user: string, clientId: string, expirySeconds: number, window: number, softOutputBytes: number }) {
     this.pump = pump
@@ -72,6 +85,7 @@ export class Session {
     const kind = streamKind(id)
     const qos = this.qosOf(kind, id)
     if (qos === -1) return undefined
+    cursor = Math.max(cursor, this.#lateAcks.get(id) ?? 0)
     const stream = new Stream(this, id, kind, this.pump.topicOf(this, kind, id), qos, cursor, head)
     // Subscribed anew: what is in flight is not sent a second time, and holds the cursor of the new stream.
     if (this.#orphans && qos === 1) this.#window.adopt(stream)
@@ -139,11 +153,23 @@ export class Session {
   readonly #settled = (stream: Stream, seq: number): void => {
     stream.acked = stream.inflight === 0 ? Math.max(seq, stream.closed ? seq : stream.sentTo) : seq
     this.pump.markDirty(stream)
+    if (stream.closed && this.#scans.some(scan => scan.kind === stream.kind && !scan.done)) this.#lateAcks.set(stream.id, seq)
   }
 
   /** The client's PUBACK; one for an unknown packet id is ignored: it may answer an earlier connection's packet. */
   acknowledge (packetId: number): void {
-    if (this.#window.acknowledge(packetId, this.#settled) && this.#behind.length > 0) this.catchUp()
+    if (!this.#window.acknowledge(packetId, this.#settled) || this.#behind.length === 0) return
+    this.#wake()
+  }
+
+  /** Reads on at the end of this turn: the acknowledgements of one read make room for one step, not for one each. */
+  #wake (): void {
+    if (this.#woken) return
+    this.#woken = true
+    setImmediate(() => {
+      this.#woken = false
+      this.catchUp()
+    })
   }
 
   queueBehind (stream: Stream): void {
@@ -158,37 +184,53 @@ export class Session {
     if (this.closed || this.#reading) return
     while (this.#behind.length > 0 && (this.#behind[0] as Stream).closed) this.#behind.shift()
     const stream = this.#behind[0]
-    if (stream === undefined) return
-    const { free, capacity } = this.#window
-    // Half a window at least: a read for each single acknowledgement would cost more than it brings.
-    if (free * 2 < capacity || this.crowded) return
+    if (stream === undefined || this.#window.free === 0 || this.crowded) return
+    if (this.#ahead?.stream === stream) return this.#deliver(this.#ahead)
+    this.#ahead = undefined
     this.#reading = true
     const { head } = stream
-    this.pump.engine.read({ user: this.user, stream: stream.id, after: stream.sentTo, limit: free, maxBytes: readBytes }).then(page => {
+    // A device that takes what it gets is read ahead for; the first read brings no more than it has room for.
+    const limit = Math.max(this.#window.free, this.#readAhead)
+    this.pump.engine.read({ user: this.user, stream: stream.id, after: stream.sentTo, limit, maxBytes: readBytes }).then(page => {
       this.#reading = false
       if (this.closed) return
-      this.#behind.shift()
-      stream.queued = false
-      if (!stream.closed) this.#deliver(stream, page.entries, page.last, head)
-      if (this.#behind.length < maxBehind / 2) for (const scan of this.#scans) scan.step()
-      this.catchUp()
+      if (stream.closed) this.catchUp()
+      else this.#deliver({ stream, entries: page.entries, at: 0, last: page.last, head })
     }).catch((err: Error) => {
       this.#reading = false
       this.fail(err)
     })
   }
 
-  /** `head` is the stream's as it was when the entries were asked for. */
-  #deliver (stream: Stream, entries: readonly Deliverable[], last: number, head: number): void {
-    for (const entry of entries) {
-      // Live messages of other streams may have taken the room since the read was asked for.
-      if (!this.#hasRoom(stream)) return this.queueBehind(stream)
-      this.#send(stream, entry)
+  /** Sends of a page what there is room for; the stream is the first of those that are behind. */
+  #deliver (page: Ahead): void {
+    const { stream, entries, head } = page
+    while (page.at < entries.length) {
+      if (!this.#hasRoom(stream)) {
+        this.#ahead = page
+        this.#aheadAt = this.pump.now()
+        return
+      }
+      this.#send(stream, entries[page.at++] as Deliverable)
     }
+    this.#ahead = undefined
+    this.#readAhead = Math.min(Math.max(this.#readAhead, this.#window.capacity) * 2, maxReadAhead)
     const before = stream.sentTo
-    stream.sentTo = Math.max(before, entries.length === 0 && last <= before ? head : last)
+    stream.sentTo = Math.max(before, entries.length === 0 && page.last <= before ? head : page.last)
     if (stream.sentTo > before) this.#skipped(stream)
+    this.#behind.shift()
+    stream.queued = false
     if (stream.sentTo < stream.head) this.queueBehind(stream)
+    else if (this.#behind.length === 0) this.#readAhead = 0
+    if (this.#behind.length < maxBehind / 2) for (const scan of this.#scans) scan.step()
+    this.catchUp()
+  }
+
+  /** Forgets what was read ahead for a device that has taken nothing for a while: it costs a read when it does again. */
+  trim (now: number): void {
+    if (this.#ahead === undefined || now - this.#aheadAt < aheadMs) return
+    this.#ahead = undefined
+    this.#readAhead = 0
   }
 
   /** Sends again what an earlier connection left unacknowledged, with the same packet ids [MQTT-4.4.0-1]. */
@@ -217,6 +259,7 @@ export class Session {
   scanEnded (scan: Scan): void {
     this.pump.groupScans.delete(scan)
     if (scan.kind === 'group' || scan.kind === 'event') this.#scans = this.#scans.filter(other => other !== scan)
+    if (this.#scans.every(other => other.done)) this.#lateAcks.clear()
   }
 
   cancelScans (kind: StreamKind): void {
