@@ -15,17 +15,23 @@ import { machine, markdown, summarise, table } from './report.ts'
 import type { Report } from './report.ts'
 import { backlog } from './scenarios/backlog.ts'
 import { behind } from './scenarios/behind.ts'
+import { conversationList } from './scenarios/conversation-list.ts'
 import { fanout } from './scenarios/fanout.ts'
+import { group10000 } from './scenarios/group-10000.ts'
 import { idle } from './scenarios/idle.ts'
 import { manyGroups } from './scenarios/many-groups.ts'
 import { paced } from './scenarios/paced.ts'
 import { latency } from './scenarios/latency.ts'
 import { pairs } from './scenarios/pairs.ts'
+import { reconnect } from './scenarios/reconnect.ts'
 import { startup } from './scenarios/startup.ts'
+import { stored } from './scenarios/stored.ts'
 import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
-const scenarios: readonly Scenario[] = [pairs, paced, latency, fanout, manyGroups, websocket, backlog, idle, behind, startup]
+const scenarios: readonly Scenario[] = [
+  pairs, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, idle, behind, startup
+]
 const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
 
 /** The entry of `all` named `name`; throws with the names there are. */
@@ -39,7 +45,7 @@ function say (text: string): void { process.stderr.write(text + '\n') }
 
 async function measure (scenario: Scenario, peer: Peer, settings: Settings): Promise<Round> {
   try {
-    const running = await peer.start({ cpu: settings.brokerCpu })
+    const running = await peer.start({ cpu: settings.brokerCpu, stored: settings.stored })
     try {
       const result = await scenario.run(peer, running, settings)
       return running.process.ended ? { metrics: {}, fault: `the broker ended: ${running.process.output.trim()}` } : result
@@ -56,7 +62,7 @@ async function measure (scenario: Scenario, peer: Peer, settings: Settings): Pro
 
 async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Readonly<Record<string, string>>, settings: Settings) {
   const left = { ...skipped, ...scenario.without }
-  const taking = chosen.filter(peer => !(peer.name in left))
+  const taking = [...chosen.filter(peer => !(peer.name in left)), ...scenario.extra ?? []]
   const rounds = new Map<string, Round[]>(taking.map(peer => [peer.name, []]))
   for (let number = 1; number <= settings.rounds; number++) {
     for (const peer of taking) {
@@ -123,7 +129,7 @@ process.once('exit', killAll)
 try {
   const options = readOptions(process.argv.slice(2))
   if (options.help) console.log(usage)
-  else if (options.list) for (const scenario of scenarios) console.log(`${scenario.name.padEnd(12)} ${scenario.describe(options.settings)}`)
+  else if (options.list) for (const scenario of scenarios) console.log(`${scenario.name.padEnd(18)} ${scenario.describe(options.settings)}`)
   else process.exitCode = await run(options)
 } catch (error) {
   say((error as Error).message)

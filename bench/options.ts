@@ -1,4 +1,5 @@
 /** The command line of the bench. */
+import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { find } from './peers/process.ts'
@@ -14,7 +15,10 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --pairs N         pairs (50)                       --window N       unacknowledged messages of a publisher (20)
   --payload BYTES   size of a payload (100)          --body KIND      text, json or cid (text)
   --rate N          messages/s of paced (2000)       --members N      members of fanout's group (500)
-  --groups N        groups of many-groups (1000)     --connections N  connections of idle (2000)
+  --groups N        groups of many-groups (1000)     --connections N  connections of idle (19500, or what ulimit -n lets)
+  --large-members N members of group-10000 (10000)   --online N       how many of them are online (2000)
+  --clients N       clients of reconnect (2000)      --conversations N  of the user of conversation-list (1000)
+  --stored N        messages in the store of stored (5000000)
   --depth N         unread messages of behind (100000)
   --waiting N       waiting messages of backlog (10000)
   --readers N       sessions of behind, users of backlog (20)
@@ -34,6 +38,15 @@ export interface Options {
   check: string | undefined
   list: boolean
   help: boolean
+}
+
+/** Files that a broker has open beside its connections, with a margin. */
+const reservedFiles = 500
+
+/** The most files that this process and those it starts may have open: Node raises the soft limit to the hard one by itself. */
+function openFilesLimit (): number {
+  const limit = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+  return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit)
 }
 
 const bodies: readonly string[] = ['text', 'json', 'cid']
@@ -59,6 +72,11 @@ export function readOptions (args: readonly string[]): Options {
       members: text,
       groups: text,
       connections: text,
+      'large-members': text,
+      online: text,
+      clients: text,
+      conversations: text,
+      stored: text,
       depth: text,
       waiting: text,
       readers: text,
@@ -85,6 +103,11 @@ export function readOptions (args: readonly string[]): Options {
   if (!bodies.includes(body)) throw new Error(`--body: '${body}' is not one of ${bodies.join(', ')}`)
   const groups = number('groups', 1000, 200, 20)
   if (groups % 20 !== 0) throw new Error('--groups: must be a multiple of 20')
+  const openFiles = openFilesLimit()
+  const connections = number('connections', Math.min(19_500, openFiles - reservedFiles), 500)
+  if (connections > openFiles - reservedFiles) throw new Error(`--connections: this shell lets a process have ${openFiles} files open (ulimit -Hn); at most ${openFiles - reservedFiles}`)
+  const [largeMembers, online] = [number('large-members', 10_000, 2000), number('online', 2000, 500)]
+  if (online > largeMembers) throw new Error('--online: more than --large-members')
   return {
     scenarios: positionals,
     peers: (values.peers ?? 'sabethes,mosquitto,aedes').split(','),
@@ -102,7 +125,12 @@ export function readOptions (args: readonly string[]): Options {
       rate: number('rate', 2000),
       members: number('members', 500),
       groups,
-      connections: number('connections', 2000, 500),
+      connections,
+      largeMembers,
+      online,
+      clients: number('clients', 2000, 500),
+      conversations: number('conversations', 1000, 200),
+      stored: number('stored', 5_000_000, 200_000),
       depth: number('depth', 100_000, 10_000),
       waiting: number('waiting', 10_000, 5000),
       readers: number('readers', 20, 5)

@@ -5,8 +5,8 @@ import type { Disk } from './disk.ts'
 import { median } from './meter.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
-/** The peer that ratios are of. */
-export const reference = 'mosquitto'
+/** The peer that ratios are of, where a scenario names no other. */
+const usualReference = 'mosquitto'
 
 export interface Figure { median: number, min: number, max: number }
 
@@ -15,7 +15,7 @@ export interface PeerResult {
   rounds: Round[]
   /** Of the rounds that are not void. */
   figures: Record<string, Figure>
-  /** Median of this peer by the median of Mosquitto, a metric each. */
+  /** Median of this peer by the median of the reference, a metric each. */
   ratios: Record<string, number>
   brokerCpu?: Figure
   generatorCpu?: Figure
@@ -30,6 +30,8 @@ export interface ScenarioResult {
   description: string
   headline: string
   better: 'higher' | 'lower'
+  /** The peer that ratios are of. */
+  reference: string
   peers: PeerResult[]
   skipped: Record<string, string>
 }
@@ -78,6 +80,7 @@ export function summarise (scenario: Scenario, settings: Settings, rounds: Reado
       limits: valid.flatMap(round => round.limit ?? [])
     }
   })
+  const { reference = usualReference } = scenario
   const base = peers.find(result => result.peer === reference)
   for (const result of peers) {
     for (const [metric, { median }] of Object.entries(result.figures)) {
@@ -90,6 +93,7 @@ export function summarise (scenario: Scenario, settings: Settings, rounds: Reado
     description: scenario.describe(settings),
     headline: scenario.headline,
     better: scenario.better,
+    reference,
     peers,
     skipped
   }
@@ -127,7 +131,9 @@ function rows (result: ScenarioResult): string[][] {
   return out
 }
 
-const head = ['peer', 'metric', 'median', 'min–max', `of ${reference}`, 'broker', 'generator', 'others']
+function head ({ reference }: ScenarioResult): string[] {
+  return ['peer', 'metric', 'median', 'min–max', `of ${reference}`, 'broker', 'generator', 'others']
+}
 
 /** What a reader must know beside the numbers. */
 function remarks (result: ScenarioResult): string[] {
@@ -144,8 +150,9 @@ function remarks (result: ScenarioResult): string[] {
 
 /** A table for people. */
 export function table (result: ScenarioResult): string {
-  const lines = [head, ...rows(result)]
-  const widths = head.map((_, column) => Math.max(...lines.map(line => (line[column] as string).length)))
+  const titles = head(result)
+  const lines = [titles, ...rows(result)]
+  const widths = titles.map((_, column) => Math.max(...lines.map(line => (line[column] as string).length)))
   const line = (cells: string[]) => cells.map((cell, column) => {
     const width = widths[column] as number
     return column < 2 ? cell.padEnd(width) : cell.padStart(width)
@@ -164,7 +171,8 @@ export function markdown (report: Report): string {
   const out = [`${report.startedAt.slice(0, 10)}, ${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}, ${disk.syncMs.toFixed(2)} ms a synced write${disk.inMemory ? ' (IN MEMORY)' : ''}; ${rounds} rounds of ${seconds} s.`]
   for (const result of report.scenarios) {
     out.push('', `### ${result.scenario}`, '', `${result.description}.`, '')
-    out.push(`| ${head.join(' | ')} |`, `|${head.map((_, column) => column < 2 ? '---' : '---:').join('|')}|`)
+    const titles = head(result)
+    out.push(`| ${titles.join(' | ')} |`, `|${titles.map((_, column) => column < 2 ? '---' : '---:').join('|')}|`)
     for (const cells of rows(result)) out.push(`| ${cells.join(' | ')} |`)
     const notes = remarks(result)
     if (notes.length > 0) out.push('', ...notes.map(text => `- ${text}`))

@@ -4,6 +4,8 @@ import type { BrokerProcess } from './process.ts'
 export interface StartOptions {
   /** The core the broker is bound to; `undefined` leaves it free. */
   cpu: number | undefined
+  /** Messages that are in the store at the start, for the peer that begins with a full one. */
+  stored: number
 }
 
 export interface RunningPeer {

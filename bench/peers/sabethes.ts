@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { Connection } from '../connection.ts'
 import { BrokerProcess, freePort } from './process.ts'
 import { request } from './rpc.ts'
-import type { Peer } from './peer.ts'
+import type { Peer, RunningPeer } from './peer.ts'
+import { copyStore, filledStore } from './filled-store.ts'
 
 const program = fileURLToPath(new URL('../../broker/main.js', import.meta.url))
 
@@ -16,21 +17,27 @@ const environment = {
   SABETHES_PLUGINS: JSON.stringify({ 'rate-limit': { messagesPerSecond: 1_000_000, burst: 1_000_000 }, 'block-list': {} })
 }
 
+/** Users that one request may name. */
+const usersPerRequest = 1000
+
+/** Starts the server on the data folder, which is in `folder` and goes with it. */
+async function start (folder: string, data: string, cpu: number | undefined): Promise<RunningPeer> {
+  const [port, wsPort] = [await freePort(), await freePort()]
+  const command = [process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', data]
+  const broker = BrokerProcess.start(command, folder, cpu, environment)
+  const startMs = await broker.listening(port)
+  return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
+}
+
 export const sabethes: Peer = {
   name: 'sabethes',
   durable: true,
   // "The group was created" is a message of the group's log.
   systemMark: '"type":"system"',
   missing () { return existsSync(program) ? undefined : `the server is not built (${program})` },
-  async start ({ cpu }) {
-    const [port, wsPort] = [await freePort(), await freePort()]
+  start ({ cpu }) {
     const folder = BrokerProcess.folder()
-    const command = [
-      process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', join(folder, 'data')
-    ]
-    const broker = BrokerProcess.start(command, folder, cpu, environment)
-    const startMs = await broker.listening(port)
-    return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
+    return start(folder, join(folder, 'data'), cpu)
   },
   toUser: user => `im/to/u/${user}`,
   inbox: user => `im/u/${user}/inbox`,
@@ -39,9 +46,26 @@ export const sabethes: Peer = {
   async createGroups (port, owner, groups) {
     const connection = await Connection.open({ port, user: owner, clientId: `${owner}-setup` })
     try {
-      for (const [gid, members] of groups) await request(connection, 'groups.create', { gid, name: gid, members })
+      for (const [gid, members] of groups) {
+        await request(connection, 'groups.create', { gid, name: gid, members: members.slice(0, usersPerRequest) })
+        for (let from = usersPerRequest; from < members.length; from += usersPerRequest) {
+          await request(connection, 'groups.add', { gid, users: members.slice(from, from + usersPerRequest) })
+        }
+      }
     } finally {
       await connection.close()
     }
+  }
+}
+
+/** The same on a store that has messages in it: a copy of one that is filled once in a run. */
+export const sabethesStored: Peer = {
+  ...sabethes,
+  name: 'sabethes-stored',
+  async start ({ cpu, stored }) {
+    const full = await filledStore(stored)
+    const folder = BrokerProcess.folder()
+    copyStore(full, join(folder, 'data'))
+    return await start(folder, join(folder, 'data'), cpu)
   }
 }

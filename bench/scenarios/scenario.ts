@@ -20,6 +20,15 @@ export interface Settings {
   rate: number
   /** Members of the group of `fanout`. */
   members: number
+  /** Members of the group of `group-10000`, and how many of them are online. */
+  largeMembers: number
+  online: number
+  /** Clients of `reconnect`. */
+  clients: number
+  /** Conversations of the user of `conversation-list`. */
+  conversations: number
+  /** Messages in the store of `stored` before it begins. */
+  stored: number
   /** Groups of `many-groups`. */
   groups: number
   /** Connections of `idle`. */
@@ -49,6 +58,10 @@ export interface Scenario {
   /** The metric that peers are compared by. */
   readonly headline: string
   readonly better: 'higher' | 'lower'
+  /** The peer that ratios are of; `mosquitto` by default. */
+  readonly reference?: string
+  /** Peers that only this scenario has. They run after the chosen ones. */
+  readonly extra?: readonly Peer[]
   /** Peers that cannot do it, and why. */
   readonly without?: Readonly<Record<string, string>>
   run (peer: Peer, running: RunningPeer, settings: Settings): Promise<Round>

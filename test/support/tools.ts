@@ -3,7 +3,8 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import type { Test } from 'tap'
 
-function found (name: string): boolean {
+/** True when the program is on the PATH. */
+export function found (name: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some(folder => {
     try {
       accessSync(join(folder, name), constants.X_OK)
@@ -15,7 +16,8 @@ function found (name: string): boolean {
   })
 }
 
-function absent (t: Test, text: string): false {
+/** Skips the test aloud; fails it when `CI` is set. */
+export function absent (t: Test, text: string): false {
   if (process.env.CI !== undefined && process.env.CI !== '') t.fail(`${text} (CI must have it)`)
   else t.pass(text, { skip: 'NOT TESTED HERE' })
   return false
