@@ -20,6 +20,8 @@ export interface OpenOptions {
   timeoutMs?: number
   /** MQTT over WebSocket instead of TCP. */
   websocket?: boolean
+  /** The source address, one of 127.0.0.0/8: each has ephemeral ports of its own. */
+  localAddress?: string
   /** Called before anything is sent: a kept session's messages may share a read with the CONNACK. */
   prepare?: (connection: Connection) => void
 }
@@ -55,12 +57,13 @@ export class Connection {
 
   /** Connects and waits for the CONNACK. Rejects when refused, closed or later than `timeoutMs` (10,000). */
   static open (options: OpenOptions): Promise<Connection> {
-    const { port, user, clientId = user, clean = true, stalled = false, timeoutMs = 10_000, websocket = false } = options
+    const { port, user, clientId = user, clean = true, stalled = false, timeoutMs = 10_000, websocket = false, localAddress } = options
     return new Promise((resolve, reject) => {
       const socket: Socket = dial({
         host: '127.0.0.1',
         port,
         noDelay: true,
+        ...(localAddress !== undefined && { localAddress }),
         onread: { buffer: readBuffer, callback: (bytes: number): boolean => connection.#read(bytes) }
       })
       const connection: Connection = new Connection(socket, user, stalled)

@@ -51,7 +51,13 @@ async function fill (count: number): Promise<string> {
       const [a, b] = usersOf(number % conversations)
       const [ts, id] = [startMs + number, number.toString(36).padStart(20, '0')]
       batch.push({
-        op: 'message', conv: `d:${a}:${b}`, from: a, id, ts, counts: true, marksSender: true,
+        op: 'message',
+        conv: `d:${a}:${b}`,
+        from: a,
+        id,
+        ts,
+        counts: true,
+        marksSender: true,
         content: `"id":"${id}","from":"${a}","to":"u/${b}","ts":${ts},"type":"text","body":"${text}"`
       })
     }

@@ -1,9 +1,18 @@
-/** Users come back to what waited for them: the rate from CONNECT to the last message. */
+/** Users come back to what waited for them: the rate from CONNECT to the last message, and what others feel of it. */
 import { Connection } from '../connection.ts'
 import { Publisher, Receiver, faults } from '../load.ts'
-import { Meter, median } from '../meter.ts'
+import { Meter, median, wait } from '../meter.ts'
+import type { Peer } from '../peers/peer.ts'
+import { Pacer } from './pacer.ts'
+import type { Phase } from './pacer.ts'
+import { pacedWindow } from './paced.ts'
+import { openPairs, settle } from './pairs.ts'
 import { generatorLimit, openMany, round, until } from './scenario.ts'
-import type { Scenario } from './scenario.ts'
+import type { Scenario, Settings } from './scenario.ts'
+
+/** The bystanders: pairs, and messages a second over all of them. Their connections are not those of the readers. */
+const bystanders = 10
+const bystanderRate = 1000
 
 /** Subscribes with a session that is kept, and leaves. */
 export async function subscribeAndLeave (port: number, user: string, filters: readonly string[]): Promise<void> {
@@ -21,47 +30,102 @@ export async function publishAll (publisher: Publisher, count: number): Promise<
   return whole ? faults([publisher], []) : `${count - publisher.acked} of ${count} not acknowledged`
 }
 
+/** A user comes back and reads all; answers messages a second, or what went wrong. */
+async function readAll (peer: Peer, port: number, user: string, waiting: number): Promise<number | string> {
+  const receivers: Receiver[] = []
+  let doneAt = 0
+  const from = performance.now()
+  const connection = await Connection.open({
+    port,
+    user,
+    clean: false,
+    prepare: opened => {
+      const receiver = new Receiver(opened, peer.systemMark)
+      receiver.onMessage = () => { if (receiver.received === waiting) doneAt = performance.now() }
+      receivers.push(receiver)
+    }
+  })
+  const received = () => receivers[0]?.received ?? 0
+  const whole = await until(() => doneAt > 0, 20_000, received)
+  await connection.close()
+  const fault = faults([], receivers)
+  if (fault !== undefined) return fault
+  return whole ? waiting / (doneAt - from) * 1000 : `${user}: ${waiting - received()} of ${waiting} never arrived`
+}
+
+/** The bystanders' side: alone for a while, then for as long as `reading` takes. */
+async function beside (peer: Peer, port: number, settings: Settings, reading: () => Promise<string | undefined>): Promise<{ alone: Phase, during: Phase, fault: string | undefined }> {
+  const pairs = await openPairs(peer, port, { ...settings, pairs: bystanders }, pacedWindow)
+  const pacer = new Pacer(pairs, bystanderRate)
+  let end = Number.POSITIVE_INFINITY
+  const done = pacer.run(() => end)
+  await wait(settings.warmUpSeconds * 1000)
+  const alone = pacer.phase(performance.now())
+  await wait(settings.seconds * 1000)
+  const during = pacer.phase(performance.now())
+  let fault: string | undefined
+  try {
+    fault = await reading()
+  } finally {
+    end = performance.now()
+    await done
+  }
+  fault ??= pairs.lost() ?? await settle(pairs.publishers, pairs.receivers, 1)
+  await pairs.close()
+  return { alone, during, fault }
+}
+
 export const backlog: Scenario = {
   name: 'backlog',
   headline: 'deliveries_per_s',
   better: 'higher',
-  describe: s => `${s.readers} users in turn come back to ${s.waiting} waiting messages each; median of them`,
+  describe: s => `${s.readers} users in turn come back to ${s.waiting} waiting messages each; median of them. Then as many again while ${bystanders} other pairs send ${bystanderRate} messages/s on schedule: their delivery without and with it`,
   async run (peer, running, settings) {
     const { port } = running
-    const users = Array.from({ length: settings.readers }, (_, index) => `b${index}`)
+    // Names that the bystanders do not have.
+    const users = Array.from({ length: 2 * settings.readers }, (_, index) => `back${index}`)
     await openMany(users.length, index => subscribeAndLeave(port, users[index] as string, [peer.inbox(users[index] as string)]))
     let fault: string | undefined
     for (const [index, user] of users.entries()) {
-      const publisher = new Publisher(await Connection.open({ port, user: `a${index}` }), {
+      const publisher = new Publisher(await Connection.open({ port, user: `writer${index}` }), {
         topics: [peer.toUser(user)], stream: index, body: settings.body, payloadBytes: settings.payloadBytes, window: 100
       })
       fault ??= await publishAll(publisher, settings.waiting)
       await publisher.connection.close()
+      if (fault !== undefined) return round({}, undefined, fault)
     }
-    const rates: number[] = []
+    const read = async (some: readonly string[], rates: number[]): Promise<string | undefined> => {
+      for (const user of some) {
+        const rate = await readAll(peer, port, user, settings.waiting)
+        if (typeof rate === 'string') return rate
+        rates.push(rate)
+      }
+      return undefined
+    }
+    const [rates, disturbed]: [number[], number[]] = [[], []]
     const meter = new Meter(running.process, settings)
-    for (const user of users) {
-      if (fault !== undefined) break
-      const receivers: Receiver[] = []
-      let doneAt = 0
-      const from = performance.now()
-      const connection = await Connection.open({
-        port,
-        user,
-        clean: false,
-        prepare: opened => {
-          const receiver = new Receiver(opened, peer.systemMark)
-          receiver.onMessage = () => { if (receiver.received === settings.waiting) doneAt = performance.now() }
-          receivers.push(receiver)
-        }
-      })
-      const received = () => receivers[0]?.received ?? 0
-      const whole = await until(() => doneAt > 0, 20_000, received)
-      fault ??= faults([], receivers) ?? (whole ? undefined : `${user}: ${settings.waiting - received()} of ${settings.waiting} never arrived`)
-      if (whole) rates.push(settings.waiting / (doneAt - from) * 1000)
-      await connection.close()
-    }
+    fault = await read(users.slice(0, settings.readers), rates)
     const usage = meter.read()
-    return round({ deliveries_per_s: median(rates), rss_mb: running.process.rssBytes() / 1e6 }, usage, fault, generatorLimit(usage))
+    if (fault !== undefined) return round({}, usage, fault)
+    const other = await beside(peer, port, settings, () => read(users.slice(settings.readers), disturbed))
+    const [alone, during] = [other.alone.delivery.summary('delivery'), other.during.delivery.summary('delivery')]
+    const p99 = (summary: Record<string, number>) => summary['delivery_p99_ms'] as number
+    const late = other.during.late.summary('late')['late_p99_ms'] as number
+    const busy = late > p99(during) / 4
+      ? `while it read the backlog it sent one of a hundred bystanders' messages ${late.toFixed(2)} ms late or more: bystander_with_* is its own in part`
+      : undefined
+    const limits = [generatorLimit(usage), busy].filter(limit => limit !== undefined)
+    return round({
+      deliveries_per_s: median(rates),
+      deliveries_per_s_beside_bystanders: median(disturbed),
+      bystander_without_p50_ms: alone['delivery_p50_ms'] as number,
+      bystander_without_p99_ms: p99(alone),
+      bystander_with_p50_ms: during['delivery_p50_ms'] as number,
+      bystander_with_p99_ms: p99(during),
+      bystander_p99_ratio: p99(during) / p99(alone),
+      bystander_messages: other.during.delivery.count,
+      send_late_p99_ms: late,
+      rss_mb: running.process.rssBytes() / 1e6
+    }, usage, other.fault, limits.length > 0 ? limits.join('; ') : undefined)
   }
 }

@@ -27,8 +27,7 @@ export function userOptions (command: Command): Command {
 /** Connects, runs `job`, disconnects. */
 export async function asUser<T> (terminal: Terminal, options: UserOptions, job: (chat: ChatClient, config: Config) => Promise<T>, more: Partial<ChatOptions> = {}): Promise<T> {
   const { config } = await settings(terminal, options)
-  const url = options.url ?? urlOf(config)
-  checkUrl(url)
+  const url = serverUrl(config, options.url)
   if (!isId(options.user)) throw new CommandError('a user id is 1 to 64 of A-Z a-z 0-9 . _ -', 2)
   const timeoutMs = Number(options.timeout) * 1000
   if (!(timeoutMs > 0 && timeoutMs < 2 ** 31)) throw new CommandError('--timeout expects seconds', 2)
@@ -40,6 +39,12 @@ export async function asUser<T> (terminal: Terminal, options: UserOptions, job: 
   } finally {
     await chat.close()
   }
+}
+
+/** `url`, or where the configured server listens; `CommandError` when it is no MQTT URL. */
+export function serverUrl (config: Config, url: string = urlOf(config)): string {
+  checkUrl(url)
+  return url
 }
 
 function urlOf ({ mqtt: { tcp: { host, port } } }: Config): string {

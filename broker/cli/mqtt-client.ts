@@ -213,7 +213,8 @@ function refusal ({ code, reason, retryAfterMs }: Notice): Refusal {
 /** CONNACK reason codes of MQTT 5 (section 3.2.2.2) that people meet. */
 const connackCodes = new Map<number, Code>([[0x86, 'unauthorized'], [0x87, 'unauthorized'], [0x8a, 'banned'], [0x9f, 'rate_limited'], [0x97, 'rate_limited'], [0x88, 'unavailable'], [0x89, 'unavailable']])
 
-function describe (error: Error, url: string): Error {
+/** What went wrong with a connection, for people: a `Refusal` when the server did not let the user in. */
+export function describe (error: Error, url: string): Error {
   const { code, errors } = error as { code?: string | number, errors?: Array<{ code?: string }> }
   const refused = typeof code === 'number' ? connackCodes.get(code) : undefined
   if (refused === 'unauthorized') return new Refusal('unauthorized', 'wrong user name or password (--user, --password-file, SABETHES_PASSWORD)')

@@ -3,6 +3,7 @@ import { debuglog } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { suggest } from '../config/suggestion.ts'
 import { Refusal } from '../errors.ts'
+import type { BenchOptions } from './bench.ts'
 import { userOptions, type UserOptions } from './chat.ts'
 import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
 import { CommandError, printable, type Terminal } from './terminal.ts'
@@ -112,6 +113,14 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
 
   verb(program, 'status', 'how the server is').option('--url <url>', 'a server elsewhere: http://host:port')
     .action(async (options: CommonOptions) => { await (await import('./status.ts')).status(terminal, options) })
+  verb(program, 'bench', 'measure a running server with ordinary clients; needs accounts {prefix}s1, {prefix}r1, … unless auth.mode is dev')
+    .option('--url <url>', 'the server (default: the one of the configuration, mqtt://127.0.0.1:1883)')
+    .option('--user-prefix <text>', 'how the names of its users begin', 'bench-')
+    .option('--password-file <file>', 'file with the password of all of them, - for standard input (or SABETHES_PASSWORD, SABETHES_PASSWORD_FILE)')
+    .option('--pairs <number>', 'senders, each with a receiver', '10')
+    .option('--seconds <number>', 'how long', '5')
+    .option('--rate <number>', 'messages a second in all; 0 is as many as come back', '0')
+    .action(async (options: BenchOptions) => { await (await import('./bench.ts')).bench(terminal, options) })
   verb(program, 'backup <folder>', 'copy the store into an empty folder, while the server runs or not')
     .action(async (folder: string, options: CommonOptions) => { await (await import('./backup.ts')).backup(terminal, folder, options) })
   verb(program, 'restore <folder>', 'put a backup in the place of the data folder; the server must not run')

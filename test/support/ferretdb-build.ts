@@ -18,7 +18,7 @@ const staleMs = 30_000
 /** The path of the program; builds it when it is not there yet. Needs `go` and, the first time, its module proxy. */
 export async function buildFerretdb (): Promise<string> {
   const hash = createHash('sha256')
-  for (const name of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(sources, name))).update('\0')
+  for (const name of ['main.go', 'front.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(sources, name))).update('\0')
   const folder = fileURLToPath(new URL('node_modules/.cache/sabethes/', packageRoot))
   const program = join(folder, `ferretdb-${hash.digest('hex').slice(0, 16)}`)
   if (existsSync(program)) return program

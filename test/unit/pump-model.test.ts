@@ -6,6 +6,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { IPublishPacket } from 'mqtt-packet'
+import type { Output } from '../../broker/engine/port.ts'
 import { bench, settled, type Bench, type MemoryClient } from '../support/memory-client.ts'
 
 const filters = ['im/u/bob/inbox', 'im/u/bob/event', 'im/g/+', 'im/g/one'] as const
@@ -13,7 +14,7 @@ const places = ['d:alice:bob', 'd:bob:carol', 'd:bob:bob', 'g:one', 'g:two', 'e:
 const text = 'x'.repeat(15_000)
 
 type Step =
-  | { op: 'commit', place: number, own: boolean }
+  | { op: 'commit', place: number, own: boolean, late: boolean }
   | { op: 'ack', device: number, which: number }
   | { op: 'connect' | 'lose' | 'leave' | 'slow' | 'drain', device: number }
   | { op: 'subscribe' | 'unsubscribe', device: number, filter: number }
@@ -22,7 +23,7 @@ type Step =
 const device = fc.nat({ max: 1 })
 const filter = fc.nat({ max: filters.length - 1 })
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ op: fc.constant('commit' as const), place: fc.nat({ max: places.length - 1 }), own: fc.boolean() }) },
+  { weight: 8, arbitrary: fc.record({ op: fc.constant('commit' as const), place: fc.nat({ max: places.length - 1 }), own: fc.boolean(), late: fc.boolean() }) },
   { weight: 8, arbitrary: fc.record({ op: fc.constant('ack' as const), device, which: fc.nat({ max: 5 }) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('connect' as const, 'lose' as const, 'leave' as const, 'slow' as const, 'drain' as const), device }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('subscribe' as const, 'unsubscribe' as const), device, filter }) },
@@ -94,6 +95,7 @@ class World {
   readonly bench: Bench = bench(undefined, { inflight: 5 })
   readonly devices = [new Device(this.bench, 'phone'), new Device(this.bench, 'tablet')]
   readonly #starts = new Map<string, number>()
+  readonly #unheard: Output[] = []
 
   constructor () {
     const { engine } = this.bench
@@ -113,8 +115,9 @@ class World {
     switch (step.op) {
       case 'commit': {
         const place = places[step.place] as string
-        if (place.startsWith('e:')) engine.event('bob')
-        else engine.commit(place, step.own ? 'bob' : 'alice', text)
+        if (!step.late) this.#heard()
+        this.#unheard.push(engine.append(place, step.own || place.startsWith('e:') ? 'bob' : 'alice', text))
+        if (!step.late) this.#heard()
         return
       }
       case 'hold':
@@ -127,7 +130,9 @@ class World {
         engine.holding.clear()
         for (const held of [...engine.held]) held.now()
         return
-      case 'turn': return
+      case 'turn':
+        this.#heard()
+        return
       case 'flush':
         access.pump.flush()
         return
@@ -151,6 +156,9 @@ class World {
     }
   }
 
+  /** What is on disk and was not said yet; it is said in its order. */
+  #heard (): void { this.bench.engine.output(this.#unheard.splice(0)) }
+
   check (): void {
     for (const device of this.devices) {
       device.collect()
@@ -171,6 +179,7 @@ class World {
   async finish (): Promise<void> {
     const { engine } = this.bench
     this.do({ op: 'late' })
+    this.#heard()
     // What clients said before, a DISCONNECT among it, may have waited.
     for (const device of this.devices) this.do({ op: 'drain', device: this.devices.indexOf(device) })
     await settled(engine)

@@ -1,6 +1,6 @@
 /** Scans, live delivery, membership and acknowledgements, in the orders that can go wrong. */
 import t from 'tap'
-import { bench, settled } from '../support/memory-client.ts'
+import { bench, name, settled } from '../support/memory-client.ts'
 
 await t.test('commits while a page of streams is read', async t => {
   const { engine, client } = bench(t)
@@ -214,4 +214,28 @@ await t.test('acknowledged while the scan of a new subscription goes on', async 
   for (const held of [...engine.held]) held.asked()
   await settled(engine)
   t.strictSame(bob.seqs(), ['d:alice:bob#2'])
+})
+
+await t.test('a message that was read ahead before its output came', async t => {
+  const { engine, client } = bench(t, { inflight: 2 })
+  for (let i = 0; i < 3; i++) engine.append('d:alice:bob', 'alice')
+  const bob = client()
+  await bob.connect('bob')
+  engine.holding.add('streams')
+  await bob.subscribe('im/u/bob/inbox')
+  const output = engine.append('d:alice:bob', 'alice')
+  engine.holding.clear()
+  for (const held of [...engine.held]) held.asked()
+  await settled(engine)
+  const [one, two] = bob.take()
+  bob.ack(one as { messageId: number })
+  await settled(engine)
+  const [three] = bob.take()
+  t.equal(name(three as NonNullable<typeof three>), 'd:alice:bob#3')
+  // Right behind the acknowledgement that makes room, before the rest of the page is sent.
+  bob.ack(two as { messageId: number })
+  engine.output([output])
+  bob.ack(three as { messageId: number })
+  await settled(engine)
+  t.strictSame(bob.seqs(), ['d:alice:bob#4'])
 })

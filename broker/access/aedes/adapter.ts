@@ -38,10 +38,16 @@ export interface OrdinaryOptions {
 export class OrdinaryBroker {
   readonly #broker: Aedes
   readonly #persistence: RecordsPersistence
+  /** Clients that Aedes has; resolved when it has done with them. */
+  readonly #leaving = new Map<string, { gone: Promise<void>, leave: () => void }>()
 
   private constructor (broker: Aedes, persistence: RecordsPersistence) {
     this.#broker = broker
     this.#persistence = persistence
+    broker.on('clientDisconnect', client => {
+      this.#leaving.get(client.id)?.leave()
+      this.#leaving.delete(client.id)
+    })
   }
 
   static async start (options: OrdinaryOptions): Promise<OrdinaryBroker> {
@@ -95,6 +101,8 @@ export class OrdinaryBroker {
   async attach (connection: Connection): Promise<OrdinaryClient> {
     const { session, will, version } = connection
     if (session === undefined) throw new Error('the connection has no session')
+    // Aedes takes its time to let a client go; the end of the old one must not be taken for the new one's.
+    await this.#leaving.get(session.id)?.gone
     const stream = new AedesStream(connection)
     const client = this.#broker.handle(stream)
     const internals = client as unknown as ClientInternals
@@ -113,7 +121,17 @@ export class OrdinaryBroker {
       ...(version === 5 && session.persistent ? { properties: { sessionExpiryInterval: neverExpires } } : {}),
       ...(will !== undefined && !connection.access.topics.isChat(will.topic) ? { will: willPacket(will) } : {})
     }))
-    await connected
+    let leave = (): void => {}
+    const gone = new Promise<void>(resolve => { leave = resolve })
+    // From here on, also when the connection ends meanwhile: then the client is let go as soon as Aedes has it.
+    this.#leaving.set(session.id, { gone, leave })
+    try {
+      await connected
+    } catch (err) {
+      this.#leaving.delete(session.id)
+      leave()
+      throw err
+    }
     // Aedes ends a client that breaks its rules; when the connection itself ended, this finds it closed.
     stream.once('close', () => { connection.close() })
     return new AttachedClient(client, stream, this.#persistence, session.id, version)

@@ -22,7 +22,6 @@ export class Interest {
 
   get size (): number { return this.#filters.size }
   has (filter: string): boolean { return this.#filters.has(filter) }
-  means (filter: string): ChatFilter['kind'] | undefined { return this.#filters.get(filter)?.means.kind }
   /** For storing with a persistent session. */
   list (): Array<{ filter: string, qos: 0 | 1 }> { return [...this.#filters].map(([filter, { qos }]) => ({ filter, qos })) }
 

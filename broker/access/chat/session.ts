@@ -108,7 +108,7 @@ export class Session {
     // It may have been read from the log before this was heard.
     if (message.seq <= sentTo) return
     if (head === unknownHead || message.seq > head) stream.head = message.seq
-    if (sentTo < head) return
+    if (sentTo < head || stream.queued) return
     if (this.#hasRoom(stream)) this.#send(stream, message)
     else if (stream.qos === 0) stream.sentTo = stream.acked = message.seq
     else this.queueBehind(stream)

@@ -34,6 +34,11 @@ export class Lru<T> {
     this.#young.set(key, value)
   }
 
+  delete (key: string): void {
+    this.#young.delete(key)
+    this.#old.delete(key)
+  }
+
   clear (): void {
     this.#young.clear()
     this.#old.clear()

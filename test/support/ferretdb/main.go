@@ -4,7 +4,7 @@
 //	ferretdb -listen 127.0.0.1:27117 -state /some/folder [-sync full|normal]
 //
 // Prints `ready mongodb://127.0.0.1:27117/` on standard output once it listens; stops on SIGTERM and SIGINT. What is in
-// the folder outlives a kill -9. With `-sync full` every write is on disk (fsync) before it is answered; with `normal`
+// the folder outlives a kill -9. FerretDB itself listens on another port of the loopback interface: see front.go. With `-sync full` every write is on disk (fsync) before it is answered; with `normal`
 // it has been given to the operating system only, which is enough against the death of this process.
 package main
 
@@ -14,6 +14,8 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -47,8 +49,12 @@ func run() error {
 	if *verbose {
 		level = slog.LevelDebug
 	}
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
 	f, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: *listen},
+		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
 		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Handler:   "sqlite",
 		SQLiteURL: "file:" + folder + "/?_pragma=synchronous(" + *sync + ")",
@@ -63,8 +69,13 @@ func run() error {
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
 
-	// Waits until the listener has its port.
-	fmt.Println("ready " + f.MongoDBURI())
+	// Waits until FerretDB has its port.
+	behind, err := url.Parse(f.MongoDBURI())
+	if err != nil {
+		return err
+	}
+	go serve(listener, behind.Host)
+	fmt.Println("ready mongodb://" + listener.Addr().String() + "/")
 
 	return <-done
 }

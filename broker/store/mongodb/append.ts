@@ -1,0 +1,276 @@
+/**
+ * Appending messages. The insert is the commit point; what follows is derived from it.
+ *
+ * Numbers have no gap and nothing is stored twice, because
+ * - a number is only tried when the one before it is known to be stored: the first of a conversation's run follows the
+ *   end of the log, and a run of several is inserted in order, so that the server takes nothing behind one that it refused.
+ *   (When no conversation occurs twice there is no run, and the insert is unordered: a sharded database takes it in parallel.)
+ * - (c, s) is unique: two writers cannot take one number. The one that is refused reads the end of the log again and
+ *   numbers what is left, in the order of arrival.
+ * - (c, f, k) is unique: a repeat is refused, and nothing behind it was taken either, so its number is still free.
+ * An insert that was given up may still happen later. Then it holds what the next reader of the log finds, or it meets a
+ * number or a key that is taken and, being ordered, ends there.
+ */
+import { directUsers } from '../../topics.ts'
+import type { Member, NewMessage, Outcome } from '../store.ts'
+import type { Connection } from './connection.ts'
+import { emptyHead, markSender, messageDoc, newMember, place } from './documents.ts'
+import type { HeadRow, MessageDoc } from './documents.ts'
+import { duplicates } from './failure.ts'
+import { memberAt, openMembers, pieces, writeDerived } from './rows.ts'
+import type { MemberAt, Rows, View } from './rows.ts'
+import { Resends } from './resends.ts'
+
+/** A message on its way. */
+interface Entry {
+  readonly op: NewMessage
+  /** By what a repeat is known: sender and cid, or the packet id; '' for messages that are never repeated. */
+  readonly join: string
+  /** The unique key. */
+  key: string
+  /** The earlier message of this batch that it repeats. */
+  same: Entry | undefined
+  at: { seq: number, n: number }
+  stored: boolean
+  outcome: Outcome | undefined
+}
+
+/** Keys and conversations of one query. */
+const keysOfQuery = 500
+
+export class Append {
+  readonly #db: Connection
+  readonly #rows: Rows
+  readonly #resends: Resends
+
+  constructor (db: Connection, rows: Rows, resendWindowMs: number) {
+    this.#db = db
+    this.#rows = rows
+    this.#resends = new Resends(db, resendWindowMs)
+  }
+
+  /** Stores messages in their order. Inside `exclusive`. */
+  async run (ops: readonly NewMessage[]): Promise<Outcome[]> {
+    const entries = ops.map(op => this.#entry(op))
+    this.#joinRepeats(entries)
+    const convs = [...new Set(ops.map(op => op.conv))]
+    const senders = ops.filter(op => op.marksSender).map(op => ({ user: op.from, conv: op.conv }))
+    let [view] = await Promise.all([this.#rows.load(convs, senders), this.#recallResends(entries)])
+    const started = Date.now()
+    const firsts = new Map<string, HeadRow>()
+    try {
+      for (let left = unstored(entries); left.length > 0; left = unstored(entries)) {
+        if (Date.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same conversations')
+        await this.#open(view, left)
+        number(view, left, firsts)
+        if (await this.#insert(left)) break
+        this.#forget(left)
+        view = await this.#rows.load(convs, senders)
+        await this.#findRepeats(view, unstored(entries))
+      }
+    } catch (error) {
+      this.#forget(entries)
+      for (const { join, key, op } of entries) if (join !== '') this.#resends.doubt(join, { key, conv: op.conv, digest: op.resend?.digest ?? '' })
+      throw error
+    }
+    await this.#derive(view, entries, firsts)
+    const outcomes: Outcome[] = []
+    for (const entry of entries) outcomes.push(await this.#outcome(entry))
+    return outcomes
+  }
+
+  #entry (op: NewMessage): Entry {
+    const join = op.cid !== undefined ? `c ${op.conv} ${op.from} ${op.cid}` : op.resend === undefined ? '' : this.#resends.join(op.resend)
+    const key = op.cid !== undefined ? 'c' + op.cid : 'i' + op.id
+    return { op, join, key, same: undefined, at: { seq: 0, n: 0 }, stored: false, outcome: undefined }
+  }
+
+  /** Repeats within the batch. */
+  #joinRepeats (entries: readonly Entry[]): void {
+    const last = new Map<string, Entry>()
+    for (const entry of entries) {
+      const { op, join } = entry
+      if (join === '') continue
+      const earlier = last.get(join)
+      if (earlier !== undefined && (op.cid !== undefined || this.#resends.repeats(op, earlier.op.conv, earlier.op.resend?.digest, earlier.op.ts))) entry.same = earlier
+      else last.set(join, entry)
+    }
+  }
+
+  /** Repeats without cid, by the memory of their packet ids. */
+  async #recallResends (entries: readonly Entry[]): Promise<void> {
+    const first = new Set<string>()
+    const asking: Entry[] = []
+    for (const entry of entries) {
+      const { op, join, same } = entry
+      if (op.cid !== undefined || op.resend === undefined || same !== undefined) continue
+      // Behind an earlier one of this batch the memory is that one.
+      if (!first.has(join) && op.resend.dup) asking.push(entry)
+      first.add(join)
+    }
+    if (asking.length === 0) return
+    const memories = await this.#resends.recall(asking.map(entry => entry.join))
+    for (const entry of asking) {
+      const memory = memories.get(entry.join)
+      if (memory !== undefined && this.#resends.repeats(entry.op, memory.conv, memory.digest, memory.ts)) {
+        entry.outcome = { seq: memory.seq, n: memory.n, id: memory.id, ts: memory.ts, replay: true }
+      } else {
+        // The first try may be stored at any moment: the same key lets only one of them in.
+        entry.key = this.#resends.doubted(entry.join, entry.op) ?? entry.key
+      }
+    }
+  }
+
+  /**
+   * The first message of a direct conversation makes both users its members. Their rows come first: a crash behind them
+   * leaves rows without a log, which nobody is shown, and behind the insert the conversation is in both lists.
+   */
+  async #open (view: View, left: readonly Entry[]): Promise<void> {
+    const rows: Member[] = []
+    for (const { conv } of new Set(left.map(entry => entry.op))) {
+      if (!conv.startsWith('d:') || (view.heads.get(conv)?.seq ?? 0) > 0) continue
+      for (const user of new Set(directUsers(conv))) {
+        const key = memberAt(user, conv)
+        if (view.members.get(key) != null) continue
+        const row = newMember(user, conv)
+        view.members.set(key, row)
+        rows.push(row)
+      }
+    }
+    if (rows.length === 0) return
+    await this.#db.fault('members before insert')
+    await openMembers(this.#db, rows)
+  }
+
+  /** Inserts what is numbered; true when all of it is stored. */
+  async #insert (left: readonly Entry[]): Promise<boolean> {
+    const convs = new Map<string, Entry[]>()
+    for (const entry of left) {
+      const run = convs.get(entry.op.conv)
+      if (run === undefined) convs.set(entry.op.conv, [entry])
+      else run.push(entry)
+    }
+    const ordered = convs.size < left.length
+    // Runs lie together, in the order of the shard key: a router hands on as few pieces as it can.
+    const queue = ordered ? [...convs.values()].sort((a, b) => place((a[0] as Entry).op.conv) < place((b[0] as Entry).op.conv) ? -1 : 1).flat() : left
+    await this.#db.fault('insert')
+    for (const some of pieces(queue, ordered ? this.#db.orderedInserts : queue.length)) {
+      const refused = await this.#insertSome(some.map(({ op, key, at }) => messageDoc(op, key, at)), ordered)
+      const end = ordered ? Math.min(...refused) : Infinity
+      for (const [i, entry] of some.entries()) entry.stored = i < end && !refused.has(i)
+      if (refused.size > 0) return false
+    }
+    await this.#db.fault('inserted')
+    return true
+  }
+
+  async #insertSome (docs: MessageDoc[], ordered: boolean): Promise<Set<number>> {
+    try {
+      await this.#db.messages.insertMany(docs, { ordered })
+      return new Set()
+    } catch (error) {
+      const refused = duplicates(error)
+      if (refused === undefined) throw error
+      return refused
+    }
+  }
+
+  /** Which of the messages that were not taken are repeats. Keys of purged messages that are still there make way. */
+  async #findRepeats (view: View, left: readonly Entry[]): Promise<void> {
+    const byKey = new Map<string, Entry>()
+    const queries: Array<{ c: string, f: string, k: string }> = []
+    for (const entry of left) {
+      const { op, key } = entry
+      queries.push({ c: place(op.conv), f: op.from, k: key })
+      byKey.set(`${place(op.conv)} ${op.from} ${key}`, entry)
+    }
+    const dead: Array<{ c: string, s: number }> = []
+    await Promise.all(pieces(queries, keysOfQuery).map(async some => {
+      const found = await this.#db.messages.find({ $or: some }).project<MessageDoc>({ p: 0 }).toArray()
+      for (const doc of found) {
+        const entry = byKey.get(`${doc.c} ${doc.f} ${doc.k}`) as Entry
+        if (doc.s <= (view.heads.get(entry.op.conv)?.purgedSeq ?? 0)) dead.push({ c: doc.c, s: doc.s })
+        else entry.outcome = { seq: doc.s, n: doc.n, id: doc.id, ts: doc.ts, replay: true }
+      }
+    }))
+    for (const some of pieces(dead, keysOfQuery)) await this.#db.messages.deleteMany({ $or: some })
+  }
+
+  /** Heads and the senders' own marks. The messages are stored: when this fails, they are answered, and the next reader repairs. */
+  async #derive (view: View, entries: readonly Entry[], firsts: ReadonlyMap<string, HeadRow>): Promise<void> {
+    const heads = new Map<string, HeadRow>()
+    const members = new Map<string, Member>()
+    for (const { op, at, stored } of [...entries].filter(entry => entry.stored).sort((a, b) => a.at.seq - b.at.seq)) {
+      const old = heads.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
+      if (at.seq >= old.seq) {
+        const first = firsts.get(op.conv)
+        const oldest = old.oldest ?? first?.oldest ?? op.ts
+        heads.set(op.conv, { ...old, seq: at.seq, n: at.n, ts: op.ts, oldest })
+      }
+      if (!op.marksSender || !stored) continue
+      const key = memberAt(op.from, op.conv)
+      const row = members.get(key) ?? view.members.get(key)
+      if (row == null) continue
+      if (!members.has(key)) members.set(key, { ...row })
+      markSender(members.get(key) as Member, at.seq, at.n)
+    }
+    if (heads.size === 0) return
+    try {
+      await this.#db.fault('derived')
+      await writeDerived(this.#db, [...members.values()], heads)
+    } catch {
+      // Forgotten rows are read anew together with the end of their log.
+      this.#forget(entries)
+      return
+    }
+    for (const conv of heads.keys()) {
+      if (!conv.startsWith('d:') || firsts.get(conv)?.seq !== 0) continue
+      for (const user of directUsers(conv)) {
+        const key = memberAt(user, conv)
+        if (!members.has(key)) members.set(key, view.members.get(key) ?? newMember(user, conv))
+      }
+    }
+    this.#rows.settle(heads, members)
+  }
+
+  async #outcome (entry: Entry): Promise<Outcome> {
+    const { op, at, same } = entry
+    if (same !== undefined) return { ...await this.#outcome(same), replay: true }
+    if (entry.outcome === undefined) {
+      entry.outcome = { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false }
+      this.#resends.settled(entry.join)
+    } else if (entry.outcome.replay && this.#resends.settled(entry.join)) {
+      const doc = await this.#db.messages.findOne({ c: place(op.conv), s: entry.outcome.seq }, { projection: { p: 1 } })
+      if (doc !== null) entry.outcome.late = doc.p
+    }
+    return entry.outcome
+  }
+
+  #forget (entries: readonly Entry[]): void {
+    const convs = new Set<string>()
+    const members: MemberAt[] = []
+    for (const { op } of entries) {
+      convs.add(op.conv)
+      members.push({ user: op.from, conv: op.conv })
+      if (op.conv.startsWith('d:')) for (const user of directUsers(op.conv)) members.push({ user, conv: op.conv })
+    }
+    this.#rows.forget(convs, members.map(({ user, conv }) => memberAt(user, conv)))
+  }
+}
+
+function unstored (entries: readonly Entry[]): Entry[] {
+  return entries.filter(entry => !entry.stored && entry.same === undefined && entry.outcome === undefined)
+}
+
+/** Gives numbers behind the heads, in the order of arrival. `firsts` keeps how the logs were before the first insert. */
+function number (view: View, left: readonly Entry[], firsts: Map<string, HeadRow>): void {
+  const ends = new Map<string, { seq: number, n: number }>()
+  for (const entry of left) {
+    const { op } = entry
+    const head = view.heads.get(op.conv) ?? emptyHead()
+    if (!firsts.has(op.conv)) firsts.set(op.conv, { ...head, oldest: head.seq === head.purgedSeq ? op.ts : head.oldest })
+    const end = ends.get(op.conv) ?? head
+    entry.at = { seq: end.seq + 1, n: end.n + (op.counts ? 1 : 0) }
+    ends.set(op.conv, entry.at)
+  }
+}

@@ -1,0 +1,166 @@
+/** The connection to MongoDB: collections, one queue of writing jobs, and failures in the store's words. */
+import { MongoClient } from 'mongodb'
+import type { Collection, Db, Document, MongoClientOptions } from 'mongodb'
+import type {
+  BlockDoc, CursorDoc, EventDoc, EventHeadDoc, GroupDoc, HiddenDoc, MessageDoc, MetaDoc, RecordDoc, ResendDoc, RowDoc, SessionDoc, UserDoc
+} from './documents.ts'
+import { StoreClosedError, StoreUnavailableError, isUnavailable } from './failure.ts'
+
+/** Places where tests let a commit, or another write, fail or wait. */
+export type FaultPlace = 'members before insert' | 'insert' | 'inserted' | 'derived' | 'events' | 'event heads' | 'group members' | 'groups' |
+  'group drop' | 'hide' | 'hidden' | 'purge marked' | 'purged'
+
+export interface Faults {
+  /** Called before the write of that name (`inserted`, `hidden`, `purged`: behind it); what it throws is the write's error. */
+  at?: (place: FaultPlace) => void | Promise<void>
+}
+
+/** A command that was sent, with the collection where it has one. */
+export interface SentCommand { name: string, collection: string }
+
+export interface ConnectionOptions {
+  url: string
+  database: string | undefined
+  /** Milliseconds after which an operation that gets no answer is given up. */
+  timeoutMs: number
+  onCommand?: (command: SentCommand) => void
+  faults?: Faults
+}
+
+/** Commands of the driver itself. */
+const housekeeping = new Set(['hello', 'ismaster', 'ping', 'endSessions', 'buildInfo', 'saslStart', 'saslContinue'])
+
+/** On the disk of a majority: what an acknowledgement promises. */
+export const durable = { w: 'majority', journal: true } as const
+/** For marks that may be lost: losing one costs a repeated packet. */
+export const quick = { w: 1 } as const
+
+/** The database that a URL names, if it does. */
+export function urlDatabase (url: string): string | undefined {
+  const name = /^mongodb(?:\+srv)?:\/\/[^/]*\/([^?]+)/.exec(url)?.[1]
+  return name === undefined ? undefined : decodeURIComponent(name)
+}
+
+export class Connection {
+  readonly db: Db
+  readonly messages: Collection<MessageDoc>
+  readonly rows: Collection<RowDoc>
+  readonly hidden: Collection<HiddenDoc>
+  readonly groups: Collection<GroupDoc>
+  readonly users: Collection<UserDoc>
+  readonly blocks: Collection<BlockDoc>
+  readonly events: Collection<EventDoc>
+  readonly eventHeads: Collection<EventHeadDoc>
+  readonly sessions: Collection<SessionDoc>
+  readonly cursors: Collection<CursorDoc>
+  readonly resends: Collection<ResendDoc>
+  readonly records: Collection<RecordDoc>
+  readonly meta: Collection<MetaDoc>
+  readonly timeoutMs: number
+  /** Documents of one ordered insert. FerretDB 1 goes on behind a duplicate at each hundred, which would leave a gap. */
+  orderedInserts = 100_000
+  readonly #client: MongoClient
+  readonly #faults: Faults | undefined
+  #tail: Promise<unknown> = Promise.resolve()
+  #failed: { at: number, error: StoreUnavailableError } | undefined
+  #jobs = 0
+  #closing: Promise<void> | undefined
+
+  constructor (options: ConnectionOptions) {
+    this.timeoutMs = options.timeoutMs
+    this.#faults = options.faults
+    this.#client = new MongoClient(options.url, clientOptions(options))
+    this.db = this.#client.db(options.database ?? urlDatabase(options.url) ?? 'sabethes')
+    this.messages = this.#collection('messages')
+    this.rows = this.#collection('conversations')
+    this.hidden = this.#collection('hidden')
+    this.groups = this.#collection('groups')
+    this.users = this.#collection('users')
+    this.blocks = this.#collection('blocks')
+    this.events = this.#collection('events')
+    this.eventHeads = this.#collection('eventHeads')
+    this.sessions = this.#collection('sessions')
+    this.cursors = this.#collection('cursors')
+    this.resends = this.#collection('resends')
+    this.records = this.#collection('records')
+    this.meta = this.#collection('meta')
+    const { onCommand } = options
+    if (onCommand !== undefined) {
+      this.#client.on('commandStarted', ({ commandName, command }) => {
+        if (!housekeeping.has(commandName)) onCommand({ name: commandName, collection: String(command[commandName] ?? '') })
+      })
+    }
+  }
+
+  #collection<T extends Document> (name: string): Collection<T> { return this.db.collection<T>(name) }
+
+  async open (): Promise<void> {
+    try {
+      await this.#client.connect()
+      const info = await this.db.command({ buildInfo: 1 })
+      if ('ferretdbVersion' in info) this.orderedInserts = 100
+    } catch (error) {
+      await this.#client.close()
+      throw isUnavailable(error) ? new StoreUnavailableError(error) : error
+    }
+  }
+
+  /** Runs a reading job; its failures in the store's words. */
+  async read<T> (job: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) throw new StoreClosedError()
+    return await this.#guard(job)
+  }
+
+  /** Runs `job` alone. What waited behind a job that got no answer fails with it instead of waiting for its own time-out. */
+  exclusive<T> (job: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) return Promise.reject(new StoreClosedError())
+    const number = ++this.#jobs
+    const run = this.#tail.then(() => {
+      if (this.#failed !== undefined && number <= this.#failed.at) throw this.#failed.error
+      return this.#guard(job)
+    })
+    // The error belongs to the caller; the queue goes on.
+    this.#tail = run.then(() => { this.#failed = undefined }, error => {
+      if (error instanceof StoreUnavailableError && error !== this.#failed?.error) this.#failed = { at: this.#jobs, error }
+    })
+    return run
+  }
+
+  async #guard<T> (job: () => Promise<T>): Promise<T> {
+    try {
+      return await job()
+    } catch (error) {
+      throw isUnavailable(error) && !(error instanceof StoreUnavailableError) ? new StoreUnavailableError(error) : error
+    }
+  }
+
+  fault (place: FaultPlace): void | Promise<void> { return this.#faults?.at?.(place) }
+
+  /** Rejects when the server does not answer, or is no primary that takes writes. */
+  async health (): Promise<void> {
+    await this.read(async () => {
+      const hello = await this.db.command({ hello: 1 }, { timeoutMS: Math.min(this.timeoutMs, 2000) })
+      if (hello['isWritablePrimary'] !== true && hello['ismaster'] !== true) throw new StoreUnavailableError('the server is not the primary')
+    })
+  }
+
+  /** Waits for the jobs that were taken, then closes. */
+  close (): Promise<void> {
+    this.#closing ??= this.#tail.then(() => this.#client.close())
+    return this.#closing
+  }
+}
+
+function clientOptions (options: ConnectionOptions): MongoClientOptions {
+  return {
+    appName: 'sabethes',
+    writeConcern: durable,
+    // The store tries again by itself where it can tell whether a write was applied.
+    retryWrites: false,
+    ignoreUndefined: true,
+    timeoutMS: options.timeoutMs,
+    serverSelectionTimeoutMS: options.timeoutMs,
+    connectTimeoutMS: options.timeoutMs,
+    monitorCommands: options.onCommand !== undefined
+  }
+}

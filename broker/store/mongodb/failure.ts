@@ -1,0 +1,50 @@
+/** Errors of the MongoDB store. Their texts never hold the URL: it may contain a password. */
+import { MongoBulkWriteError, MongoNetworkError, MongoOperationTimeoutError, MongoServerError, MongoServerSelectionError } from 'mongodb'
+
+/** The server did not answer, or not in time, or is not the primary. Trying again is safe; it ends by itself. */
+export class StoreUnavailableError extends Error {
+  override readonly name = 'StoreUnavailableError'
+  constructor (cause: unknown) {
+    super(`MongoDB does not answer: ${text(cause)}`, { cause })
+  }
+}
+
+/** The database cannot be used: of a format version that this program does not know. */
+export class StoreFormatError extends Error {
+  override readonly name = 'StoreFormatError'
+}
+
+/** The store is closed. */
+export class StoreClosedError extends Error {
+  override readonly name = 'StoreClosedError'
+  constructor () { super('the store is closed') }
+}
+
+function text (cause: unknown): string { return cause instanceof Error ? cause.message : String(cause) }
+
+const duplicateKey = 11000
+/**
+ * Not primary, stepping down, shutting down, interrupted, time limit; and a write that the majority did not confirm in time
+ * (64): it may be there or not.
+ */
+const passing = new Set([6, 7, 50, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436])
+
+/** True when nobody knows whether the command was applied, or when the server could not take it now. */
+export function isUnavailable (error: unknown): boolean {
+  if (error instanceof StoreUnavailableError || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError ||
+    error instanceof MongoOperationTimeoutError) return true
+  if (error instanceof MongoServerError && typeof error.code === 'number' && passing.has(error.code)) return true
+  return error instanceof Error && /pool (?:was )?cleared|connection .*closed|interrupted/i.test(error.message)
+}
+
+/**
+ * The places of the documents that were refused because a unique key is taken, or `undefined` when the write failed in any
+ * other way (also when it failed in both). Which key it was is not told by every server, so nobody asks.
+ */
+export function duplicates (error: unknown): Set<number> | undefined {
+  if (!(error instanceof MongoBulkWriteError)) return undefined
+  const errors = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors]
+  if (errors.length === 0 || error.result.getWriteConcernError() !== undefined) return undefined
+  if (errors.some(each => each.code !== duplicateKey)) return undefined
+  return new Set(errors.map(each => each.index))
+}
