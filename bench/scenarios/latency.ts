@@ -4,7 +4,7 @@ import { round } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 
 /** Messages a second. */
-export const rates: readonly number[] = [500, 1000, 2000, 5000, 10_000, 20_000]
+const rates: readonly number[] = [500, 1000, 2000, 5000, 10_000, 20_000]
 
 export const latency: Scenario = {
   name: 'latency',

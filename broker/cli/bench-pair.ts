@@ -1,5 +1,5 @@
 /** A sender and a receiver of `sabethes bench`. */
-import type { MqttClient, Packet } from 'mqtt'
+import type { MqttClient } from 'mqtt'
 
 /** Messages under way in the closed loop. */
 const window = 20
@@ -35,6 +35,8 @@ export class BenchPair {
     this.#topic = topic
     this.#run = run
     this.#now = now
+    // A refused message's notice comes before its PUBACK, subscribed or not.
+    sender.on('message', (_topic, payload) => { this.#noticed(payload) })
     receiver.on('message', (_topic, payload) => { this.#arrived(payload) })
   }
 
@@ -58,9 +60,9 @@ export class BenchPair {
     const number = ++this.sent
     this.#due.set(number, due)
     this.#unacknowledged++
-    this.#sender.publish(this.#topic, `${this.#run}/${number}/`.padEnd(bodyBytes, 'x'), { qos: 1 }, (error, packet) => {
+    this.#sender.publish(this.#topic, `${this.#run}/${number}/`.padEnd(bodyBytes, 'x'), { qos: 1 }, error => {
       this.#unacknowledged--
-      if (error) this.#reject(number, error, packet)
+      if (error) this.#reject(number, error)
       else if (due >= this.#from) this.pubackMs.push(this.#now() - due)
       this.#look()
     })
@@ -74,9 +76,13 @@ export class BenchPair {
     })
   }
 
-  #reject (number: number, error: Error, packet: Packet | undefined): void {
-    const { properties } = (packet ?? {}) as { properties?: { reasonString?: string } }
-    this.refusal ??= properties?.reasonString ?? error.message
+  #noticed (payload: Buffer): void {
+    const { kind, code, reason } = JSON.parse(payload.toString('utf8')) as { kind?: string, code?: string, reason?: string }
+    if (kind === 'reject') this.refusal ??= `${code}: ${reason}`
+  }
+
+  #reject (number: number, error: Error): void {
+    this.refusal ??= error.message
     this.refused++
     this.#due.delete(number)
     this.#pausedUntil = this.#now() + backOffMs

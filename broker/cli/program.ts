@@ -120,7 +120,7 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .option('--pairs <number>', 'senders, each with a receiver', '10')
     .option('--seconds <number>', 'how long', '5')
     .option('--rate <number>', 'messages a second in all; 0 is as many as come back', '0')
-    .action(async (options: BenchOptions) => { await (await import('./bench.ts')).bench(terminal, options) })
+    .action(async (options: BenchOptions) => { outcome.code = await (await import('./bench.ts')).bench(terminal, options) })
   verb(program, 'backup <folder>', 'copy the store into an empty folder, while the server runs or not')
     .action(async (folder: string, options: CommonOptions) => { await (await import('./backup.ts')).backup(terminal, folder, options) })
   verb(program, 'restore <folder>', 'put a backup in the place of the data folder; the server must not run')

@@ -1,7 +1,7 @@
 /** Accounts: who is let in, and what the operator does with them. */
 import { isIPv6 } from 'node:net'
 import { Refusal } from '../errors.ts'
-import type { UserRow } from '../store/store.ts'
+import type { Page, UserRow } from '../store/store.ts'
 import { isId } from '../topics.ts'
 import { Backoff, type BackoffLimits } from './backoff.ts'
 import type { EngineHost } from './host.ts'
@@ -53,7 +53,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   const byAccount = new Backoff(options.accountBackoff ?? accountBackoff, now)
   const byAddress = new Backoff(options.addressBackoff ?? addressBackoff, now)
   const passwords = new PasswordHash(options.hashConcurrency ?? 2, options.maxWaiting ?? 256)
-  const known = new LookupCache(async uid => await store.user(uid) !== undefined, maxCachedUsers)
+  const known = new LookupCache(async uid => alive(await store.user(uid)) !== undefined, maxCachedUsers)
   const queue = new KeyedQueue()
   if (mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
 
@@ -64,7 +64,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
 
   async function checkPassword (uid: string, password: Uint8Array, address: string): Promise<UserRow> {
     checkWait(uid, address)
-    const row = await store.user(uid)
+    const row = alive(await store.user(uid))
     // Asked again at its turn: tries that came at once must not all pass before the first has failed.
     const right = await passwords.verify(row?.passwordHash, password, () => { checkWait(uid, address) }, () => {
       byAccount.fail(uid)
@@ -106,6 +106,19 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     })
   }
 
+  /** A page of accounts that were not removed: as long as it should be while there are any. */
+  async function living (page: Page): Promise<UserRow[]> {
+    const rows: UserRow[] = []
+    let { after } = page
+    while (rows.length < page.limit) {
+      const some = await store.users({ limit: page.limit, ...(after === undefined ? {} : { after }) })
+      rows.push(...some.filter(row => alive(row) !== undefined))
+      if (some.length < page.limit) break
+      after = some.at(-1)?.uid
+    }
+    return rows.slice(0, page.limit)
+  }
+
   const missing = (uid: string): Refusal => new Refusal('not_found', `there is no user '${uid}'`)
 
   return {
@@ -113,31 +126,37 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     exists: uid => mode === 'dev' ? isId(uid) : known.get(uid),
     users: {
       add: (uid, password) => change(uid, async row => {
+        if (row?.removedAt !== undefined) throw new Refusal('conflict', `the user '${uid}' was removed; its id is not given again, as its conversations stay`)
         if (row !== undefined) throw new Refusal('conflict', `the user '${uid}' exists already`)
         if (password === undefined && mode === 'password') throw new Refusal('bad_payload', 'a password is needed')
         const secret = password === undefined ? {} : { passwordHash: await passwords.hash(checked(password)) }
         await store.putUser({ uid, createdAt: host.now(), ...secret })
       }),
-      passwd: (uid, password) => change(uid, async row => {
+      passwd: (uid, password) => change(uid, async found => {
+        const row = alive(found)
         if (row === undefined) throw missing(uid)
         await store.putUser({ ...row, passwordHash: await passwords.hash(checked(password)) })
         byAccount.forget(uid)
         host.emit([{ kind: 'kick', user: uid, code: 'unauthorized' }])
       }),
-      list: async page => (await store.users(page)).map(row => ({
+      list: async page => (await living(page)).map(row => ({
         uid: row.uid,
         createdAt: row.createdAt,
         banned: row.banned === true,
         hasPassword: row.passwordHash !== undefined
       })),
-      ban: (uid, banned) => change(uid, async row => {
+      ban: (uid, banned) => change(uid, async found => {
+        const row = alive(found)
         if (row === undefined && mode === 'password') throw missing(uid)
         await store.putUser({ ...row ?? { uid, createdAt: host.now() }, banned })
         if (banned) host.emit([{ kind: 'kick', user: uid, code: 'banned' }])
       }),
-      remove: uid => change(uid, async row => {
+      remove: uid => change(uid, async found => {
+        const row = alive(found)
         if (row === undefined) throw missing(uid)
         await store.dropUser(uid)
+        // Where everybody is let in, an id is nobody's own.
+        if (mode === 'password') await store.putUser({ uid, createdAt: row.createdAt, removedAt: host.now() })
         byAccount.forget(uid)
         host.emit([{ kind: 'kick', user: uid, code: 'unauthorized' }])
       })
@@ -163,3 +182,6 @@ export function network (address: string): string {
   const all = [...groups, ...Array<string>(Math.max(0, zeros)).fill('0'), ...tail]
   return all.slice(0, 4).map(group => group.replace(/^0+(?=.)/, '')).join(':') + '::/64'
 }
+
+/** The row of an account that was not removed. */
+function alive (row: UserRow | undefined): UserRow | undefined { return row?.removedAt === undefined ? row : undefined }

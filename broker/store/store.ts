@@ -76,6 +76,11 @@ export interface Outcome {
   ts: TimeMs
   /** True when the message was stored before (same cid, or a DUP resend): nothing was written for it. */
   replay: boolean
+  /**
+   * With `replay`: the stored content of a message whose first commit failed after all it was stored (a database that did
+   * not answer in time): nobody has been told of it yet.
+   */
+  late?: string
 }
 
 /** The end of a conversation's log. `seq` and `n` never go back, whatever is purged. */
@@ -125,7 +130,15 @@ export interface GroupRow { gid: string, name: string, owner: string, createdAt:
 export interface GroupMember { user: string, role: Role, mutedUntil?: TimeMs }
 
 /** An account. In `dev` mode accounts have no `passwordHash`. */
-export interface UserRow { uid: string, createdAt: TimeMs, passwordHash?: string, banned?: boolean, name?: string }
+export interface UserRow {
+  uid: string
+  createdAt: TimeMs
+  passwordHash?: string
+  banned?: boolean
+  name?: string
+  /** The account was removed: its id is kept, because whoever had it again could read the conversations that stay. */
+  removedAt?: TimeMs
+}
 
 /** A persistent session (MQTT client id of a user). Sessions that end with their connection are never stored. */
 export interface SessionRow {

@@ -35,7 +35,7 @@ await t.test('a rate limit is said, other refusals and strangers fail', async t 
   const limited = await cli(['bench', '--url', server.url, '--pairs', '1', '--seconds', '0.3', '--json'])
   t.equal(limited.code, 0, limited.stderr)
   const answer = JSON.parse(limited.stdout) as Answer
-  t.match(answer, { ok: true, lost: 0, refusal: /^rate_limited/ })
+  t.match(answer, { ok: true, lost: 0, refusal: /^rate_limited: / })
   t.ok(answer.refused > 0 && answer.delivered >= 5 && answer.delivered === answer.sent - answer.refused)
   t.match(limited.stderr, /that limit, not the server/)
 

@@ -55,6 +55,11 @@ await t.test('password mode', async t => {
   await t.rejects(users.remove('alice'), { code: 'not_found' })
   await t.rejects(users.passwd('alice', 'x'), { code: 'not_found' })
   await t.rejects(users.ban('alice', true), { code: 'not_found' })
+  await t.rejects(users.add('alice', 'another'), { code: 'conflict' }, 'who had the id again could read what stays')
+  await t.rejects(control.authenticate(from('alice', Buffer.from('new'))), { code: 'unauthorized' })
+  for (const uid of ['bob', 'carol']) await users.add(uid, 'x')
+  t.same((await users.list({ limit: 1 })).map(one => one.uid), ['bob'], 'pages are as long as they should be')
+  t.same((await users.list({ limit: 10 })).map(one => one.uid), ['bob', 'carol'])
 })
 
 await t.test('failed tries cost time, per account and per address', async t => {

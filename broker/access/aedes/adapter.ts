@@ -189,7 +189,7 @@ class AttachedClient implements OrdinaryClient {
     this.#version = version
   }
 
-  forward (frame: Buffer): void { this.#stream.push(frame) }
+  forward (frame: Buffer): void { this.#stream.feed(frame) }
 
   async subscribe (subscriptions: Subscription[], identifier: number | undefined, granted: () => void): Promise<void> {
     await new Promise<void>((resolve, reject) => {

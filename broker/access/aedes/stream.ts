@@ -10,13 +10,25 @@ export class AedesStream extends Duplex {
   readonly #connection: Connection
   #rest: Buffer | undefined
   #connected = false
+  #holding = false
 
   constructor (connection: Connection) {
     super({ allowHalfOpen: false, emitClose: true })
     this.#connection = connection
   }
 
-  override _read (): void { /* packets are pushed as they come; the connection's own limits bound them */ }
+  /** A client's packet for Aedes. When Aedes is behind, the connection is not read until it asks for more. */
+  feed (packet: Buffer): void {
+    if (this.destroyed || this.push(packet) || this.#holding) return
+    this.#holding = true
+    this.#connection.hold()
+  }
+
+  override _read (): void {
+    if (!this.#holding) return
+    this.#holding = false
+    this.#connection.release()
+  }
 
   override _write (chunk: Buffer, _encoding: string, done: (err?: Error) => void): void {
     this.#packets(chunk)

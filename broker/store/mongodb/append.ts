@@ -57,12 +57,11 @@ export class Append {
     const senders = ops.filter(op => op.marksSender).map(op => ({ user: op.from, conv: op.conv }))
     let [view] = await Promise.all([this.#rows.load(convs, senders), this.#recallResends(entries)])
     const started = Date.now()
-    const firsts = new Map<string, HeadRow>()
     try {
       for (let left = unstored(entries); left.length > 0; left = unstored(entries)) {
         if (Date.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same conversations')
         await this.#open(view, left)
-        number(view, left, firsts)
+        number(view, left)
         if (await this.#insert(left)) break
         this.#forget(left)
         view = await this.#rows.load(convs, senders)
@@ -73,7 +72,7 @@ export class Append {
       for (const { join, key, op } of entries) if (join !== '') this.#resends.doubt(join, { key, conv: op.conv, digest: op.resend?.digest ?? '' })
       throw error
     }
-    await this.#derive(view, entries, firsts)
+    await this.#derive(view, entries)
     const outcomes: Outcome[] = []
     for (const entry of entries) outcomes.push(await this.#outcome(entry))
     return outcomes
@@ -197,17 +196,13 @@ export class Append {
   }
 
   /** Heads and the senders' own marks. The messages are stored: when this fails, they are answered, and the next reader repairs. */
-  async #derive (view: View, entries: readonly Entry[], firsts: ReadonlyMap<string, HeadRow>): Promise<void> {
+  async #derive (view: View, entries: readonly Entry[]): Promise<void> {
     const heads = new Map<string, HeadRow>()
     const members = new Map<string, Member>()
-    for (const { op, at, stored } of [...entries].filter(entry => entry.stored).sort((a, b) => a.at.seq - b.at.seq)) {
+    for (const { op, at } of entries.filter(entry => entry.stored).sort((a, b) => a.at.seq - b.at.seq)) {
       const old = heads.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
-      if (at.seq >= old.seq) {
-        const first = firsts.get(op.conv)
-        const oldest = old.oldest ?? first?.oldest ?? op.ts
-        heads.set(op.conv, { ...old, seq: at.seq, n: at.n, ts: op.ts, oldest })
-      }
-      if (!op.marksSender || !stored) continue
+      if (at.seq > old.seq) heads.set(op.conv, { ...old, seq: at.seq, n: at.n, ts: op.ts, oldest: old.oldest ?? op.ts })
+      if (!op.marksSender) continue
       const key = memberAt(op.from, op.conv)
       const row = members.get(key) ?? view.members.get(key)
       if (row == null) continue
@@ -224,7 +219,7 @@ export class Append {
       return
     }
     for (const conv of heads.keys()) {
-      if (!conv.startsWith('d:') || firsts.get(conv)?.seq !== 0) continue
+      if (!conv.startsWith('d:') || (view.heads.get(conv)?.seq ?? 0) > 0) continue
       for (const user of directUsers(conv)) {
         const key = memberAt(user, conv)
         if (!members.has(key)) members.set(key, view.members.get(key) ?? newMember(user, conv))
@@ -262,14 +257,12 @@ function unstored (entries: readonly Entry[]): Entry[] {
   return entries.filter(entry => !entry.stored && entry.same === undefined && entry.outcome === undefined)
 }
 
-/** Gives numbers behind the heads, in the order of arrival. `firsts` keeps how the logs were before the first insert. */
-function number (view: View, left: readonly Entry[], firsts: Map<string, HeadRow>): void {
+/** Gives numbers behind the heads, in the order of arrival. */
+function number (view: View, left: readonly Entry[]): void {
   const ends = new Map<string, { seq: number, n: number }>()
   for (const entry of left) {
     const { op } = entry
-    const head = view.heads.get(op.conv) ?? emptyHead()
-    if (!firsts.has(op.conv)) firsts.set(op.conv, { ...head, oldest: head.seq === head.purgedSeq ? op.ts : head.oldest })
-    const end = ends.get(op.conv) ?? head
+    const end = ends.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
     entry.at = { seq: end.seq + 1, n: end.n + (op.counts ? 1 : 0) }
     ends.set(op.conv, entry.at)
   }

@@ -1,0 +1,145 @@
+/**
+ * Users' event logs. The insert of an event is what counts, and (user, number) is unique; the head is derived: one that is
+ * not in memory is read together with what the log holds behind it.
+ */
+import type { AnyBulkWriteOperation } from 'mongodb'
+import { Lru } from '../level/lru.ts'
+import type { NewEvent, StoredEvent } from '../store.ts'
+import type { Connection } from './connection.ts'
+import { quick } from './connection.ts'
+import type { EventDoc, EventHeadDoc } from './documents.ts'
+import { duplicates } from './failure.ts'
+import { pieces } from './rows.ts'
+
+export interface EventHead { seq: number, deliveredSeq: number }
+
+const usersOfQuery = 200
+
+export class EventLog {
+  readonly #db: Connection
+  readonly #cache: Lru<EventHead>
+  #changes = 0
+
+  constructor (db: Connection, cacheSize: number) {
+    this.#db = db
+    this.#cache = new Lru(cacheSize)
+  }
+
+  /** Appends events in their order; resolves to their numbers. Inside `exclusive`. */
+  async append (ops: readonly NewEvent[]): Promise<number[]> {
+    const users = [...new Set(ops.map(op => op.user))]
+    try {
+      for (const started = Date.now(); ;) {
+        const heads = await this.heads(users)
+        const seqs = ops.map(op => {
+          const head = heads.get(op.user) as EventHead
+          return ++head.seq
+        })
+        await this.#db.fault('events')
+        if (await this.#insert(ops, seqs)) {
+          await this.#db.fault('event heads')
+          await this.#db.eventHeads.bulkWrite([...heads].map(([user, head]) => forward(user, { s: head.seq, d: head.deliveredSeq })), { ordered: false })
+          this.#settle(heads)
+          return seqs
+        }
+        // Another process appended to the same logs. What was inserted before the conflict stays where it is: a gap, or an event twice, harms no reader of this log.
+        if (Date.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same event logs')
+        this.#forget(users)
+      }
+    } catch (error) {
+      this.#forget(users)
+      throw error
+    }
+  }
+
+  /** One event a slot, at most: a newer one takes the place of the older one's document. */
+  async #insert (ops: readonly NewEvent[], seqs: readonly number[]): Promise<boolean> {
+    const documents = new Map<string, EventDoc>()
+    for (const [i, { user, slot, ts, content }] of ops.entries()) {
+      const s = seqs[i] as number
+      const _id = slot === undefined ? `${user} ${s}` : `${user} s${slot}`
+      documents.set(_id, { _id, u: user, s, ts, p: content })
+    }
+    try {
+      await this.#db.events.bulkWrite([...documents.values()].map(({ _id, ...doc }): AnyBulkWriteOperation<EventDoc> => (
+        { replaceOne: { filter: { _id }, replacement: doc, upsert: true } }
+      )), { ordered: true })
+      return true
+    } catch (error) {
+      if (duplicates(error) === undefined) throw error
+      return false
+    }
+  }
+
+  /** Ascending, `seq > after`. */
+  async events (user: string, after: number, limit: number): Promise<StoredEvent[]> {
+    if (limit <= 0) return []
+    const docs = await this.#db.events.find({ u: user, s: { $gt: Math.max(0, after) } }).sort({ s: 1 }).limit(limit).toArray()
+    return docs.map(doc => ({ seq: doc.s, ts: doc.ts, content: doc.p }))
+  }
+
+  async head (user: string): Promise<EventHead> {
+    const cached = this.#cache.get(user)
+    if (cached !== undefined) return { ...cached }
+    return (await this.heads([user])).get(user) as EventHead
+  }
+
+  /** Copies of the heads of users' logs. */
+  async heads (users: readonly string[]): Promise<Map<string, EventHead>> {
+    const heads = new Map<string, EventHead>()
+    const missing: string[] = []
+    for (const user of users) {
+      const head = this.#cache.get(user)
+      heads.set(user, { ...head ?? { seq: 0, deliveredSeq: 0 } })
+      if (head === undefined) missing.push(user)
+    }
+    const changes = this.#changes
+    await Promise.all(pieces(missing, usersOfQuery).map(async some => {
+      const found = new Map((await this.#db.eventHeads.find({ _id: { $in: some } }).toArray()).map(doc => [doc._id, doc]))
+      const ends = some.map(u => ({ u, s: { $gt: found.get(u)?.s ?? 0 } }))
+      const behind = await this.#db.events.find(ends.length === 1 ? ends[0] as typeof ends[0] & object : { $or: ends }).project<Pick<EventDoc, 'u' | 's'>>({ _id: 0, u: 1, s: 1 }).toArray()
+      for (const user of some) heads.set(user, { seq: found.get(user)?.s ?? 0, deliveredSeq: found.get(user)?.d ?? 0 })
+      for (const { u, s } of behind) {
+        const head = heads.get(u) as EventHead
+        head.seq = Math.max(head.seq, s)
+      }
+    }))
+    if (changes === this.#changes) for (const user of missing) this.#cache.set(user, { ...heads.get(user) as EventHead })
+    return heads
+  }
+
+  /** Delivered marks forward. Inside `exclusive`. */
+  async advance (marks: ReadonlyArray<{ user: string, deliveredSeq: number }>): Promise<void> {
+    const heads = await this.heads([...new Set(marks.map(mark => mark.user))])
+    const moved = new Map<string, EventHead>()
+    for (const { user, deliveredSeq } of marks) {
+      const head = heads.get(user) as EventHead
+      const to = Math.min(deliveredSeq, head.seq)
+      if (to <= head.deliveredSeq) continue
+      head.deliveredSeq = to
+      moved.set(user, head)
+    }
+    if (moved.size === 0) return
+    try {
+      await this.#db.eventHeads.bulkWrite([...moved].map(([user, head]) => forward(user, { s: head.seq, d: head.deliveredSeq })), { ordered: false, writeConcern: quick })
+    } catch (error) {
+      this.#forget(moved.keys())
+      throw error
+    }
+    this.#settle(moved)
+  }
+
+  #settle (heads: ReadonlyMap<string, EventHead>): void {
+    this.#changes++
+    for (const [user, head] of heads) this.#cache.set(user, head)
+  }
+
+  #forget (users: Iterable<string>): void {
+    this.#changes++
+    for (const user of users) this.#cache.delete(user)
+  }
+}
+
+function forward (user: string, marks: Omit<EventHeadDoc, '_id'>): AnyBulkWriteOperation<EventHeadDoc> {
+  return { updateOne: { filter: { _id: user }, update: { $max: marks }, upsert: true } }
+}
