@@ -1,10 +1,13 @@
 /** A store with millions of messages, written through the store's contract: the server alone would take many minutes. */
+import { randomBytes } from 'node:crypto'
 import { copyFileSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { openLevelStore } from '../../broker/store/level/store.ts'
 import type { NewMessage } from '../../broker/store/store.ts'
+import { wait } from '../meter.ts'
 
+const noiseBytes = 32 * 1024
 const batchMessages = 2000
 const payloadBytes = 100
 /** Messages of a conversation; at least one batch goes to conversations that all differ. */
@@ -40,7 +43,8 @@ async function fill (count: number): Promise<string> {
   const path = join(folder, 'data')
   const conversations = conversationsOf(count)
   const store = await openLevelStore({ path, cache: { heads: conversations, members: 2 * conversations } })
-  const text = 'x'.repeat(payloadBytes)
+  // LevelDB compresses: a repeated letter would make the store a quarter of its size.
+  const noise = randomBytes(noiseBytes).toString('hex')
   const startMs = Date.now() - count
   const from = performance.now()
   process.stderr.write(`filling a store with ${count.toLocaleString('en-US')} messages in ${conversations.toLocaleString('en-US')} conversations\n`)
@@ -50,6 +54,8 @@ async function fill (count: number): Promise<string> {
     for (let number = done; number < Math.min(done + batchMessages, count); number++) {
       const [a, b] = usersOf(number % conversations)
       const [ts, id] = [startMs + number, number.toString(36).padStart(20, '0')]
+      const at = number * 61 % (noise.length - payloadBytes)
+      const text = noise.slice(at, at + payloadBytes)
       batch.push({
         op: 'message',
         conv: `d:${a}:${b}`,
@@ -64,9 +70,22 @@ async function fill (count: number): Promise<string> {
     const outcomes = await store.commit(batch)
     if (outcomes.some(outcome => outcome.replay)) throw new Error('the store took a new message for a repeat')
   }
+  await settled(path)
   await store.close()
   process.stderr.write(`filled in ${((performance.now() - from) / 1000).toFixed(0)} s\n`)
   return path
+}
+
+/** Resolves when LevelDB has written no table for two seconds: what the filling left to compact is not the server's to pay. */
+async function settled (path: string): Promise<void> {
+  const tables = () => readdirSync(path, { recursive: true }).filter(name => extname(String(name)) === '.ldb').sort().join()
+  let last = tables()
+  for (let calm = 0; calm < 4;) {
+    await wait(500)
+    const now = tables()
+    calm = now === last ? calm + 1 : 0
+    last = now
+  }
 }
 
 /** A copy of a closed store. LevelDB never changes a table that it has written: those are linked, not copied. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { codes } from '../../broker/errors.ts'
 import { Topics, verbs } from '../../broker/topics.ts'
+import { bench } from '../support/control-host.ts'
 import { packageRoot } from '../support/package-root.ts'
 
 const document = readFileSync(new URL('topics.md', packageRoot), 'utf8')
@@ -66,4 +67,11 @@ await t.test('topics that are none', async t => {
     t.match(topics.target(topic), { refuse: 'forbidden' }, topic)
   }
   for (const id of ['__proto__', '..', 'constructor']) t.same(topics.target(`im/to/u/${id}`), { kind: 'user', id })
+})
+
+await t.test('the table of requests is what the server has, and each is a topic', async t => {
+  const { control } = await bench(t)
+  const documented = rowsAfter('<!-- methods:').map(row => quoted(row[0] as string)[0] as string)
+  t.same([...documented].sort(), [...control.methods.keys()].sort())
+  for (const method of documented) t.same(topics.target(`im/rpc/${method}`), { kind: 'rpc', method })
 })

@@ -2,7 +2,7 @@
  * The folder of a store: `sabethes.json` says what it is, `db/` holds LevelDB's files. The marker is written before the
  * first row of a store and after the last row of a backup, so half a backup is not taken for one.
  */
-import { mkdir, open, readFile, readdir, rename } from 'node:fs/promises'
+import { mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { StoreFormatError } from './failure.ts'
 
@@ -70,6 +70,12 @@ export async function writeMarker (path: string, kind: Marker['kind']): Promise<
   await rename(fresh, target)
   await syncFolder(path)
   await syncFolder(dirname(path))
+}
+
+/** Takes the marker away: what is in the folder is no store until it is written again. */
+export async function removeMarker (path: string): Promise<void> {
+  await rm(join(path, markerName))
+  await syncFolder(path)
 }
 
 /** Makes names that were added to a folder durable. */

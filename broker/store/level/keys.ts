@@ -18,6 +18,7 @@
  * | `p session`, `k session stream` | a session, a cursor |
  * | `q key` | a record of ordinary MQTT |
  * | `v format` | the format version |
+ * | `v migration` | how far a migration into this store has come; only while it runs |
  */
 
 const sep = '\x00'
@@ -82,5 +83,6 @@ export const key = {
   cursor: (session: string, stream: string) => 'k' + sep + session + sep + stream,
   cursors: (session: string) => 'k' + sep + session,
   record: (name: string) => 'q' + sep + name,
-  format: () => 'v' + sep + 'format'
+  format: () => 'v' + sep + 'format',
+  migration: () => 'v' + sep + 'migration'
 }

@@ -55,7 +55,8 @@ export class Append {
     this.#joinRepeats(entries)
     const convs = [...new Set(ops.map(op => op.conv))]
     const senders = ops.filter(op => op.marksSender).map(op => ({ user: op.from, conv: op.conv }))
-    let [view] = await Promise.all([this.#rows.load(convs, senders), this.#recallResends(entries)])
+    await this.#recallResends(entries)
+    let view = await this.#rows.load(convs, senders)
     const started = Date.now()
     try {
       for (let left = unstored(entries); left.length > 0; left = unstored(entries)) {

@@ -111,6 +111,9 @@ export class Connection {
     return await this.#guard(job)
   }
 
+  /** Runs a job that was taken before the store was closed. */
+  finish<T> (job: () => Promise<T>): Promise<T> { return this.#guard(job) }
+
   /** Runs `job` alone. What waited behind a job that got no answer fails with it instead of waiting for its own time-out. */
   exclusive<T> (job: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) return Promise.reject(new StoreClosedError())
@@ -144,9 +147,11 @@ export class Connection {
     })
   }
 
-  /** Waits for the jobs that were taken, then closes. */
-  close (): Promise<void> {
-    this.#closing ??= this.#tail.then(() => this.#client.close())
+  get closing (): boolean { return this.#closing !== undefined }
+
+  /** Waits for the jobs that were taken, and for `others`, then closes. */
+  close (others?: Promise<void>): Promise<void> {
+    this.#closing ??= Promise.all([this.#tail, others]).then(() => this.#client.close())
     return this.#closing
   }
 }

@@ -28,23 +28,23 @@ export class EventLog {
   /** Appends events in their order; resolves to their numbers. Inside `exclusive`. */
   async append (ops: readonly NewEvent[]): Promise<number[]> {
     const users = [...new Set(ops.map(op => op.user))]
+    const seqs: number[] = []
     try {
       for (const started = Date.now(); ;) {
         const heads = await this.heads(users)
-        const seqs = ops.map(op => {
-          const head = heads.get(op.user) as EventHead
-          return ++head.seq
-        })
+        for (let i = seqs.length; i < ops.length; i++) seqs.push(++(heads.get((ops[i] as NewEvent).user) as EventHead).seq)
         await this.#db.fault('events')
-        if (await this.#insert(ops, seqs)) {
+        const refused = await this.#insert(ops, seqs)
+        if (refused === undefined) {
           await this.#db.fault('event heads')
-          await this.#db.eventHeads.bulkWrite([...heads].map(([user, head]) => forward(user, { s: head.seq, d: head.deliveredSeq })), { ordered: false })
+          await this.#db.eventHeads.bulkWrite([...heads].map(([user, head]) => forward(user, head)), { ordered: false })
           this.#settle(heads)
           return seqs
         }
-        // Another process appended to the same logs. What was inserted before the conflict stays where it is: a gap, or an event twice, harms no reader of this log.
-        if (Date.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same event logs')
+        // Another process appended to the same logs: what was not taken is numbered again.
+        seqs.length = refused
         this.#forget(users)
+        if (Date.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same event logs')
       }
     } catch (error) {
       this.#forget(users)
@@ -52,22 +52,27 @@ export class EventLog {
     }
   }
 
-  /** One event a slot, at most: a newer one takes the place of the older one's document. */
-  async #insert (ops: readonly NewEvent[], seqs: readonly number[]): Promise<boolean> {
-    const documents = new Map<string, EventDoc>()
-    for (const [i, { user, slot, ts, content }] of ops.entries()) {
-      const s = seqs[i] as number
-      const _id = slot === undefined ? `${user} ${s}` : `${user} s${slot}`
-      documents.set(_id, { _id, u: user, s, ts, p: content })
+  /**
+   * Writes the events; resolves to the place of the first one that was refused. An event that is there already is written
+   * again as it is. One event a slot, at most: a newer one takes the place of the older one's document.
+   */
+  async #insert (ops: readonly NewEvent[], seqs: readonly number[]): Promise<number | undefined> {
+    const documents = new Map<string, { at: number, doc: Omit<EventDoc, '_id'> }>()
+    for (const [at, { user, slot, ts, content }] of ops.entries()) {
+      const s = seqs[at] as number
+      const id = slot === undefined ? `${user} ${s}` : `${user} s${slot}`
+      documents.delete(id) // the last one of a slot keeps its place in the order
+      documents.set(id, { at, doc: { u: user, s, ts, p: content } })
     }
     try {
-      await this.#db.events.bulkWrite([...documents.values()].map(({ _id, ...doc }): AnyBulkWriteOperation<EventDoc> => (
-        { replaceOne: { filter: { _id }, replacement: doc, upsert: true } }
+      await this.#db.events.bulkWrite([...documents].map(([_id, { doc }]): AnyBulkWriteOperation<EventDoc> => (
+        { replaceOne: { filter: { _id }, replacement: doc as EventDoc, upsert: true } }
       )), { ordered: true })
-      return true
+      return undefined
     } catch (error) {
-      if (duplicates(error) === undefined) throw error
-      return false
+      const refused = duplicates(error)
+      if (refused === undefined) throw error
+      return [...documents.values()][Math.min(...refused)]?.at
     }
   }
 
@@ -97,7 +102,7 @@ export class EventLog {
     await Promise.all(pieces(missing, usersOfQuery).map(async some => {
       const found = new Map((await this.#db.eventHeads.find({ _id: { $in: some } }).toArray()).map(doc => [doc._id, doc]))
       const ends = some.map(u => ({ u, s: { $gt: found.get(u)?.s ?? 0 } }))
-      const behind = await this.#db.events.find(ends.length === 1 ? ends[0] as typeof ends[0] & object : { $or: ends }).project<Pick<EventDoc, 'u' | 's'>>({ _id: 0, u: 1, s: 1 }).toArray()
+      const behind = await this.#db.events.find({ $or: ends }).project<Pick<EventDoc, 'u' | 's'>>({ _id: 0, u: 1, s: 1 }).toArray()
       for (const user of some) heads.set(user, { seq: found.get(user)?.s ?? 0, deliveredSeq: found.get(user)?.d ?? 0 })
       for (const { u, s } of behind) {
         const head = heads.get(u) as EventHead
@@ -121,7 +126,7 @@ export class EventLog {
     }
     if (moved.size === 0) return
     try {
-      await this.#db.eventHeads.bulkWrite([...moved].map(([user, head]) => forward(user, { s: head.seq, d: head.deliveredSeq })), { ordered: false, writeConcern: quick })
+      await this.#db.eventHeads.bulkWrite([...moved].map(([user, head]) => forward(user, head)), { ordered: false, writeConcern: quick })
     } catch (error) {
       this.#forget(moved.keys())
       throw error
@@ -140,6 +145,6 @@ export class EventLog {
   }
 }
 
-function forward (user: string, marks: Omit<EventHeadDoc, '_id'>): AnyBulkWriteOperation<EventHeadDoc> {
-  return { updateOne: { filter: { _id: user }, update: { $max: marks }, upsert: true } }
+function forward (user: string, head: EventHead): AnyBulkWriteOperation<EventHeadDoc> {
+  return { updateOne: { filter: { _id: user }, update: { $max: { s: head.seq, d: head.deliveredSeq } }, upsert: true } }
 }

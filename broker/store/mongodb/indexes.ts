@@ -1,5 +1,8 @@
 /** Every index. Made when a store is opened (making one that is there does nothing) and by `sabethes migrate`. */
-import type { Db, IndexDescription } from 'mongodb'
+import { MongoServerError } from 'mongodb'
+import type { Db, Document, IndexDescription } from 'mongodb'
+
+const namespaceNotFound = 26
 
 /** Collections with their indexes beside `_id`. No partial, TTL or text index: every MongoDB-speaking server has these. */
 export const indexes: Readonly<Record<string, IndexDescription[]>> = {
@@ -25,7 +28,35 @@ export const indexes: Readonly<Record<string, IndexDescription[]>> = {
   resends: [{ name: 'ts', key: { ts: 1 } }]
 }
 
-/** Makes what is missing. Throws when an index of the same name is a different one. */
+/** What `createIndexes` would make: for `sabethes doctor` and `migrate`. Throws when an index of the same name is another one. */
+export async function missingIndexes (db: Db): Promise<Array<{ collection: string, index: IndexDescription }>> {
+  const missing: Array<{ collection: string, index: IndexDescription }> = []
+  for (const [collection, wanted] of Object.entries(indexes)) {
+    const present = new Map((await listed(db, collection)).map(index => [index['name'] as string, index]))
+    for (const index of wanted) {
+      const there = present.get(index.name as string)
+      if (there === undefined) missing.push({ collection, index })
+      else if (JSON.stringify(there['key']) !== JSON.stringify(index.key) || (there['unique'] === true) !== (index.unique === true)) {
+        throw new Error(`the index ${index.name} of the collection ${collection} is not the one that this program needs`)
+      }
+    }
+  }
+  return missing
+}
+
+/** Makes what is missing. */
 export async function createIndexes (db: Db): Promise<void> {
-  for (const [collection, wanted] of Object.entries(indexes)) await db.collection(collection).createIndexes(wanted)
+  const missing = await missingIndexes(db)
+  for (const collection of new Set(missing.map(each => each.collection))) {
+    await db.collection(collection).createIndexes(missing.filter(each => each.collection === collection).map(each => each.index))
+  }
+}
+
+async function listed (db: Db, collection: string): Promise<Document[]> {
+  try {
+    return await db.collection(collection).listIndexes().toArray()
+  } catch (error) {
+    if (error instanceof MongoServerError && error.code === namespaceNotFound) return []
+    throw error
+  }
 }

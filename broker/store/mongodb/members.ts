@@ -1,0 +1,208 @@
+/** Members' rows: watermarks, settings, and what each user hid for themself. */
+import type { AnyBulkWriteOperation, Filter } from 'mongodb'
+import type { Marks, Member, Moved, Page } from '../store.ts'
+import type { Connection } from './connection.ts'
+import { quick } from './connection.ts'
+import { hiddenKey, memberKey, place, shown } from './documents.ts'
+import type { HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
+import { duplicates } from './failure.ts'
+import { memberAt, pieces } from './rows.ts'
+import type { Rows, View } from './rows.ts'
+
+const pairsOfQuery = 200
+
+export class Members {
+  readonly #db: Connection
+  readonly #rows: Rows
+
+  constructor (db: Connection, rows: Rows) {
+    this.#db = db
+    this.#rows = rows
+  }
+
+  async member (user: string, conv: string): Promise<Member | undefined> {
+    const view = await this.#rows.read([conv], [{ user, conv }])
+    const row = alive(view, user, conv)
+    return row === null ? undefined : shown(row, view.heads.get(conv) ?? null)
+  }
+
+  async memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> {
+    const start = memberKey(user, '')
+    const kind = page.kind === undefined ? { gt: start, lt: start.slice(0, -1) + '!' } : { gt: `${start}${page.kind}:`, lt: `${start}${page.kind};` }
+    const found: Member[] = []
+    let after = start + (page.after ?? '')
+    if (after < kind.gt) after = kind.gt
+    while (found.length < page.limit && after < kind.lt) {
+      const limit = page.limit - found.length
+      const { docs, rows, heads } = await this.#list({ _id: { $gt: after, $lt: kind.lt } }, limit)
+      for (const row of rows) {
+        const head = heads.get(row.conv) ?? null
+        if (row.conv.startsWith('g:') || (head?.seq ?? 0) > 0) found.push(shown(row, head))
+      }
+      const last = docs.at(-1)
+      if (last === undefined || docs.length < limit) break
+      after = last._id
+    }
+    return found
+  }
+
+  /** Rows with the heads of their conversations; read again when those had to be repaired. */
+  async #list (filter: Filter<RowDoc>, limit: number): Promise<{ docs: MemberDoc[], rows: Member[], heads: ReadonlyMap<string, HeadRow | null> }> {
+    for (;;) {
+      const { repairs } = this.#rows
+      const docs = (await this.#db.rows.find(filter).sort({ _id: 1 }).limit(limit).toArray()) as MemberDoc[]
+      const rows = await this.#rows.toMembers(docs)
+      const { heads } = await this.#rows.read(docs.map(doc => doc.c), [])
+      if (repairs === this.#rows.repairs) return { docs, rows, heads }
+    }
+  }
+
+  /** Watermarks forward; the last second of them may be lost with the server. Inside `exclusive`. */
+  async advance (marks: Marks): Promise<Moved> {
+    const { members, heads } = await this.#rows.load(marks.members.map(mark => mark.conv), marks.members)
+    const moved = new Map<string, { read: boolean, delivered: boolean }>()
+    const changed = new Map<string, Member>()
+    for (const mark of marks.members) {
+      const key = memberAt(mark.user, mark.conv)
+      const head = heads.get(mark.conv) ?? null
+      const old = changed.get(key) ?? members.get(key) ?? null
+      if (old === null || head === null || head.seq === 0) continue
+      const readSeq = Math.min(mark.readSeq ?? 0, head.seq)
+      const deliveredSeq = Math.min(mark.deliveredSeq ?? 0, head.seq)
+      const read = readSeq > Math.max(old.readSeq, head.purgedSeq)
+      const delivered = deliveredSeq > old.deliveredSeq
+      if (!read && !delivered) continue
+      changed.set(key, { ...old, ...(read ? { readSeq } : {}), ...(delivered ? { deliveredSeq } : {}) })
+      const earlier = moved.get(key)
+      moved.set(key, { read: read || earlier?.read === true, delivered: delivered || earlier?.delivered === true })
+    }
+    if (changed.size === 0) return []
+    await this.#numberRead([...changed].filter(([key]) => moved.get(key)?.read === true).map(([, row]) => row), heads)
+    try {
+      await this.#db.rows.bulkWrite([...changed.values()].map(row => ({
+        updateOne: {
+          filter: { _id: memberKey(row.user, row.conv) },
+          update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread } }
+        }
+      })), { ordered: false, writeConcern: quick })
+    } catch (error) {
+      this.#rows.forget([], changed.keys())
+      throw error
+    }
+    this.#rows.settle([], changed)
+    return [...moved].map(([key, what]) => {
+      const row = changed.get(key) as Member
+      return { user: row.user, conv: row.conv, ...what, row: shown(row, heads.get(row.conv) ?? null) }
+    })
+  }
+
+  /** `readN` and `hiddenUnread` of rows whose `readSeq` moved. */
+  async #numberRead (changed: readonly Member[], heads: ReadonlyMap<string, HeadRow | null>): Promise<void> {
+    const rows: Member[] = []
+    for (const row of changed) {
+      const head = heads.get(row.conv) as HeadRow
+      if (row.readSeq === head.seq) {
+        row.readN = head.n
+        row.hiddenUnread = 0
+      } else {
+        rows.push(row)
+      }
+    }
+    const numbers = new Map<string, number>()
+    await Promise.all(pieces(rows, pairsOfQuery).map(async some => {
+      const found = await this.#db.messages.find({ $or: some.map(row => ({ c: place(row.conv), s: row.readSeq })) })
+        .project<Pick<MessageDoc, 'c' | 's' | 'n'>>({ _id: 0, c: 1, s: 1, n: 1 }).toArray()
+      for (const { c, s, n } of found) numbers.set(`${c} ${s}`, n)
+    }))
+    await Promise.all(rows.map(async row => {
+      const n = numbers.get(`${place(row.conv)} ${row.readSeq}`)
+      if (n === undefined) throw new Error(`message ${row.readSeq} of ${row.conv} is missing`)
+      row.readN = n
+      if (row.hiddenUnread > 0) row.hiddenUnread = await this.#rows.countHidden(row.user, row.conv, row.readSeq)
+    }))
+  }
+
+  /**
+   * Hides messages for one user. Inside `exclusive`. The row says first that its number of hidden messages may be behind:
+   * after a crash it is counted.
+   */
+  async hide (user: string, conv: string, seqs: readonly number[]): Promise<number> {
+    const view = await this.#rows.load([conv], [{ user, conv }])
+    const row = alive(view, user, conv)
+    const head = view.heads.get(conv) ?? null
+    if (row === null || head === null) return 0
+    const floor = Math.max(row.joinedSeq, row.clearedSeq, head.purgedSeq)
+    const wanted = [...new Set(seqs)].filter(seq => Number.isSafeInteger(seq) && seq > floor && seq <= head.seq)
+    if (wanted.length === 0) return 0
+    const [messages, hidden] = await Promise.all([
+      this.#db.messages.find({ c: place(conv), s: { $in: wanted } }).project<Pick<MessageDoc, 's' | 'x'>>({ _id: 0, s: 1, x: 1 }).toArray(),
+      this.#db.hidden.find({ u: user, c: conv, s: { $in: wanted } }).project<{ s: number }>({ _id: 0, s: 1 }).toArray()
+    ])
+    const already = new Set(hidden.map(each => each.s))
+    const added = messages.filter(({ s }) => !already.has(s))
+    if (added.length === 0) return 0
+    const counted = added.filter(({ s, x }) => x === undefined && s > Math.max(row.readSeq, head.purgedSeq)).length
+    const filter = { _id: memberKey(user, conv) }
+    try {
+      await this.#db.fault('hide')
+      if (counted > 0) await this.#db.rows.updateOne(filter, { $set: { x: 1 } })
+      await this.#db.hidden.insertMany(added.map(({ s, x }) => ({ _id: hiddenKey(user, conv, s), u: user, c: conv, s, n: x === undefined ? 1 : 0 })), { ordered: false })
+      await this.#db.fault('hidden')
+      if (counted > 0) await this.#db.rows.updateOne(filter, { $set: { h: row.hiddenUnread + counted }, $unset: { x: '' } })
+    } catch (error) {
+      this.#rows.forget([], [memberAt(user, conv)])
+      // Hidden by an earlier try of this call.
+      if (duplicates(error) === undefined) throw error
+      return 0
+    }
+    this.#rows.settle([], [[memberAt(user, conv), { ...row, hiddenUnread: row.hiddenUnread + counted }]])
+    return added.length
+  }
+
+  async hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> {
+    if (upTo <= after) return []
+    const view = await this.#rows.read([conv], [{ user, conv }])
+    const row = alive(view, user, conv)
+    if (row === null) return []
+    // What a crash left of an earlier membership, or before a clear, lies below these.
+    const floor = Math.max(0, after, row.joinedSeq, row.clearedSeq, view.heads.get(conv)?.purgedSeq ?? 0)
+    const docs = await this.#db.hidden.find({ u: user, c: conv, s: { $gt: floor, $lte: upTo } }).sort({ s: 1 }).project<{ s: number }>({ _id: 0, s: 1 }).toArray()
+    return docs.map(doc => doc.s)
+  }
+
+  /** Inside `exclusive`. */
+  async clear (user: string, conv: string): Promise<void> {
+    const view = await this.#rows.load([conv], [{ user, conv }])
+    const row = alive(view, user, conv)
+    const head = view.heads.get(conv) ?? null
+    if (row === null || head === null || head.seq === 0) return
+    const { seq, n } = head
+    await this.#change({ ...row, clearedSeq: seq, readSeq: seq, readN: n, deliveredSeq: seq, hiddenUnread: 0 }, { $set: { cl: seq, r: seq, rn: n, d: seq, h: 0 }, $unset: { x: '' } })
+    await this.#db.hidden.deleteMany({ u: user, c: conv, s: { $lte: seq } })
+  }
+
+  /** Inside `exclusive`. */
+  async settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void> {
+    const row = alive(await this.#rows.load([conv], [{ user, conv }]), user, conv)
+    if (row === null) return
+    const { muted = row.muted, pinned = row.pinned } = change
+    await this.#change({ ...row, muted, pinned }, { $set: { muted, pinned } })
+  }
+
+  async #change (row: Member, update: { $set: Partial<MemberDoc>, $unset?: { x: '' } }): Promise<void> {
+    const operation: AnyBulkWriteOperation<RowDoc> = { updateOne: { filter: { _id: memberKey(row.user, row.conv) }, update } }
+    try {
+      await this.#db.rows.bulkWrite([operation])
+    } catch (error) {
+      this.#rows.forget([], [memberAt(row.user, row.conv)])
+      throw error
+    }
+    this.#rows.settle([], [[memberAt(row.user, row.conv), row]])
+  }
+}
+
+/** A member's row, unless a crash left it before the first message of its direct conversation. */
+function alive (view: View, user: string, conv: string): Member | null {
+  const row = view.members.get(memberAt(user, conv)) ?? null
+  return row !== null && conv.startsWith('d:') && (view.heads.get(conv)?.seq ?? 0) === 0 ? null : row
+}

@@ -1,0 +1,75 @@
+/** Reading the log of conversations. */
+import type { Head, StoredMessage } from '../store.ts'
+import type { Connection } from './connection.ts'
+import { place, storedMessage } from './documents.ts'
+import { pieces } from './rows.ts'
+import type { Rows } from './rows.ts'
+
+export interface MessageRange { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }
+
+/** Messages of one query of a range with a limit of bytes: what is read beyond it is thrown away. */
+const messagesOfQuery = 1000
+const pairsOfQuery = 200
+
+export class Messages {
+  readonly #db: Connection
+  readonly #rows: Rows
+
+  constructor (db: Connection, rows: Rows) {
+    this.#db = db
+    this.#rows = rows
+  }
+
+  async heads (convs: readonly string[]): Promise<Array<Head | undefined>> {
+    const { heads } = await this.#rows.read(convs, [])
+    return convs.map(conv => {
+      const row = heads.get(conv)
+      return row == null || row.seq === 0 ? undefined : { seq: row.seq, n: row.n, ts: row.ts }
+    })
+  }
+
+  async messages (conv: string, range: MessageRange): Promise<StoredMessage[]> {
+    const head = (await this.#rows.read([conv], [])).heads.get(conv)
+    if (head == null || range.limit <= 0) return []
+    const { newest: reverse = false, maxBytes = Infinity } = range
+    let after = Math.max(range.after ?? 0, head.purgedSeq)
+    let before = Math.min(range.before ?? Infinity, Number.MAX_SAFE_INTEGER)
+    const found: StoredMessage[] = []
+    for (let bytes = 0, full = false; !full && found.length < range.limit && before > after + 1;) {
+      const limit = Math.min(range.limit - found.length, messagesOfQuery)
+      const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: before } }).sort({ s: reverse ? -1 : 1 }).limit(limit).toArray()
+      for (const doc of docs) {
+        bytes += Buffer.byteLength(doc.p)
+        full = bytes > maxBytes && found.length > 0
+        if (full) break
+        found.push(storedMessage(doc))
+      }
+      const last = docs.at(-1)
+      if (last === undefined || docs.length < limit) break
+      if (reverse) before = last.s
+      else after = last.s
+    }
+    return reverse ? found.reverse() : found
+  }
+
+  async messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>> {
+    if (at.length === 0) return []
+    const { heads } = await this.#rows.read(at.map(({ conv }) => conv), [])
+    const wanted = at.filter(({ conv, seq }) => seq > (heads.get(conv)?.purgedSeq ?? Infinity))
+    const found = new Map<string, StoredMessage>()
+    const perConv = new Map<string, number[]>()
+    for (const { conv, seq } of wanted) {
+      const seqs = perConv.get(conv)
+      if (seqs === undefined) perConv.set(conv, [seq])
+      else seqs.push(seq)
+    }
+    const filters = [...perConv].map(([conv, seqs]) => ({ c: place(conv), s: { $in: seqs } }))
+    await Promise.all(pieces(filters, pairsOfQuery).map(async some => {
+      for (const doc of await this.#db.messages.find({ $or: some }).toArray()) found.set(`${doc.c} ${doc.s}`, storedMessage(doc))
+    }))
+    return at.map(({ conv, seq }) => {
+      const message = found.get(`${place(conv)} ${seq}`)
+      return message === undefined ? undefined : { ...message }
+    })
+  }
+}

@@ -1,0 +1,108 @@
+/** Persistent sessions with their cursors. */
+import type { AnyBulkWriteOperation } from 'mongodb'
+import { Lru } from '../level/lru.ts'
+import type { Cursor, Marks, Page, SessionRow } from '../store.ts'
+import type { Connection } from './connection.ts'
+import { quick } from './connection.ts'
+import { cursorKey } from './documents.ts'
+import type { CursorDoc, SessionDoc } from './documents.ts'
+import { pieces } from './rows.ts'
+
+const idsOfQuery = 2000
+
+export class Sessions {
+  readonly #db: Connection
+  readonly #cursors: Lru<Cursor | null>
+  #changes = 0
+
+  constructor (db: Connection, cacheSize: number) {
+    this.#db = db
+    this.#cursors = new Lru(cacheSize)
+  }
+
+  async session (session: string): Promise<SessionRow | undefined> {
+    const doc = await this.#db.sessions.findOne({ _id: session })
+    return doc === null ? undefined : sessionRow(doc)
+  }
+
+  async putSession ({ session, ...row }: SessionRow): Promise<void> {
+    await this.#db.sessions.replaceOne({ _id: session }, row, { upsert: true })
+  }
+
+  /** Inside `exclusive`. A session that is there has its cursors: they go behind it. */
+  async dropSession (session: string): Promise<void> {
+    await this.#db.sessions.deleteOne({ _id: session })
+    const docs = await this.#db.cursors.find({ p: session }).project<{ _id: string }>({ _id: 1 }).toArray()
+    if (docs.length > 0) await this.#db.cursors.deleteMany({ p: session })
+    this.#changes++
+    for (const { _id } of docs) this.#cursors.set(_id, null)
+  }
+
+  /** The account with its blocks and sessions. Inside `exclusive`. The account comes last: until then trying again is possible. */
+  async dropUser (uid: string): Promise<void> {
+    const sessions = await this.#db.sessions.find(ofUser(uid)).project<{ _id: string }>({ _id: 1 }).toArray()
+    for (const { _id } of sessions) await this.dropSession(_id)
+    await this.#db.blocks.deleteMany({ u: uid })
+    await this.#db.users.deleteOne({ _id: uid })
+  }
+
+  async sessions (page: Page & { user?: string }): Promise<SessionRow[]> {
+    if (page.limit <= 0) return []
+    const bounds = page.user === undefined ? { _id: { $gt: '' } } : ofUser(page.user)
+    const filter = page.after === undefined ? bounds : { $and: [bounds, { _id: { $gt: page.after } }] }
+    return (await this.#db.sessions.find(filter).sort({ _id: 1 }).limit(page.limit).toArray()).map(sessionRow)
+  }
+
+  async cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> {
+    const rows = await this.#read(streams.map(stream => cursorKey(session, stream)))
+    return streams.map(stream => {
+      const row = rows.get(cursorKey(session, stream))
+      return row == null ? undefined : { ...row }
+    })
+  }
+
+  /** Cursors forward. Inside `exclusive`. */
+  async advance (marks: Marks['cursors']): Promise<void> {
+    const rows = await this.#read(marks.map(({ session, stream }) => cursorKey(session, stream)))
+    const moved = new Map<string, { session: string, row: Cursor }>()
+    for (const { session, stream, seq, sent } of marks) {
+      const key = cursorKey(session, stream)
+      const old = moved.get(key)?.row ?? rows.get(key) ?? null
+      if (old !== null && seq <= old.seq && sent <= old.sent) continue
+      moved.set(key, { session, row: { seq: Math.max(old?.seq ?? 0, seq), sent: Math.max(old?.sent ?? 0, sent) } })
+    }
+    if (moved.size === 0) return
+    const operations = [...moved].map(([_id, { session, row }]): AnyBulkWriteOperation<CursorDoc> => (
+      { updateOne: { filter: { _id }, update: { $max: { s: row.seq, t: row.sent }, $setOnInsert: { p: session } }, upsert: true } }
+    ))
+    this.#changes++
+    try {
+      await this.#db.cursors.bulkWrite(operations, { ordered: false, writeConcern: quick })
+    } catch (error) {
+      for (const key of moved.keys()) this.#cursors.delete(key)
+      throw error
+    }
+    this.#changes++
+    for (const [key, { row }] of moved) this.#cursors.set(key, row)
+  }
+
+  async #read (keys: readonly string[]): Promise<Map<string, Cursor | null>> {
+    const rows = new Map<string, Cursor | null>()
+    const missing: string[] = []
+    for (const key of keys) {
+      const row = this.#cursors.get(key)
+      rows.set(key, row ?? null)
+      if (row === undefined) missing.push(key)
+    }
+    const changes = this.#changes
+    await Promise.all(pieces(missing, idsOfQuery).map(async some => {
+      for (const doc of await this.#db.cursors.find({ _id: { $in: some } }).toArray()) rows.set(doc._id, { seq: doc.s, sent: doc.t })
+    }))
+    if (changes === this.#changes) for (const key of missing) this.#cursors.set(key, rows.get(key) ?? null)
+    return rows
+  }
+}
+
+/** Sessions are named `{user}/{clientId}`, and no user id holds a slash. */
+function ofUser (user: string): { _id: { $gt: string, $lt: string } } { return { _id: { $gt: user + '/', $lt: user + '0' } } }
+function sessionRow ({ _id, ...row }: SessionDoc): SessionRow { return { session: _id, ...row } }

@@ -1,0 +1,181 @@
+/** The MongoDB store. `docs/mongodb.md` describes its collections and what each operation costs. */
+import { Refusal } from '../../errors.ts'
+import type {
+  Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Records, SessionRow, Store, StoredEvent, StoredMessage,
+  TimeMs, UserRow
+} from '../store.ts'
+import { Append } from './append.ts'
+import { commit } from './commit.ts'
+import { Connection } from './connection.ts'
+import type { Faults, SentCommand } from './connection.ts'
+import { Directory } from './directory.ts'
+import { EventLog } from './events.ts'
+import { StoreFormatError, duplicates } from './failure.ts'
+import { GroupChanges } from './group-changes.ts'
+import { createIndexes } from './indexes.ts'
+import { Members } from './members.ts'
+import { Messages } from './messages.ts'
+import type { MessageRange } from './messages.ts'
+import { Purge } from './purge.ts'
+import { MongoRecords } from './records.ts'
+import { Rows, defaultCacheSizes } from './rows.ts'
+import type { CacheSizes } from './rows.ts'
+import { Sessions } from './sessions.ts'
+
+export { StoreClosedError, StoreFormatError, StoreUnavailableError } from './failure.ts'
+export { urlDatabase } from './connection.ts'
+export type { FaultPlace, Faults, SentCommand } from './connection.ts'
+export { createIndexes, indexes } from './indexes.ts'
+
+/** The version of the documents. A store of another version is refused. */
+export const formatVersion = 1
+
+export interface MongoStoreOptions {
+  /** `mongodb://…` or `mongodb+srv://…`. It may hold a password and is never shown. */
+  url: string
+  /** Default: the one in the URL, or `sabethes`. */
+  database?: string
+  /** Seconds in which a DUP without `cid` is joined to its first try. Default 86400. */
+  resendWindowSeconds?: number
+  /** Rows that are kept in memory, by kind. */
+  cache?: Partial<CacheSizes>
+  /** Milliseconds after which an operation that gets no answer fails. Default 5000. */
+  timeoutMs?: number
+  /** Called with each command that is sent, for tests and measurements. */
+  onCommand?: (command: SentCommand) => void
+  /** For tests. */
+  faults?: Faults
+}
+
+/**
+ * Connects, makes the indexes that are missing, and opens the store. Throws `StoreUnavailableError` (no answer in time),
+ * `StoreFormatError` (documents of an unknown version), and what the driver says to a bad URL or password.
+ */
+export async function openMongoStore (options: MongoStoreOptions): Promise<Store> {
+  const db = new Connection({
+    url: options.url,
+    database: options.database,
+    timeoutMs: options.timeoutMs ?? 5000,
+    ...(options.onCommand === undefined ? {} : { onCommand: options.onCommand }),
+    ...(options.faults === undefined ? {} : { faults: options.faults })
+  })
+  await db.open()
+  try {
+    await db.read(async () => {
+      await checkFormat(db)
+      await createIndexes(db.db)
+    })
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+  return new MongoStore(db, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000)
+}
+
+async function checkFormat (db: Connection): Promise<void> {
+  const found = await db.meta.findOne({ _id: 'format' })
+  if (found !== null && found.version !== formatVersion) {
+    throw new StoreFormatError(`the database has format version ${found.version}, and this program knows version ${formatVersion}`)
+  }
+  if (found !== null) return
+  try {
+    await db.meta.insertOne({ _id: 'format', version: formatVersion })
+  } catch (error) {
+    // Another process opened the same new database.
+    if ((error as { code?: unknown }).code !== 11000 && duplicates(error) === undefined) throw error
+  }
+}
+
+class MongoStore implements Store {
+  readonly records: Records
+  readonly #db: Connection
+  readonly #append: Append
+  readonly #events: EventLog
+  readonly #groups: GroupChanges
+  readonly #messages: Messages
+  readonly #members: Members
+  readonly #directory: Directory
+  readonly #sessions: Sessions
+  readonly #purge: Purge
+  readonly #settled: () => Promise<void>
+
+  constructor (db: Connection, cache: CacheSizes, resendWindowMs: number) {
+    const rows = new Rows(db, cache)
+    const records = new MongoRecords(db)
+    this.#db = db
+    this.#append = new Append(db, rows, resendWindowMs)
+    this.#events = new EventLog(db, cache.events)
+    this.#groups = new GroupChanges(db, rows, cache.groups)
+    this.#messages = new Messages(db, rows)
+    this.#members = new Members(db, rows)
+    this.#directory = new Directory(db, rows, this.#groups)
+    this.#sessions = new Sessions(db, cache.cursors)
+    this.#purge = new Purge(db, rows, resendWindowMs)
+    this.records = records
+    this.#settled = () => records.settled()
+  }
+
+  commit (operations: readonly Operation[]): Promise<Outcome[]> {
+    const parts = { append: this.#append, events: this.#events, groups: this.#groups }
+    return this.#db.exclusive(() => commit(parts, operations))
+  }
+
+  heads (convs: readonly string[]): Promise<Array<Head | undefined>> { return this.#db.read(() => this.#messages.heads(convs)) }
+  messages (conv: string, range: MessageRange): Promise<StoredMessage[]> { return this.#db.read(() => this.#messages.messages(conv, range)) }
+  messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>> { return this.#db.read(() => this.#messages.messagesAt(at)) }
+  purge (before: TimeMs, limit: number): Promise<number> { return this.#purge.run(before, limit) }
+
+  member (user: string, conv: string): Promise<Member | undefined> { return this.#db.read(() => this.#members.member(user, conv)) }
+  memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> { return this.#db.read(() => this.#members.memberships(user, page)) }
+
+  advance (marks: Marks): Promise<Moved> {
+    return this.#db.exclusive(async () => {
+      // A job ends when all its writes have ended.
+      const [members, ...others] = await Promise.allSettled([
+        marks.members.length > 0 ? this.#members.advance(marks) : [],
+        marks.cursors.length > 0 ? this.#sessions.advance(marks.cursors) : undefined,
+        marks.events.length > 0 ? this.#events.advance(marks.events) : undefined
+      ])
+      for (const result of others) if (result.status === 'rejected') throw result.reason
+      if (members.status === 'rejected') throw members.reason
+      return members.value
+    })
+  }
+
+  hide (user: string, conv: string, seqs: readonly number[]): Promise<number> { return this.#db.exclusive(() => this.#members.hide(user, conv, seqs)) }
+  hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> { return this.#db.read(() => this.#members.hidden(user, conv, after, upTo)) }
+  clear (user: string, conv: string): Promise<void> { return this.#db.exclusive(() => this.#members.clear(user, conv)) }
+  settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void> {
+    return this.#db.exclusive(() => this.#members.settings(user, conv, change))
+  }
+
+  group (gid: string): Promise<GroupRow | undefined> { return this.#db.read(() => this.#directory.group(gid)) }
+  groupMember (gid: string, user: string): Promise<GroupMember | undefined> { return this.#db.read(() => this.#directory.groupMember(gid, user)) }
+  groupMembers (gid: string, page: Page): Promise<GroupMember[]> { return this.#db.read(() => this.#directory.groupMembers(gid, page)) }
+  groupSize (gid: string): Promise<number> { return this.#db.read(() => this.#directory.groupSize(gid)) }
+  groups (page: Page): Promise<GroupRow[]> { return this.#db.read(() => this.#directory.groups(page)) }
+
+  user (uid: string): Promise<UserRow | undefined> { return this.#db.read(() => this.#directory.user(uid)) }
+  putUser (user: UserRow): Promise<void> { return this.#db.exclusive(() => this.#directory.putUser(user)) }
+  dropUser (uid: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropUser(uid)) }
+  users (page: Page): Promise<UserRow[]> { return this.#db.read(() => this.#directory.users(page)) }
+  blocks (uid: string): Promise<string[]> { return this.#db.read(() => this.#directory.blocks(uid)) }
+  setBlock (uid: string, other: string, blocked: boolean): Promise<void> { return this.#db.read(() => this.#directory.setBlock(uid, other, blocked)) }
+
+  events (user: string, after: number, limit: number): Promise<StoredEvent[]> { return this.#db.read(() => this.#events.events(user, after, limit)) }
+  eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }> { return this.#db.read(() => this.#events.head(user)) }
+
+  session (session: string): Promise<SessionRow | undefined> { return this.#db.read(() => this.#sessions.session(session)) }
+  putSession (row: SessionRow): Promise<void> { return this.#db.exclusive(() => this.#sessions.putSession(row)) }
+  dropSession (session: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropSession(session)) }
+  sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#db.read(() => this.#sessions.sessions(page)) }
+  cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#db.read(() => this.#sessions.cursors(session, streams)) }
+
+  health (): Promise<void> { return this.#db.health() }
+
+  async backup (): Promise<void> {
+    throw new Refusal('unavailable', 'a store in MongoDB is copied with MongoDB\'s own tools: mongodump (with --oplog), or a snapshot of its volumes')
+  }
+
+  close (): Promise<void> { return this.#db.close(this.#settled()) }
+}
