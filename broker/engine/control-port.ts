@@ -30,6 +30,3 @@ export interface Control extends Omit<Engine, 'submit'> {
   /** Writes the marks that wait and ends the timers. Commits may still be made while it runs. */
   close (): Promise<void>
 }
-
-/** The type of `createControl` in `control.ts`. */
-export type CreateControl = (host: EngineHost, options: ControlOptions) => Control

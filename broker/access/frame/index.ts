@@ -25,8 +25,8 @@
  * writePublish(target, at, header, packetId, topicBytes, properties, payload): number
  */
 export * from './types.ts'
-export { ProtocolError, reasonCodes } from './protocol-error.ts'
-export { Framer, type FrameSink } from './framer.ts'
+export { ProtocolError } from './protocol-error.ts'
+export { Framer } from './framer.ts'
 export { decodeConnect } from './connect.ts'
 export { decodePublish } from './publish.ts'
 export { decodeSubscribe, decodeUnsubscribe } from './subscribe.ts'
