@@ -66,3 +66,16 @@ await t.test('options', async t => {
   t.throws(() => readOptions(['--body', 'xml']), /--body/)
   t.throws(() => readOptions(['--nonsense']), /nonsense/)
 })
+
+await t.test('a scenario may name another reference', async t => {
+  const sibling: Scenario = { ...scenario, reference: 'sabethes' }
+  const result = summarise(sibling, settings, new Map([['sabethes', rounds(20)], ['sabethes-stored', rounds(15)], ['mosquitto', rounds(1)]]), {})
+  t.equal(result.peers[1]?.ratios['rate'], 0.75)
+  t.match(table(result), 'of sabethes')
+})
+
+await t.test('options that cannot be', async t => {
+  t.throws(() => readOptions(['--connections', '100000000']), /ulimit/)
+  t.throws(() => readOptions(['--online', '20', '--large-members', '10']), /--online/)
+  t.throws(() => readOptions(['--groups', '21']), /multiple/)
+})
