@@ -9,7 +9,7 @@ import { maxWindow, Window } from './window.ts'
 
 const readBytes = 65536
 /** Messages of one read for a device that keeps up with its backlog. */
-const maxReadAhead = 512
+const maxReadAhead = 128
 /** What was read ahead is kept this long. */
 const aheadMs = 1000
 const header0 = publishHeader(0, false, false)
