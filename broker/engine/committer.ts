@@ -5,7 +5,7 @@
  */
 import type { Logger } from 'pino'
 import type { Draft } from '../plugin-api.ts'
-import type { NewMessage, Operation, Outcome, Store } from '../store/store.ts'
+import type { NewMessage, Operation, Outcome, Store, StoredMessage } from '../store/store.ts'
 import { directUsers } from '../topics.ts'
 import { envelope, eventPayload } from './envelope.ts'
 import type { Gates } from './gates.ts'
@@ -181,6 +181,7 @@ export class Committer {
         const { id, seq } = outcome
         outputs.push({ kind: 'verdict', ref, ok: true, conv, id, seq })
         if (changes !== undefined) changes.apply(message, outcome)
+        if (outcome.missed !== undefined) this.#announceMissed(conv, outcome.missed, outputs, heard)
         if (outcome.replay) {
           this.counts.replays += 1
           continue
@@ -195,6 +196,12 @@ export class Committer {
           const outcome = outcomes[at++] as Outcome
           const change = changes?.apply(operation, outcome)
           if (change !== undefined) pushMembers(outputs, change)
+          if (operation.op === 'message' && outcome.missed !== undefined) this.#announceMissed(operation.conv, outcome.missed, outputs, heard)
+          if (operation.op === 'event') {
+            for (const { seq, content } of outcome.missedEvents ?? []) {
+              outputs.push({ kind: 'event', user: operation.user, seq, payload: eventPayload(seq, content) })
+            }
+          }
           if (outcome.replay) continue
           if (operation.op === 'event') {
             outputs.push({ kind: 'event', user: operation.user, seq: outcome.seq, payload: eventPayload(outcome.seq, operation.content) })
@@ -214,6 +221,16 @@ export class Committer {
       if (message !== undefined) at += 1
       fence?.(true)
       if (job !== undefined) job.resolve(outcomes.slice(at, at += job.operations.length))
+    }
+  }
+
+  /** Messages that an earlier commit stored although it failed: readers hear of them in their order. */
+  #announceMissed (conv: string, missed: readonly StoredMessage[], outputs: Output[], heard: Array<() => void>): void {
+    const { gates } = this.#options
+    for (const { seq, id, ts, from, content, expiresAt } of missed) {
+      const message: NewMessage = { op: 'message', conv, from, id, ts, counts: true, marksSender: false, content, ...(expiresAt === undefined ? {} : { expiresAt }) }
+      outputs.push(committed(message, seq))
+      if (gates.listens) heard.push(() => gates.stored({ ...draftOf(message), id, seq, ts }))
     }
   }
 

@@ -3,7 +3,7 @@
  * receipts, sessions, streams, requests) on the other. Control is made by `createControl(host, options)` of `control.ts`.
  */
 import type { Code } from '../errors.ts'
-import type { Caller, EngineHost, Method } from './host.ts'
+import type { Caller, Method } from './host.ts'
 import type { Engine } from './port.ts'
 
 export interface ControlOptions {

@@ -7,7 +7,6 @@ import rateLimit from '../../plugins/rate-limit.ts'
 import type { Plugin } from '../plugin-api.ts'
 import { orderPlugins, PluginError } from './plugin-order.ts'
 
-
 /** A plugin of the configuration: a built-in one's name, a module's path (`./x.js`, `/srv/x.js`) or a package's name. */
 export interface PluginEntry { readonly name: string, readonly enabled?: boolean, readonly options?: Record<string, unknown> }
 

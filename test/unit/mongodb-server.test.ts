@@ -3,7 +3,7 @@ import { MongoClient } from 'mongodb'
 import t from 'tap'
 import { mongodbServer } from '../support/mongodb.ts'
 
-t.test('acknowledged writes outlive kill -9, changes of one document are atomic, unique indexes hold', async t => {
+await t.test('acknowledged writes outlive kill -9, changes of one document are atomic, unique indexes hold', async t => {
   const server = await mongodbServer(t)
   if (server === undefined) return
   const client = new MongoClient(server.url, { writeConcern: { w: 'majority', journal: true } })

@@ -12,6 +12,7 @@ class Broker extends EventEmitter {
   readonly id: string
   clients: Record<string, unknown> = {}
   counter = 0
+  authorizeForward: (client: { id: string }, packet: Packet) => unknown = (_client, packet) => packet
   constructor (id: string) { super(); this.id = id }
 }
 
@@ -169,30 +170,128 @@ await t.test('a message that is on its way is found by its packet id', async t =
   t.strictSame(second.map(packet => [packet.payload.toString(), packet.dup, packet.messageId]), sent.slice(1).map(packet => [packet.payload.toString(), true, packet.messageId]))
 })
 
-await t.test('live messages wait until the stored ones are sent', async t => {
+/** Aedes' live delivery: `undefined` when it is told not to send; else resolves when it may write. */
+function deliver ({ persistence, broker }: Awaited<ReturnType<typeof start>>, receiver: ReturnType<typeof client>, packet: Packet): Promise<Packet> | undefined {
+  const copy = { ...packet, messageId: undefined }
+  if (broker.authorizeForward(receiver, copy) === null) return undefined
+  return persistence.outgoingUpdate(receiver, copy).then(() => copy)
+}
+
+/** What Aedes does with the stored messages; `onSent` is called after each. */
+async function empty ({ persistence }: Awaited<ReturnType<typeof start>>, receiver: ReturnType<typeof client>, onSent: (text: string) => unknown): Promise<void> {
+  for await (const packet of persistence.outgoingStream(receiver) as AsyncIterable<Queued & Packet>) {
+    const copy = { ...packet, messageId: packet.messageId ?? 10 }
+    await persistence.outgoingUpdate(receiver, copy)
+    await onSent(copy.payload.toString())
+  }
+}
+
+await t.test('what is queued when the stream begins is the stream\'s, what comes later waits for its end', async t => {
+  const started = await start(new MemoryRecords())
+  const { persistence } = started
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+  for (let i = 0; i < 3; i++) await route(started, publish('a', `old ${i}`))
+  const receiver = client('c')
+  const early = publish('a', 'early')
+  await persistence.prepare(client('p'), early)
+  t.equal(deliver(started, receiver, await route(started, early)), undefined, 'before the stream')
+  const order: string[] = []
+  const later: Array<Promise<unknown>> = []
+  await empty(started, receiver, async text => {
+    order.push(text)
+    const name = `live ${later.length}`
+    const held = deliver(started, receiver, await route(started, publish('a', name)))
+    t.ok(held)
+    if (held !== undefined) later.push(held.then(() => { order.push(name) }))
+  })
+  await Promise.all(later)
+  t.strictSame(order, ['old 0', 'old 1', 'old 2', 'early', 'live 0', 'live 1', 'live 2', 'live 3'])
+})
+
+await t.test('a message that is on disk and not published yet goes out once', async t => {
+  for (const acknowledged of [false, true]) {
+    const started = await start(new MemoryRecords())
+    const { persistence } = started
+    await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+    const packet = publish('a', 'x')
+    await persistence.prepare(client('p'), packet)
+    const receiver = client('c')
+    const sent: string[] = []
+    await empty(started, receiver, text => sent.push(text))
+    t.strictSame(sent, ['x'])
+    if (acknowledged) t.match(await persistence.outgoingClearMessageId(receiver, publish('', '', { messageId: 10 })), { topic: 'a' })
+    const next = publish('a', 'y')
+    await persistence.prepare(client('p'), next)
+    t.equal(deliver(started, receiver, await route(started, packet)), undefined, 'the stream sent it')
+    t.equal(persistence.queueOf('c').size, acknowledged ? 1 : 2)
+    t.match(await deliver(started, receiver, await route(started, next)), { payload: Buffer.from('y') }, 'and not the next one, whose queue may be a new one')
+  }
+})
+
+await t.test('a session that connects between the queueing of a message and its delivery gets it once', async t => {
+  const started = await start(new MemoryRecords())
+  const { persistence } = started
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+  const [first, second] = [publish('a', '1'), publish('a', '2')]
+  for (const packet of [first, second]) await persistence.prepare(client('p'), packet)
+  const packet = await route(started, first)
+  t.strictSame(persistence.queueOf('c'), { size: 2, inMemory: 0 }, 'its queue left memory')
+  const receiver = client('c')
+  t.equal(deliver(started, receiver, packet), undefined, 'the subscription is in force already, the stream has not begun')
+  const sent: Array<[string, number | undefined]> = []
+  for await (const stored of persistence.outgoingStream(receiver) as AsyncIterable<Queued & Packet>) {
+    const copy = { ...stored, messageId: stored.messageId ?? 10 + sent.length }
+    await persistence.outgoingUpdate(receiver, copy)
+    sent.push([copy.payload.toString(), copy.messageId])
+  }
+  t.strictSame(sent, [['1', 10], ['2', 11]])
+  t.equal(deliver(started, receiver, await route(started, second)), undefined)
+  for (const messageId of [10, 11]) t.match(await persistence.outgoingClearMessageId(receiver, publish('', '', { messageId })), { messageId }, 'one for each acknowledgement')
+  t.equal(persistence.queueOf('c').size, 0)
+})
+
+await t.test('a queue stays in memory while one connection takes another\'s place', async t => {
   const started = await start(new MemoryRecords())
   const { persistence, broker } = started
   await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
-  for (let i = 0; i < 3; i++) await route(started, publish('a', `old ${i}`))
-  await persistence.subscriptionsByClient({ id: 'c' })
-  const receiver = client('c')
-  broker.clients['c'] = receiver
-  const order: string[] = []
-  const live = { ...await route(started, publish('a', 'live')), messageId: 1 }
-  const held = persistence.outgoingUpdate(receiver, live).then(() => { order.push('live') })
-  for await (const packet of persistence.outgoingStream(receiver)) {
-    await persistence.outgoingUpdate(receiver, { ...packet, messageId: 10 })
-    order.push((packet as Queued).payload.toString())
-  }
-  await held
-  t.strictSame(order, ['old 0', 'old 1', 'old 2', 'live'])
+  for (let i = 0; i < 3; i++) await route(started, publish('a', String(i)))
+  const [old, receiver] = [client('c'), client('c')]
+  const sent: string[] = []
+  await empty(started, receiver, async text => {
+    sent.push(text)
+    broker.emit('clientDisconnect', old)
+    await route(started, publish('a', 'live'))
+  })
+  t.strictSame(sent, ['0', '1', '2'])
+  broker.emit('clientDisconnect', receiver)
+  t.equal(persistence.queueOf('c').inMemory, 0)
+})
 
-  await persistence.subscriptionsByClient({ id: 'c' })
-  const lost = client('c')
-  const waiting = persistence.outgoingUpdate(lost, { ...await route(started, publish('a', 'late')), messageId: 2 })
-  lost.conn.emit('close')
-  await waiting
-  t.pass('a connection that dies lets go of them')
+await t.test('a connection that dies lets go of what waits', async t => {
+  const started = await start(new MemoryRecords())
+  const { persistence, broker } = started
+  await persistence.addSubscriptions({ id: 'c' }, [{ topic: '#', qos: 1 }])
+  for (const end of [(lost: ReturnType<typeof client>) => lost.conn.emit('close'), (lost: ReturnType<typeof client>) => broker.emit('clientDisconnect', lost)]) {
+    await route(started, publish('a', 'old'))
+    const lost = client('c')
+    const stream = persistence.outgoingStream(lost)
+    await stream[Symbol.asyncIterator]().next()
+    const waiting = deliver(started, lost, await route(started, publish('a', 'late')))
+    t.ok(waiting)
+    end(lost)
+    await waiting
+    stream.destroy()
+  }
+})
+
+await t.test('a session that starts anew has nothing to wait for', async t => {
+  const started = await start(new MemoryRecords())
+  const { persistence } = started
+  const receiver = { ...client('c'), _cleanStart: true }
+  await persistence.addSubscriptions(receiver, [{ topic: '#', qos: 1 }])
+  t.match(await deliver(started, receiver, await route(started, publish('a', 'x'))), { payload: Buffer.from('x') }, 'before the stream')
+  t.strictSame(await list(persistence.outgoingStream(receiver)), [], 'Aedes would drop what it got from the stream')
+  t.equal(persistence.queueOf('c').size, 1)
 })
 
 await t.test('a client that goes takes its queue out of memory', async t => {

@@ -1,65 +1,78 @@
-/** Holds back live messages of a session that is coming back until its stored ones are sent [MQTT-4.6.0-6]. */
+/** Who sends a message to a session that comes back: the stream of stored messages or the live delivery; never both [MQTT-4.6.0-6]. */
 import type { EventEmitter } from 'node:events'
 
 /** The members of an Aedes client that the persistence reads. */
-export interface ClientLike { id: string, clean?: boolean, closed?: boolean, conn?: EventEmitter | null }
+export interface ClientLike { id: string, clean?: boolean, closed?: boolean, conn?: EventEmitter | null, _cleanStart?: boolean }
 
-interface Gate { waiting: Map<object, () => void>, watched: WeakSet<object>, due: Set<object>, read: boolean }
+/** What the gates know of a queued message. */
+interface Queued { seq: number, gone?: boolean, released: boolean }
+
+interface Gate { end: number, due: Set<Queued>, read: boolean, open: boolean, watched: boolean, waiting: Array<() => void> }
 
 /**
- * A gate is shut from the look-up of a session's subscriptions at CONNECT until all of its queue was handed to the socket; a
- * stream's end alone is too early, as its reader has a buffer.
+ * One gate for each connection. Messages with numbers below its `end` are the stream's; live ones from `end` on wait until all
+ * of the stream's were handed to the socket. The stream's end alone is too early, as its reader has a buffer.
  */
 export class StreamGates {
-  readonly #gates = new Map<string, Gate>()
+  readonly #gates = new WeakMap<object, Gate>()
 
-  has (client: string): boolean { return this.#gates.has(client) }
-
-  shut (client: string): void {
-    this.open(client)
-    this.#gates.set(client, { waiting: new Map(), watched: new WeakSet(), due: new Set(), read: false })
+  /** The stream of `client` sends what is queued below number `end`. */
+  shut (client: ClientLike, end: number): void {
+    this.#gates.set(client, { end, due: new Set(), read: false, open: false, watched: false, waiting: [] })
   }
 
   /** Lets everything go on, in order. */
-  open (client: string): void {
+  open (client: ClientLike): void {
     const gate = this.#gates.get(client)
-    if (gate === undefined) return
-    this.#gates.delete(client)
-    for (const resolve of gate.waiting.values()) resolve()
+    if (gate === undefined) {
+      this.#gates.set(client, { end: 0, due: new Set(), read: true, open: true, watched: false, waiting: [] })
+      return
+    }
+    gate.open = true
+    for (const resolve of gate.waiting.splice(0)) resolve()
   }
 
-  isWaiting (client: string, entry: object): boolean { return this.#gates.get(client)?.waiting.has(entry) === true }
+  /** True when the stream sends message `seq`. One that has not begun sends whatever is queued by then. */
+  leavesToStream (client: ClientLike, seq: number): boolean {
+    const gate = this.#gates.get(client)
+    if (gate === undefined) return client._cleanStart !== true
+    return !gate.open && seq < gate.end
+  }
 
-  /** Resolves when a live message may be sent: at once for one that the stream itself sends. */
-  wait (client: ClientLike, entry: { streamed?: boolean }): Promise<void> | undefined {
-    const gate = this.#gates.get(client.id)
-    if (gate === undefined || entry.streamed === true || client.closed === true) return undefined
-    if (client.conn != null && !gate.watched.has(client.conn)) {
-      gate.watched.add(client.conn)
-      client.conn.once('close', () => { if (this.#gates.get(client.id) === gate) this.open(client.id) })
+  /** Resolves when message `seq` may be sent; `undefined`: at once. */
+  wait (client: ClientLike, seq: number): Promise<void> | undefined {
+    const gate = this.#gates.get(client)
+    if (gate === undefined || gate.open || seq < gate.end || client.closed === true) return undefined
+    if (client.conn != null && !gate.watched) {
+      gate.watched = true
+      client.conn.once('close', () => { this.open(client) })
     }
-    return new Promise(resolve => { gate.waiting.set(entry, resolve) })
+    return new Promise(resolve => { gate.waiting.push(resolve) })
   }
 
   /** The stream hands out `entry`. */
-  expect (client: string, entry: object): void { this.#gates.get(client)?.due.add(entry) }
+  expect (client: ClientLike, entry: Queued): void { this.#gates.get(client)?.due.add(entry) }
 
-  /** Aedes sends `entry` now, or it is gone. */
-  passed (client: string, entry: object): void {
+  /** Aedes sends `entry` now, or one that is gone or released. */
+  passed (client: ClientLike, entry?: Queued): void {
     const gate = this.#gates.get(client)
-    if (gate?.due.delete(entry) === true) this.#openWhenSent(client, gate)
+    if (gate === undefined || gate.open) return
+    if (entry !== undefined) gate.due.delete(entry)
+    this.#openWhenSent(client, gate)
   }
 
   /** The stream has no more. */
-  ended (client: string): void {
+  ended (client: ClientLike): void {
     const gate = this.#gates.get(client)
     if (gate === undefined) return
     gate.read = true
     this.#openWhenSent(client, gate)
   }
 
-  #openWhenSent (client: string, gate: Gate): void {
-    if (!gate.read || gate.due.size > 0) return
+  #openWhenSent (client: ClientLike, gate: Gate): void {
+    if (!gate.read) return
+    for (const entry of gate.due) if (entry.gone === true || entry.released) gate.due.delete(entry)
+    if (gate.due.size > 0) return
     // Aedes writes the last one in a microtask after `passed`.
     setImmediate(() => { if (this.#gates.get(client) === gate) this.open(client) })
   }

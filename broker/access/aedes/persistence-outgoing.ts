@@ -3,7 +3,7 @@ import { bodyKey, bounds, splitKey } from './persistence-records.ts'
 import type { BatchWriter, RecordChange, RecordsLike } from './persistence-records.ts'
 import { bodyOf, decode, encode, isExpired } from './persistence-packets.ts'
 import type { Body, PacketLike } from './persistence-packets.ts'
-import { OutgoingQueue } from './persistence-queue.ts'
+import { OutgoingQueue, storedBroker } from './persistence-queue.ts'
 import type { Entry, State } from './persistence-queue.ts'
 import { StreamGates } from './persistence-gates.ts'
 import type { ClientLike } from './persistence-gates.ts'
@@ -26,15 +26,17 @@ export interface OutgoingOptions {
 }
 
 const pageEntries = 64
-/** As broker id of messages that were queued before this process knew them; no live packet has it. */
-const storedBroker = 'stored'
 
 export class OutgoingQueues {
   readonly #options: OutgoingOptions
   readonly #queues = new Map<string, OutgoingQueue>()
   readonly #connections = new WeakMap<object, number>()
-  readonly gates = new StreamGates()
+  readonly #gates = new StreamGates()
+  /** The connection that a session's queue was last streamed for. */
+  readonly #streaming = new Map<string, ClientLike>()
   #lastConnection = 0
+  /** Numbers are never used twice: a message that was staged can be looked for when its queue is another one. */
+  #firstSeq = 1
 
   constructor (options: OutgoingOptions) { this.#options = options }
 
@@ -121,21 +123,51 @@ export class OutgoingQueues {
     const queue = this.#queues.get(client)
     if (queue === undefined) return
     const changes = queue.remove(entry)
-    this.gates.passed(client, entry)
-    if (queue.size === 0) this.#queues.delete(client)
+    if (queue.size === 0) this.#forget(queue)
     if (changes.length > 0) this.#options.writer.later(changes)
   }
 
   /** Lets the queue of a session that is away leave memory. */
   settle (client: string): void {
-    if (!this.#options.isOnline(client) && !this.gates.has(client)) this.#queues.get(client)?.chill()
+    const streaming = this.#streaming.get(client)
+    // While a connection takes another one's place Aedes knows neither.
+    if (!this.#options.isOnline(client) && (streaming === undefined || streaming.closed === true)) this.#queues.get(client)?.chill()
+  }
+
+  /** The client's connection ended. */
+  left (client: ClientLike): void {
+    this.#gates.open(client)
+    if (this.#streaming.get(client.id) === client) this.#streaming.delete(client.id)
+    this.settle(client.id)
+  }
+
+  #forget (queue: OutgoingQueue): void {
+    this.#queues.delete(queue.client)
+    this.#firstSeq = Math.max(this.#firstSeq, queue.next)
+  }
+
+  /**
+   * True for a live packet that is not to be sent: the stream of stored messages sends it or did so, or it is acknowledged.
+   *
+   * @param staged what `stage` queued for it; without it, the packet is looked for by its counters
+   */
+  isLeftToStream (client: ClientLike, packet: PacketLike, staged: Entry | undefined): boolean {
+    // Packets of the stream have their packet ids.
+    if (client.clean !== false || packet.qos === 0 || packet.messageId !== undefined) return false
+    const queue = this.#queues.get(client.id)
+    const seq = (staged ?? queue?.find(packet))?.seq
+    if (seq === undefined) return false
+    if (this.#gates.leavesToStream(client, seq)) return true
+    const entry = queue?.entries.get(seq)
+    return entry === undefined || entry.released || entry.sentOn === this.#connectionOf(client)
   }
 
   /** The session ended: nothing is sent to it any more. */
   drop (client: string): RecordChange[] {
-    const changes = this.#queues.get(client)?.clear() ?? []
-    this.#queues.delete(client)
-    this.gates.open(client)
+    const queue = this.#queues.get(client)
+    if (queue === undefined) return []
+    const changes = queue.clear()
+    this.#forget(queue)
     return changes
   }
 
@@ -147,20 +179,20 @@ export class OutgoingQueues {
   async update (client: ClientLike, packet: PacketLike): Promise<void> {
     const queue = this.#queues.get(client.id)
     if (packet.cmd === 'pubrel') return await this.#pubrel(client, packet)
-    if (queue === undefined) return
-    const entry = queue.find(packet)
-    if (entry === undefined || entry.released) {
-      packet.messageId = queue.freeId(packet.messageId)
+    const entry = queue?.find(packet)
+    if (queue === undefined || entry === undefined || entry.released) {
+      if (queue !== undefined) packet.messageId = queue.freeId(packet.messageId)
+      this.#gates.passed(client, entry)
       return
     }
     await this.#send(client, queue, entry, packet)
-    this.gates.passed(client.id, entry)
+    this.#gates.passed(client, entry)
   }
 
   async #send (client: ClientLike, queue: OutgoingQueue, entry: Entry, packet: PacketLike): Promise<void> {
     const { writer } = this.#options
     const connection = this.#connectionOf(client)
-    await this.gates.wait(client, entry)
+    await this.#gates.wait(client, entry.seq)
     const known = entry.messageId !== undefined && entry.sentOn !== undefined
     packet.messageId = queue.identify(entry, packet.messageId)
     if (entry.qos < packet.qos && entry.body !== undefined) packet.qos = entry.qos
@@ -179,7 +211,7 @@ export class OutgoingQueues {
     const entry = queue?.byId(id)
     if (queue !== undefined && entry !== undefined) {
       if (!entry.released) await this.#options.writer.write(queue.release(entry))
-      this.gates.passed(client.id, entry)
+      this.#gates.passed(client, entry)
       return
     }
     // At the limit the handshake goes on without memory of it.
@@ -210,22 +242,29 @@ export class OutgoingQueues {
     const { writer, records } = this.#options
     let complete = false
     try {
-      const queue = this.#queues.get(client.id)
-      if (queue === undefined) return
+      // Everything of the session was dropped at CONNECT; what is queued since then is live.
+      if (client._cleanStart === true) return
+      if (client.closed !== true) this.#streaming.set(client.id, client)
       await writer.flush()
-      if (queue.coldFrom < queue.coldTo) {
+      const stored = this.#queues.get(client.id)
+      if (stored !== undefined && stored.coldFrom < stored.coldTo) {
         const states = new Map<number, State>()
         for await (const [key, value] of records.range(...bounds('s', client.id))) {
           states.set(Number(splitKey(key).rest), JSON.parse(Buffer.from(value).toString()) as State)
         }
-        queue.warm(states)
+        stored.warm(states)
       }
+      const queue = this.#queues.get(client.id)
+      if (queue === undefined) return
+      this.#gates.shut(client, queue.next)
       const snapshot = [...queue.entries.values()]
+      // What is not on disk may still be taken back.
+      await writer.flush()
       for (let i = 0; i < snapshot.length; i += pageEntries) yield * this.#page(client, queue, snapshot.slice(i, i + pageEntries))
       complete = true
     } finally {
-      if (complete) this.gates.ended(client.id)
-      else this.gates.open(client.id)
+      if (complete) this.#gates.ended(client)
+      else this.#gates.open(client)
     }
   }
 
@@ -236,7 +275,7 @@ export class OutgoingQueues {
     const states: RecordChange[] = []
     const connection = this.#connectionOf(client)
     for (const entry of page) {
-      if (queue.entries.get(entry.seq) !== entry || this.gates.isWaiting(client.id, entry)) continue
+      if (queue.entries.get(entry.seq) !== entry) continue
       const body = entry.body ?? bodies.get(entry.seq)
       if (!entry.released && (body === undefined || (isExpired(body, now) && entry.sentOn === undefined))) {
         this.remove(client.id, entry)
@@ -254,10 +293,9 @@ export class OutgoingQueues {
     for (const [entry, body] of send) {
       if (queue.entries.get(entry.seq) !== entry) continue
       const packet = this.#packetOf(entry, client, body)
-      if (entry.brokerId === undefined) queue.bind(entry, storedBroker, entry.seq)
       if (states.length > 0 && entry.qos === 2) entry.sentOn ??= connection
-      entry.streamed = true
-      this.gates.expect(client.id, entry)
+      // A PUBREL is in nobody's way.
+      if (!entry.released) this.#gates.expect(client, entry)
       this.#streamed.add(packet)
       yield packet
     }
@@ -275,7 +313,7 @@ export class OutgoingQueues {
     return bodies
   }
 
-  #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#options.minPacketId) }
+  #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#options.minPacketId, this.#firstSeq) }
 
   #packetOf (entry: Entry, client: ClientLike, body = entry.body): object {
     if (entry.released) return { cmd: 'pubrel', messageId: entry.messageId }

@@ -11,8 +11,8 @@ export interface Entry {
   messageId?: number
   /** Which connection it was last sent on (0 = one before the start of the process); absent = never sent. */
   sentOn?: number
-  /** The stream of stored messages sends it, so it does not wait for that stream's end. */
-  streamed?: boolean
+  /** It left the queue. */
+  gone?: boolean
   /** PUBREC came: the body is gone, only PUBREL is due. */
   released: boolean
   body?: Body
@@ -25,6 +25,8 @@ export interface Entry {
 interface State { id: number, rel?: 1 }
 
 const maxPacketId = 65535
+/** As broker id of a message that Aedes did not name yet, or named before this process: its counter is the entry's number. */
+export const storedBroker = 'stored'
 const keyOf = (brokerId: string, counter: number) => `${counter} ${brokerId}`
 
 /**
@@ -34,9 +36,9 @@ const keyOf = (brokerId: string, counter: number) => `${counter} ${brokerId}`
 export class OutgoingQueue {
   readonly client: string
   /** Numbers `coldFrom <= seq < coldTo` are on disk only, without gaps, and before every entry in `entries`. */
-  coldFrom = 1
-  coldTo = 1
-  next = 1
+  coldFrom: number
+  coldTo: number
+  next: number
   /** In the order of their numbers. */
   entries = new Map<number, Entry>()
   readonly #byId = new Map<number, Entry>()
@@ -44,10 +46,14 @@ export class OutgoingQueue {
   readonly #minId: number
   #lastId = maxPacketId
 
-  /** @param minId the lowest packet id that the queue chooses by itself */
-  constructor (client: string, minId = 1) {
+  /**
+   * @param minId the lowest packet id that the queue chooses by itself
+   * @param first the number of the first message
+   */
+  constructor (client: string, minId = 1, first = 1) {
     this.client = client
     this.#minId = minId
+    this.coldFrom = this.coldTo = this.next = first
   }
 
   get size (): number { return this.coldTo - this.coldFrom + this.entries.size }
@@ -66,7 +72,10 @@ export class OutgoingQueue {
     return { entry, dropped }
   }
 
+  /** Does nothing when the entry is gone, or only a number by now. */
   bind (entry: Entry, brokerId: string, brokerCounter: number): void {
+    if (this.entries.get(entry.seq) !== entry) return
+    this.#unbind(entry)
     entry.brokerId = brokerId
     entry.brokerCounter = brokerCounter
     this.#byBroker.set(keyOf(brokerId, brokerCounter), entry)
@@ -74,7 +83,8 @@ export class OutgoingQueue {
 
   /** The entry of a packet of Aedes; its packet id says nothing, as Aedes numbers packets that are not in the queue too. */
   find ({ brokerId, brokerCounter }: Pick<PacketLike, 'brokerId' | 'brokerCounter'>): Entry | undefined {
-    return brokerId === undefined || brokerCounter === undefined ? undefined : this.#byBroker.get(keyOf(brokerId, brokerCounter))
+    if (brokerId === undefined || brokerCounter === undefined) return undefined
+    return brokerId === storedBroker ? this.entries.get(brokerCounter) : this.#byBroker.get(keyOf(brokerId, brokerCounter))
   }
 
   byId (messageId: number): Entry | undefined { return this.#byId.get(messageId) }
@@ -120,8 +130,11 @@ export class OutgoingQueue {
     return [this.stateChange(entry)]
   }
 
-  remove (entry: Entry): RecordChange[] {
-    if (!this.entries.delete(entry.seq)) return []
+  remove ({ seq }: Entry): RecordChange[] {
+    const entry = this.entries.get(seq)
+    if (entry === undefined) return []
+    this.entries.delete(seq)
+    entry.gone = true
     if (entry.messageId !== undefined) this.#byId.delete(entry.messageId)
     this.#unbind(entry)
     return this.#rowsOf(entry.seq)

@@ -51,6 +51,7 @@ export const sessionMarker = '$SYS/-'
 interface BrokerLike {
   readonly id: string
   readonly clients?: Readonly<Record<string, unknown>>
+  authorizeForward?: (client: ClientLike, packet: PacketLike) => unknown
   on? (event: 'clientDisconnect', listener: (client: ClientLike) => void): unknown
   removeListener?: EventEmitter['removeListener']
 }
@@ -76,7 +77,7 @@ export class RecordsPersistence {
   readonly #prepared = new WeakMap<Buffer, Prepared>()
   /** How many writes of a client's publishes are under way: its later ones may not be answered before them. */
   readonly #underWay = new WeakMap<object, number>()
-  readonly #onClose = (client: ClientLike) => { this.#outgoing.gates.open(client.id); this.#outgoing.settle(client.id) }
+  readonly #onClose = (client: ClientLike) => { this.#outgoing.left(client) }
   #broker: BrokerLike | undefined
   #destroyed = false
   #droppedMessages = 0
@@ -128,6 +129,17 @@ export class RecordsPersistence {
       this.#wills.set(splitKey(key).client, { ...body, ...extra as { brokerId: string, clientId: string } })
     }
     broker.on?.('clientDisconnect', this.#onClose)
+    this.#guardForwarding(broker)
+  }
+
+  /** The one place where Aedes can be told not to send a live message: what the stream of stored ones sends is not sent twice. */
+  #guardForwarding (broker: BrokerLike): void {
+    const forward = broker.authorizeForward
+    if (forward === undefined) return
+    broker.authorizeForward = (client, packet) => {
+      const staged = this.#preparedOf(packet)?.staged?.entries.get(client.id)
+      return this.#outgoing.isLeftToStream(client, packet, staged) ? null : forward.call(broker, client, packet)
+    }
   }
 
   // ---- publishing
@@ -212,6 +224,10 @@ export class RecordsPersistence {
     }
     if (missing.length === 0) return
     const staged = this.#outgoing.stage(missing, packet)
+    if (prepared !== undefined) {
+      if (prepared.staged === undefined) prepared.staged = staged
+      else for (const [client, entry] of staged.entries) prepared.staged.entries.set(client, entry)
+    }
     for (const [client, entry] of staged.entries) this.#outgoing.bind(client, entry, packet)
     if (staged.changes.length > 0) this.#writer.later(staged.changes, true)
   }
@@ -238,10 +254,8 @@ export class RecordsPersistence {
     if (changes.length > 0) await this.#writer.write(changes)
   }
 
-  /** Aedes calls it when a session is resumed: from here on its live messages wait for the stored ones. */
   async subscriptionsByClient (client: ClientLike): Promise<SubscriptionLike[]> {
     const subscriptions = this.#subscriptions.of(client.id)
-    if (subscriptions.length > 0 && this.#broker?.clients !== undefined) this.#outgoing.gates.shut(client.id)
     if (subscriptions.length === 0 && this.#marked.has(client.id)) return [{ topic: sessionMarker, qos: 0 }]
     return subscriptions
   }
