@@ -15,8 +15,13 @@ import { packageVersion } from './version.ts'
 
 /** Opens the configured store; rejects when it cannot be used. */
 export async function openStore (config: Config): Promise<Store> {
-  const { path, cacheConversations, resendWindowSeconds } = config.store
+  const { driver, path, cacheConversations, resendWindowSeconds, url, database, timeoutMs } = config.store
   await mkdir(path, { recursive: true })
+  if (driver === 'mongodb') {
+    // The driver is loaded by those who use it.
+    const { openMongoStore } = await import('./store/mongodb/store.ts')
+    return await openMongoStore({ url, database, timeoutMs, resendWindowSeconds, cache: { heads: cacheConversations } })
+  }
   return await openLevelStore({ path, resendWindowSeconds, cache: { heads: cacheConversations } })
 }
 

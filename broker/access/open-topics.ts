@@ -49,6 +49,8 @@ export class OpenTopics {
 export function contains (outer: readonly string[], inner: readonly string[]): boolean {
   // Every topic has a first level: '#' alone is '+/#'.
   if (inner[0] === '#') inner = ['+', '#']
+  // '/#' stands for no parent: the empty topic is none [MQTT-4.7.3-1].
+  else if (inner.length === 2 && inner[0] === '' && inner[1] === '#') inner = ['', '+', '#']
   // [MQTT-4.7.2-1]: a wildcard in front does not cover a '$' first level, and stands for none.
   if (inner[0]?.startsWith('$') === true && (outer[0] === '#' || outer[0] === '+')) return false
   for (let i = 0; ; i++) {

@@ -5,6 +5,7 @@ import { suggest } from '../config/suggestion.ts'
 import { Refusal } from '../errors.ts'
 import type { BenchOptions } from './bench.ts'
 import { userOptions, type UserOptions } from './chat.ts'
+import type { MigrateOptions } from './migrate.ts'
 import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
 import { CommandError, printable, type Terminal } from './terminal.ts'
 import { packageVersion } from '../version.ts'
@@ -126,6 +127,12 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
   verb(program, 'restore <folder>', 'put a backup in the place of the data folder; the server must not run')
     .option('--force', 'move a data folder that is not empty aside')
     .action(async (folder: string, options: CommonOptions) => { await (await import('./restore.ts')).restore(terminal, folder, options) })
+  verb(program, 'migrate', 'move the content of a store to another backend, and compare; goes on where it was interrupted')
+    .option('--from <store>', "level:FOLDER, mongodb://HOST/DATABASE, or 'config' for the configured store; without it the target only gets its indexes")
+    .option('--to <store>', 'the same; empty')
+    .action(async (options: MigrateOptions) => { await (await import('./migrate.ts')).migrate(terminal, options) })
+  portOptions(verb(program, 'doctor', 'look for what keeps a server from working here; exit code 1 when something is wrong'))
+    .action(async (options: CommonOptions) => { outcome.code = await (await import('./doctor.ts')).doctor(terminal, options) })
   verb(program, 'purge', 'remove messages past messages.retentionSeconds now')
     .action(async (options: CommonOptions) => { await (await import('./purge.ts')).purge(terminal, options) })
   verb(program.command('plugin').description('plugins'), 'list', 'the order in which plugins run')

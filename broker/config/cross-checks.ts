@@ -21,7 +21,7 @@ export function openness (config: Config): { key: string, text: string } | undef
 /** The keys' problems, each under the key that is to be changed. */
 export function crossCheck (config: Config): Array<{ key: string, text: string }> {
   const problems: Array<{ key: string, text: string }> = []
-  const { mqtt, http, auth, sessions, messages } = config
+  const { mqtt, http, auth, sessions, messages, store } = config
   const open = openness(config)
   if (open !== undefined && !auth.devAnywhere) {
     for (const [key, host] of [['mqtt.tcp.host', mqtt.tcp.host], ['http.host', http.host]] as const) {
@@ -34,6 +34,9 @@ export function crossCheck (config: Config): Array<{ key: string, text: string }
   }
   if (sessions.expirySeconds > sessions.maxExpirySeconds) {
     problems.push({ key: 'sessions.expirySeconds', text: `${sessions.expirySeconds} is more than sessions.maxExpirySeconds (${sessions.maxExpirySeconds})` })
+  }
+  if (store.driver === 'mongodb' && !/^mongodb(\+srv)?:\/\/./.test(store.url)) {
+    problems.push({ key: 'store.url', text: 'the driver mongodb needs an address such as mongodb://127.0.0.1:27017/sabethes' })
   }
   return problems
 }

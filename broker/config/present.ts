@@ -20,7 +20,7 @@ export function plainConfig (config: Config): Record<string, unknown> {
     }
     const name = parts.at(-1) as string
     const value = (from as Record<string, unknown>)[name]
-    to[name] = key.secret ? mask : key.kind === 'plugins' ? plainPlugins(value as PluginEntry[]) : value
+    to[name] = key.secret && value !== '' ? mask : key.kind === 'plugins' ? plainPlugins(value as PluginEntry[]) : value
   }
   return root
 }

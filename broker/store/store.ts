@@ -3,8 +3,8 @@
  * The contract suite in `test/contract/` runs against every backend.
  *
  * Rules for a backend:
- * - `commit` is atomic and on disk (synced) when its promise resolves. If it rejects, nothing of it may become visible,
- *   and trying the same batch again is safe.
+ * - `commit` is on disk (synced) when its promise resolves. If it rejects, nothing of it may become visible, and trying the
+ *   same batch again is safe. (A database on the network may have stored a beginning of it, or store it later: see `missed`.)
  * - Calls of `commit` may overlap; the backend applies them in the order of the calls.
  * - A backend caches what it likes, within bounds; the process that opened the store is its only writer.
  * - User, group and conversation ids are opaque strings of `A-Z a-z 0-9 . _ - :`, also `__proto__` and `..`.
@@ -77,10 +77,13 @@ export interface Outcome {
   /** True when the message was stored before (same cid, or a DUP resend): nothing was written for it. */
   replay: boolean
   /**
-   * With `replay`: the stored content of a message whose first commit failed after all it was stored (a database that did
-   * not answer in time): nobody has been told of it yet.
+   * What lies before this in the same log and was stored by commits that were rejected all the same (a database that did not
+   * answer in time), ascending; with `replay` it may hold this message itself. Nobody has been told of it: it is announced
+   * first, or readers who are at the end of the log would miss it.
    */
-  late?: string
+  missed?: StoredMessage[]
+  /** The same of a user's event log. */
+  missedEvents?: StoredEvent[]
 }
 
 /** The end of a conversation's log. `seq` and `n` never go back, whatever is purged. */

@@ -9,6 +9,7 @@ import type { Opened } from './operations.ts'
 import { contract } from './store-contract.ts'
 import { checkAgainstModel } from './model.ts'
 
+t.setTimeout(300_000)
 const server = await mongodbServer(t)
 if (server !== undefined) await tests(server)
 

@@ -1,6 +1,7 @@
 /**
  * A MongoDB-speaking server for a test. Looked for in this order: the address in `SABETHES_TEST_MONGODB_URL`; `mongod`
- * on the PATH; FerretDB, built with `go` (see docs/mongodb-test-servers.md).
+ * on the PATH; FerretDB, built with `go`. `SABETHES_TEST_MONGODB_SERVER=secantusdb` takes `secantusd-py` on the PATH instead
+ * (see docs/mongodb-test-servers.md).
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -17,10 +18,14 @@ import { within } from './mailbox.ts'
 import { freePort } from './server.ts'
 import { absent, found } from './tools.ts'
 
+type Kind = 'mongod' | 'ferretdb' | 'secantusdb'
+/** The program to look for on the PATH. */
+const programs: Readonly<Record<Kind, string>> = { mongod: 'mongod', ferretdb: 'go', secantusdb: 'secantusd-py' }
+
 export interface MongodbServer {
   /** `mongodb://…`, without a database. */
   readonly url: string
-  readonly kind: 'env' | 'mongod' | 'ferretdb'
+  readonly kind: 'env' | Kind
   /** A database name that nothing else uses; dropped when the test ends. */
   readonly database: string
   /** `kill -9`; resolves when the process is gone. Rejects for `env`. */
@@ -50,17 +55,20 @@ export async function mongodbServer (t: Test, options: MongodbOptions = {}): Pro
     })
     return { url, kind: 'env', database, kill9: refuse, restart: refuse }
   }
-  const kind = found('mongod') ? 'mongod' : found('go') ? 'ferretdb' : undefined
+  const wanted = process.env.SABETHES_TEST_MONGODB_SERVER as Kind | undefined
+  const kind = (wanted === undefined ? ['mongod', 'ferretdb'] as const : [wanted]).find(each => found(programs[each]))
   if (kind === undefined) {
     absent(t, 'no MongoDB server: set SABETHES_TEST_MONGODB_URL, or install mongod or go')
     return undefined
   }
-  const program = kind === 'mongod' ? 'mongod' : await buildFerretdb()
+  const program = kind === 'ferretdb' ? await buildFerretdb() : programs[kind]
   const folder = mkdtempSync(join(tmpdir(), 'sabethes-mongodb-'))
   const port = await freePort()
-  const args = kind === 'mongod'
-    ? ['--dbpath', folder, '--bind_ip', '127.0.0.1', '--port', String(port), '--nounixsocket', '--quiet']
-    : ['-state', folder, '-listen', `127.0.0.1:${port}`, '-sync', options.sync ?? 'normal']
+  const args = {
+    mongod: ['--dbpath', folder, '--bind_ip', '127.0.0.1', '--port', String(port), '--nounixsocket', '--quiet'],
+    ferretdb: ['-state', folder, '-listen', `127.0.0.1:${port}`, '-sync', options.sync ?? 'normal'],
+    secantusdb: ['--host', '127.0.0.1', '--port', String(port), '--storage-path', folder, '--sync-on-commit', '--log-level', 'WARNING']
+  }[kind]
   let child: ChildProcess | undefined
   let log = ''
 

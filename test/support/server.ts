@@ -72,7 +72,7 @@ export async function freePort (): Promise<number> {
 }
 
 /** The environment without settings of a server that the person running the tests may have. */
-function cleanEnv (extra: Record<string, string> = {}): NodeJS.ProcessEnv {
+export function cleanEnv (extra: Record<string, string> = {}): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = {}
   for (const [key, value] of Object.entries(process.env)) {
     if (!key.startsWith('SABETHES_') && !key.startsWith('TAP') && !key.startsWith('_TAPJS') && key !== 'NODE_OPTIONS') env[key] = value

@@ -223,5 +223,5 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
   session: (batch, row) => { batch.put(key.session(row.session), JSON.stringify(row)) },
   cursor: (batch, { session, stream, ...row }) => { batch.put(key.cursor(session, stream), cursorCodec.encode(row)) },
   resend: (batch, { session, packetId, ...row }) => { batch.put(key.resend(session, packetId), resendCodec.encode(row)) },
-  record: (batch, { key: name, value }) => { batch.put(key.record(name), value, { valueEncoding: 'view' } as never) }
+  record: (batch, { key: name, value }) => { batch.put(key.record(name), value, { valueEncoding: 'view' }) }
 }

@@ -14,7 +14,8 @@
 import { directUsers } from '../../topics.ts'
 import type { Member, NewMessage, Outcome } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { emptyHead, markSender, messageDoc, newMember, place } from './documents.ts'
+import { whole } from './connection.ts'
+import { emptyHead, markSender, messageDoc, newMember, place, storedMessage } from './documents.ts'
 import type { HeadRow, MessageDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
 import { memberAt, openMembers, pieces, writeDerived } from './rows.ts'
@@ -42,6 +43,8 @@ export class Append {
   readonly #db: Connection
   readonly #rows: Rows
   readonly #resends: Resends
+  /** Conversations of rejected commits, with the last number that was told. */
+  readonly #told = new Map<string, number>()
 
   constructor (db: Connection, rows: Rows, resendWindowMs: number) {
     this.#db = db
@@ -70,13 +73,38 @@ export class Append {
       }
     } catch (error) {
       this.#forget(entries)
+      for (const { op, at } of entries) if (at.seq > 0) this.untold(op.conv, at.seq - 1)
       for (const { join, key, op } of entries) if (join !== '') this.#resends.doubt(join, { key, conv: op.conv, digest: op.resend?.digest ?? '' })
       throw error
     }
     await this.#derive(view, entries)
-    const outcomes: Outcome[] = []
-    for (const entry of entries) outcomes.push(await this.#outcome(entry))
+    const outcomes = entries.map(entry => this.#outcome(entry))
+    await this.#addMissed(ops, outcomes)
     return outcomes
+  }
+
+  /** Of what a conversation holds behind `seq` nobody may have been told: its commit is rejected. */
+  untold (conv: string, seq: number): void { this.#told.set(conv, Math.min(seq, this.#told.get(conv) ?? seq)) }
+
+  /** The commit is answered: what these conversations hold is told. */
+  told (convs: Iterable<string>): void { for (const conv of convs) this.#told.delete(conv) }
+
+  /** Adds what rejected commits have stored all the same to the first outcome of its conversation. */
+  async #addMissed (ops: readonly NewMessage[], outcomes: readonly Outcome[]): Promise<void> {
+    if (this.#told.size === 0) return
+    const first = new Map<string, { outcome: Outcome, after: number, before: number }>()
+    for (const [i, { conv }] of ops.entries()) {
+      const after = this.#told.get(conv)
+      if (after === undefined) continue
+      const outcome = outcomes[i] as Outcome
+      const range = first.get(conv)
+      if (range === undefined) first.set(conv, { outcome, after, before: outcome.replay ? Infinity : outcome.seq })
+      else if (!outcome.replay) range.before = Math.min(range.before, outcome.seq)
+    }
+    await Promise.all([...first].map(async ([conv, { outcome, after, before }]) => {
+      const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: Math.min(before, Number.MAX_SAFE_INTEGER) } }, whole).sort({ s: 1 }).toArray()
+      if (docs.length > 0) outcome.missed = docs.map(storedMessage)
+    }))
   }
 
   #entry (op: NewMessage): Entry {
@@ -166,7 +194,7 @@ export class Append {
 
   async #insertSome (docs: MessageDoc[], ordered: boolean): Promise<Set<number>> {
     try {
-      await this.#db.messages.insertMany(docs, { ordered })
+      await this.#db.messages.insertMany(docs, { ordered, maxTimeMS: this.#db.timeoutMs })
       return new Set()
     } catch (error) {
       const refused = duplicates(error)
@@ -186,7 +214,7 @@ export class Append {
     }
     const dead: Array<{ c: string, s: number }> = []
     await Promise.all(pieces(queries, keysOfQuery).map(async some => {
-      const found = await this.#db.messages.find({ $or: some }).project<MessageDoc>({ p: 0 }).toArray()
+      const found = await this.#db.messages.find({ $or: some }, whole).project<MessageDoc>({ p: 0 }).toArray()
       for (const doc of found) {
         const entry = byKey.get(`${doc.c} ${doc.f} ${doc.k}`) as Entry
         if (doc.s <= (view.heads.get(entry.op.conv)?.purgedSeq ?? 0)) dead.push({ c: doc.c, s: doc.s })
@@ -229,16 +257,11 @@ export class Append {
     this.#rows.settle(heads, members)
   }
 
-  async #outcome (entry: Entry): Promise<Outcome> {
+  #outcome (entry: Entry): Outcome {
     const { op, at, same } = entry
-    if (same !== undefined) return { ...await this.#outcome(same), replay: true }
-    if (entry.outcome === undefined) {
-      entry.outcome = { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false }
-      this.#resends.settled(entry.join)
-    } else if (entry.outcome.replay && this.#resends.settled(entry.join)) {
-      const doc = await this.#db.messages.findOne({ c: place(op.conv), s: entry.outcome.seq }, { projection: { p: 1 } })
-      if (doc !== null) entry.outcome.late = doc.p
-    }
+    if (same !== undefined) return { ...this.#outcome(same), replay: true }
+    this.#resends.settled(entry.join)
+    entry.outcome ??= { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false }
     return entry.outcome
   }
 

@@ -27,8 +27,8 @@ export async function commit (parts: { append: Append, events: EventLog, groups:
       for (const [i, [at]] of stored.entries()) outcomes[at] = out[i] as Outcome
     }
     if (logged.length === 0) return
-    const seqs = await parts.events.append(logged.map(([, op]) => op))
-    for (const [i, [at, op]] of logged.entries()) outcomes[at] = { seq: seqs[i] as number, n: 0, id: '', ts: op.ts, replay: false }
+    const appended = await parts.events.append(logged.map(([, op]) => op))
+    for (const [i, [at]] of logged.entries()) outcomes[at] = appended[i] as Outcome
   }
   const applyChanges = async (): Promise<void> => {
     const some = changes
@@ -36,17 +36,30 @@ export async function commit (parts: { append: Append, events: EventLog, groups:
     if (some.length > 0) await parts.groups.apply(some)
   }
 
-  for (const [at, op] of operations.entries()) {
-    if (op.op === 'message' || op.op === 'event') {
-      await applyChanges()
-      if (op.op === 'message') messages.push([at, op])
-      else events.push([at, op])
-    } else {
-      await applyLogs()
-      changes.push(op)
+  try {
+    for (const [at, op] of operations.entries()) {
+      if (op.op === 'message' || op.op === 'event') {
+        await applyChanges()
+        if (op.op === 'message') messages.push([at, op])
+        else events.push([at, op])
+      } else {
+        await applyLogs()
+        changes.push(op)
+      }
     }
+    await applyChanges()
+    await applyLogs()
+  } catch (error) {
+    // A beginning of the list is stored, and nobody will be told.
+    for (const [at, op] of operations.entries()) {
+      const { seq, replay } = outcomes[at] as Outcome
+      if (seq === 0 || replay) continue
+      if (op.op === 'message') parts.append.untold(op.conv, seq - 1)
+      else if (op.op === 'event') parts.events.untold(op.user, seq - 1)
+    }
+    throw error
   }
-  await applyChanges()
-  await applyLogs()
+  parts.append.told(operations.flatMap(op => op.op === 'message' ? [op.conv] : []))
+  parts.events.told(operations.flatMap(op => op.op === 'event' ? [op.user] : []))
   return outcomes
 }

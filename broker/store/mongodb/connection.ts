@@ -1,6 +1,6 @@
 /** The connection to MongoDB: collections, one queue of writing jobs, and failures in the store's words. */
 import { MongoClient } from 'mongodb'
-import type { Collection, Db, Document, MongoClientOptions } from 'mongodb'
+import type { AnyBulkWriteOperation, BulkWriteOptions, Collection, Db, Document, MongoClientOptions } from 'mongodb'
 import type {
   BlockDoc, CursorDoc, EventDoc, EventHeadDoc, GroupDoc, HiddenDoc, MessageDoc, MetaDoc, RecordDoc, ResendDoc, RowDoc, SessionDoc, UserDoc
 } from './documents.ts'
@@ -32,6 +32,8 @@ const housekeeping = new Set(['hello', 'ismaster', 'ping', 'endSessions', 'build
 
 /** On the disk of a majority: what an acknowledgement promises. */
 export const durable = { w: 'majority', journal: true } as const
+/** Options of a query: its answer comes in one piece, as far as MongoDB's 16 MB go, and not in pages of 101 documents. */
+export const whole = { batchSize: 10_000 } as const
 /** For marks that may be lost: losing one costs a repeated packet. */
 export const quick = { w: 1 } as const
 
@@ -39,6 +41,11 @@ export const quick = { w: 1 } as const
 export function urlDatabase (url: string): string | undefined {
   const name = /^mongodb(?:\+srv)?:\/\/[^/]*\/([^?]+)/.exec(url)?.[1]
   return name === undefined ? undefined : decodeURIComponent(name)
+}
+
+/** The database of a configuration: the one that it names, the URL's, or `sabethes`. */
+export function databaseName (url: string, database: string | undefined): string {
+  return database === undefined || database === '' ? urlDatabase(url) ?? 'sabethes' : database
 }
 
 export class Connection {
@@ -59,6 +66,8 @@ export class Connection {
   readonly timeoutMs: number
   /** Documents of one ordered insert. FerretDB 1 goes on behind a duplicate at each hundred, which would leave a gap. */
   orderedInserts = 100_000
+  /** Updates of one command. FerretDB 1 keeps a connection to its own database for each, has a hundred, and waits for ever. */
+  updatesOfCommand = 100_000
   readonly #client: MongoClient
   readonly #faults: Faults | undefined
   #tail: Promise<unknown> = Promise.resolve()
@@ -70,7 +79,7 @@ export class Connection {
     this.timeoutMs = options.timeoutMs
     this.#faults = options.faults
     this.#client = new MongoClient(options.url, clientOptions(options))
-    this.db = this.#client.db(options.database ?? urlDatabase(options.url) ?? 'sabethes')
+    this.db = this.#client.db(databaseName(options.url, options.database))
     this.messages = this.#collection('messages')
     this.rows = this.#collection('conversations')
     this.hidden = this.#collection('hidden')
@@ -98,7 +107,10 @@ export class Connection {
     try {
       await this.#client.connect()
       const info = await this.db.command({ buildInfo: 1 })
-      if ('ferretdbVersion' in info) this.orderedInserts = 100
+      if ('ferretdbVersion' in info) {
+        this.orderedInserts = 100
+        this.updatesOfCommand = 50
+      }
     } catch (error) {
       await this.#client.close()
       throw isUnavailable(error) ? new StoreUnavailableError(error) : error
@@ -137,12 +149,19 @@ export class Connection {
     }
   }
 
+  /** Writes in as few commands as the server can take. */
+  async bulk<T extends Document> (collection: Collection<T>, operations: ReadonlyArray<AnyBulkWriteOperation<T>>, options: BulkWriteOptions): Promise<void> {
+    for (let i = 0; i < operations.length; i += this.updatesOfCommand) {
+      await collection.bulkWrite(operations.slice(i, i + this.updatesOfCommand), options)
+    }
+  }
+
   fault (place: FaultPlace): void | Promise<void> { return this.#faults?.at?.(place) }
 
   /** Rejects when the server does not answer, or is no primary that takes writes. */
   async health (): Promise<void> {
     await this.read(async () => {
-      const hello = await this.db.command({ hello: 1 }, { timeoutMS: Math.min(this.timeoutMs, 2000) })
+      const hello = await this.db.command({ hello: 1 })
       if (hello['isWritablePrimary'] !== true && hello['ismaster'] !== true) throw new StoreUnavailableError('the server is not the primary')
     })
   }
@@ -159,13 +178,15 @@ export class Connection {
 function clientOptions (options: ConnectionOptions): MongoClientOptions {
   return {
     appName: 'sabethes',
-    writeConcern: durable,
+    // Beyond the time limit nobody knows whether the majority has it.
+    writeConcern: { ...durable, wtimeoutMS: options.timeoutMs },
     // The store tries again by itself where it can tell whether a write was applied.
     retryWrites: false,
     ignoreUndefined: true,
-    timeoutMS: options.timeoutMs,
     serverSelectionTimeoutMS: options.timeoutMs,
     connectTimeoutMS: options.timeoutMs,
+    socketTimeoutMS: options.timeoutMs,
+    waitQueueTimeoutMS: options.timeoutMs,
     monitorCommands: options.onCommand !== undefined
   }
 }

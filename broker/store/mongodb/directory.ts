@@ -2,6 +2,7 @@
 import type { GroupMember, GroupRow, Page, UserRow } from '../store.ts'
 import { groupId } from '../../topics.ts'
 import type { Connection } from './connection.ts'
+import { whole } from './connection.ts'
 import { blockKey, groupRow } from './documents.ts'
 import type { MemberDoc, UserDoc } from './documents.ts'
 import type { GroupChanges } from './group-changes.ts'
@@ -26,7 +27,7 @@ export class Directory {
 
   async groups (page: Page): Promise<GroupRow[]> {
     if (page.limit <= 0) return []
-    return (await this.#db.groups.find(behind(page)).sort({ _id: 1 }).limit(page.limit).toArray()).map(groupRow)
+    return (await this.#db.groups.find(behind(page), whole).sort({ _id: 1 }).limit(page.limit).toArray()).map(groupRow)
   }
 
   async groupMember (gid: string, user: string): Promise<GroupMember | undefined> {
@@ -38,7 +39,7 @@ export class Directory {
 
   async groupMembers (gid: string, page: Page): Promise<GroupMember[]> {
     if (page.limit <= 0) return []
-    const docs = await this.#db.rows.find({ c: groupId(gid), u: { $gt: page.after ?? '' } }).sort({ u: 1 }).limit(page.limit)
+    const docs = await this.#db.rows.find({ c: groupId(gid), u: { $gt: page.after ?? '' } }, whole).sort({ u: 1 }).limit(page.limit)
       .project<Pick<MemberDoc, 'u' | 'role' | 'mutedUntil'>>({ _id: 0, u: 1, role: 1, mutedUntil: 1 }).toArray()
     return docs.map(({ u, role = 'member', mutedUntil }) => ({ user: u, role, ...(mutedUntil === undefined ? {} : { mutedUntil }) }))
   }
@@ -63,11 +64,11 @@ export class Directory {
 
   async users (page: Page): Promise<UserRow[]> {
     if (page.limit <= 0) return []
-    return (await this.#db.users.find(behind(page)).sort({ _id: 1 }).limit(page.limit).toArray()).map(userRow)
+    return (await this.#db.users.find(behind(page), whole).sort({ _id: 1 }).limit(page.limit).toArray()).map(userRow)
   }
 
   async blocks (uid: string): Promise<string[]> {
-    const docs = await this.#db.blocks.find({ u: uid }).sort({ b: 1 }).toArray()
+    const docs = await this.#db.blocks.find({ u: uid }, whole).sort({ b: 1 }).toArray()
     return docs.map(doc => doc.b)
   }
 

@@ -4,9 +4,9 @@
  */
 import type { AnyBulkWriteOperation } from 'mongodb'
 import { Lru } from '../level/lru.ts'
-import type { NewEvent, StoredEvent } from '../store.ts'
+import type { NewEvent, Outcome, StoredEvent } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { quick } from './connection.ts'
+import { quick, whole } from './connection.ts'
 import type { EventDoc, EventHeadDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
 import { pieces } from './rows.ts'
@@ -18,6 +18,8 @@ const usersOfQuery = 200
 export class EventLog {
   readonly #db: Connection
   readonly #cache: Lru<EventHead>
+  /** Users of rejected commits, with the last number that was told. */
+  readonly #told = new Map<string, number>()
   #changes = 0
 
   constructor (db: Connection, cacheSize: number) {
@@ -25,8 +27,8 @@ export class EventLog {
     this.#cache = new Lru(cacheSize)
   }
 
-  /** Appends events in their order; resolves to their numbers. Inside `exclusive`. */
-  async append (ops: readonly NewEvent[]): Promise<number[]> {
+  /** Appends events in their order. Inside `exclusive`. */
+  async append (ops: readonly NewEvent[]): Promise<Outcome[]> {
     const users = [...new Set(ops.map(op => op.user))]
     const seqs: number[] = []
     try {
@@ -37,9 +39,9 @@ export class EventLog {
         const refused = await this.#insert(ops, seqs)
         if (refused === undefined) {
           await this.#db.fault('event heads')
-          await this.#db.eventHeads.bulkWrite([...heads].map(([user, head]) => forward(user, head)), { ordered: false })
+          await this.#db.bulk(this.#db.eventHeads, [...heads].map(([user, head]) => forward(user, head)), { ordered: false })
           this.#settle(heads)
-          return seqs
+          return await this.#outcomes(ops, seqs)
         }
         // Another process appended to the same logs: what was not taken is numbered again.
         seqs.length = refused
@@ -48,8 +50,31 @@ export class EventLog {
       }
     } catch (error) {
       this.#forget(users)
+      for (const [i, seq] of seqs.entries()) this.untold((ops[i] as NewEvent).user, seq - 1)
       throw error
     }
+  }
+
+  /** Of what a user's log holds behind `seq` nobody may have been told: its commit is rejected. */
+  untold (user: string, seq: number): void { this.#told.set(user, Math.min(seq, this.#told.get(user) ?? seq)) }
+
+  /** The commit is answered: what these logs hold is told. */
+  told (users: Iterable<string>): void { for (const user of users) this.#told.delete(user) }
+
+  /** Outcomes of events; the first one of a user has what rejected commits have stored all the same. */
+  async #outcomes (ops: readonly NewEvent[], seqs: readonly number[]): Promise<Outcome[]> {
+    const outcomes = ops.map(({ ts }, i): Outcome => ({ seq: seqs[i] as number, n: 0, id: '', ts, replay: false }))
+    if (this.#told.size === 0) return outcomes
+    const users = new Set<string>()
+    await Promise.all(outcomes.map(async (outcome, i) => {
+      const { user } = ops[i] as NewEvent
+      const after = this.#told.get(user)
+      if (after === undefined || users.has(user)) return
+      users.add(user)
+      const missed = (await this.events(user, after, outcome.seq - after)).filter(event => event.seq < outcome.seq)
+      if (missed.length > 0) outcome.missedEvents = missed
+    }))
+    return outcomes
   }
 
   /**
@@ -64,22 +89,24 @@ export class EventLog {
       documents.delete(id) // the last one of a slot keeps its place in the order
       documents.set(id, { at, doc: { u: user, s, ts, p: content } })
     }
-    try {
-      await this.#db.events.bulkWrite([...documents].map(([_id, { doc }]): AnyBulkWriteOperation<EventDoc> => (
-        { replaceOne: { filter: { _id }, replacement: doc as EventDoc, upsert: true } }
-      )), { ordered: true })
-      return undefined
-    } catch (error) {
-      const refused = duplicates(error)
-      if (refused === undefined) throw error
-      return [...documents.values()][Math.min(...refused)]?.at
+    for (const some of pieces([...documents], this.#db.updatesOfCommand)) {
+      try {
+        await this.#db.events.bulkWrite(some.map(([_id, { doc }]): AnyBulkWriteOperation<EventDoc> => (
+          { replaceOne: { filter: { _id }, replacement: doc as EventDoc, upsert: true } }
+        )), { ordered: true })
+      } catch (error) {
+        const refused = duplicates(error)
+        if (refused === undefined) throw error
+        return some[Math.min(...refused)]?.[1].at
+      }
     }
+    return undefined
   }
 
   /** Ascending, `seq > after`. */
   async events (user: string, after: number, limit: number): Promise<StoredEvent[]> {
     if (limit <= 0) return []
-    const docs = await this.#db.events.find({ u: user, s: { $gt: Math.max(0, after) } }).sort({ s: 1 }).limit(limit).toArray()
+    const docs = await this.#db.events.find({ u: user, s: { $gt: Math.max(0, after) } }, whole).sort({ s: 1 }).limit(limit).toArray()
     return docs.map(doc => ({ seq: doc.s, ts: doc.ts, content: doc.p }))
   }
 
@@ -100,9 +127,9 @@ export class EventLog {
     }
     const changes = this.#changes
     await Promise.all(pieces(missing, usersOfQuery).map(async some => {
-      const found = new Map((await this.#db.eventHeads.find({ _id: { $in: some } }).toArray()).map(doc => [doc._id, doc]))
+      const found = new Map((await this.#db.eventHeads.find({ _id: { $in: some } }, whole).toArray()).map(doc => [doc._id, doc]))
       const ends = some.map(u => ({ u, s: { $gt: found.get(u)?.s ?? 0 } }))
-      const behind = await this.#db.events.find({ $or: ends }).project<Pick<EventDoc, 'u' | 's'>>({ _id: 0, u: 1, s: 1 }).toArray()
+      const behind = await this.#db.events.find({ $or: ends }, whole).project<Pick<EventDoc, 'u' | 's'>>({ _id: 0, u: 1, s: 1 }).toArray()
       for (const user of some) heads.set(user, { seq: found.get(user)?.s ?? 0, deliveredSeq: found.get(user)?.d ?? 0 })
       for (const { u, s } of behind) {
         const head = heads.get(u) as EventHead
@@ -126,7 +153,7 @@ export class EventLog {
     }
     if (moved.size === 0) return
     try {
-      await this.#db.eventHeads.bulkWrite([...moved].map(([user, head]) => forward(user, head)), { ordered: false, writeConcern: quick })
+      await this.#db.bulk(this.#db.eventHeads, [...moved].map(([user, head]) => forward(user, head)), { ordered: false, writeConcern: quick })
     } catch (error) {
       this.#forget(moved.keys())
       throw error

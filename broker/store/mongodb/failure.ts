@@ -1,5 +1,6 @@
 /** Errors of the MongoDB store. Their texts never hold the URL: it may contain a password. */
-import { MongoBulkWriteError, MongoNetworkError, MongoOperationTimeoutError, MongoServerError, MongoServerSelectionError } from 'mongodb'
+import { MongoBulkWriteError, MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb'
+import type { WriteError } from 'mongodb'
 
 /** The server did not answer, or not in time, or is not the primary. Trying again is safe; it ends by itself. */
 export class StoreUnavailableError extends Error {
@@ -31,8 +32,12 @@ const passing = new Set([6, 7, 50, 64, 89, 91, 189, 262, 9001, 10058, 10107, 116
 
 /** True when nobody knows whether the command was applied, or when the server could not take it now. */
 export function isUnavailable (error: unknown): boolean {
-  if (error instanceof StoreUnavailableError || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError ||
-    error instanceof MongoOperationTimeoutError) return true
+  if (error instanceof StoreUnavailableError || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) return true
+  if (error instanceof MongoBulkWriteError) {
+    if (error.result.getWriteConcernError() !== undefined) return true
+    // A lost connection, in the driver's words for bulk writes: no code, and no document that was refused.
+    if (error.code === undefined && listed(error).length === 0) return true
+  }
   if (error instanceof MongoServerError && typeof error.code === 'number' && passing.has(error.code)) return true
   return error instanceof Error && /pool (?:was )?cleared|connection .*closed|interrupted/i.test(error.message)
 }
@@ -43,8 +48,13 @@ export function isUnavailable (error: unknown): boolean {
  */
 export function duplicates (error: unknown): Set<number> | undefined {
   if (!(error instanceof MongoBulkWriteError)) return undefined
-  const errors = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors]
+  const errors = listed(error)
   if (errors.length === 0 || error.result.getWriteConcernError() !== undefined) return undefined
   if (errors.some(each => each.code !== duplicateKey)) return undefined
   return new Set(errors.map(each => each.index))
+}
+
+function listed (error: MongoBulkWriteError): WriteError[] {
+  const errors = error.writeErrors
+  return Array.isArray(errors) ? errors as WriteError[] : [errors as WriteError]
 }

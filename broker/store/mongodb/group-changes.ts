@@ -7,6 +7,7 @@ import { groupId } from '../../topics.ts'
 import { Lru } from '../level/lru.ts'
 import type { DropGroup, DropMember, Member, PutGroup, PutMember } from '../store.ts'
 import type { Connection } from './connection.ts'
+import { whole } from './connection.ts'
 import { emptyHead, groupDoc, memberDoc, memberKey, newMember, place } from './documents.ts'
 import type { HeadRow, MemberDoc, RowDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
@@ -69,10 +70,10 @@ export class GroupChanges {
     const groups = new Map(ops.flatMap(op => op.op === 'group' ? [[op.group.gid, op.group] as const] : []))
     if (groups.size === 0) return
     await this.#db.fault('groups')
-    await this.#db.groups.bulkWrite([...groups.values()].map(group => {
+    await this.#db.bulk(this.#db.groups, [...groups.values()].map(group => {
       const { _id, ...replacement } = groupDoc(group)
       return { replaceOne: { filter: { _id }, replacement, upsert: true } }
-    }))
+    }), { ordered: false })
   }
 
   async #write (before: ReadonlyMap<string, Member | null>, after: ReadonlyMap<string, Member | null>, replaced: ReadonlySet<string>): Promise<void> {
@@ -92,7 +93,7 @@ export class GroupChanges {
       await this.#db.rows.deleteMany({ _id: { $in: some.map(({ user, conv }) => memberKey(user, conv)) } })
     }
     if (added.length > 0) changed.push(...await this.#insert(added))
-    if (changed.length > 0) await this.#db.rows.bulkWrite(changed, { ordered: false })
+    if (changed.length > 0) await this.#db.bulk(this.#db.rows, changed, { ordered: false })
     // What they hid: rows that were left by a crash lie before the place where they would join again, and count for nothing.
     const left = [...gone, ...[...replaced].map(key => after.get(key)).filter(row => row != null)]
     for (const some of pieces(left, 200)) await this.#db.hidden.deleteMany({ $or: some.map(({ user, conv }) => ({ u: user, c: conv })) })
@@ -115,7 +116,7 @@ export class GroupChanges {
     const view = await this.#rows.load([conv], [])
     const head: HeadRow = { ...view.heads.get(conv) ?? emptyHead() }
     const logged = head.seq > head.purgedSeq
-    const users = await this.#db.rows.find({ c: conv }).project<{ u: string }>({ _id: 0, u: 1 }).toArray()
+    const users = await this.#db.rows.find({ c: conv }, whole).project<{ u: string }>({ _id: 0, u: 1 }).toArray()
     const keys = users.map(({ u }) => memberAt(u, conv))
     try {
       await this.#db.fault('group drop')

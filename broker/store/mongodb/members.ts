@@ -2,7 +2,7 @@
 import type { AnyBulkWriteOperation, Filter } from 'mongodb'
 import type { Marks, Member, Moved, Page } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { quick } from './connection.ts'
+import { quick, whole } from './connection.ts'
 import { hiddenKey, memberKey, place, shown } from './documents.ts'
 import type { HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
@@ -50,7 +50,7 @@ export class Members {
   async #list (filter: Filter<RowDoc>, limit: number): Promise<{ docs: MemberDoc[], rows: Member[], heads: ReadonlyMap<string, HeadRow | null> }> {
     for (;;) {
       const { repairs } = this.#rows
-      const docs = (await this.#db.rows.find(filter).sort({ _id: 1 }).limit(limit).toArray()) as MemberDoc[]
+      const docs = (await this.#db.rows.find(filter, whole).sort({ _id: 1 }).limit(limit).toArray()) as MemberDoc[]
       const rows = await this.#rows.toMembers(docs)
       const { heads } = await this.#rows.read(docs.map(doc => doc.c), [])
       if (repairs === this.#rows.repairs) return { docs, rows, heads }
@@ -79,7 +79,7 @@ export class Members {
     if (changed.size === 0) return []
     await this.#numberRead([...changed].filter(([key]) => moved.get(key)?.read === true).map(([, row]) => row), heads)
     try {
-      await this.#db.rows.bulkWrite([...changed.values()].map(row => ({
+      await this.#db.bulk(this.#db.rows, [...changed.values()].map(row => ({
         updateOne: {
           filter: { _id: memberKey(row.user, row.conv) },
           update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread } }
@@ -110,7 +110,7 @@ export class Members {
     }
     const numbers = new Map<string, number>()
     await Promise.all(pieces(rows, pairsOfQuery).map(async some => {
-      const found = await this.#db.messages.find({ $or: some.map(row => ({ c: place(row.conv), s: row.readSeq })) })
+      const found = await this.#db.messages.find({ $or: some.map(row => ({ c: place(row.conv), s: row.readSeq })) }, whole)
         .project<Pick<MessageDoc, 'c' | 's' | 'n'>>({ _id: 0, c: 1, s: 1, n: 1 }).toArray()
       for (const { c, s, n } of found) numbers.set(`${c} ${s}`, n)
     }))
@@ -135,8 +135,8 @@ export class Members {
     const wanted = [...new Set(seqs)].filter(seq => Number.isSafeInteger(seq) && seq > floor && seq <= head.seq)
     if (wanted.length === 0) return 0
     const [messages, hidden] = await Promise.all([
-      this.#db.messages.find({ c: place(conv), s: { $in: wanted } }).project<Pick<MessageDoc, 's' | 'x'>>({ _id: 0, s: 1, x: 1 }).toArray(),
-      this.#db.hidden.find({ u: user, c: conv, s: { $in: wanted } }).project<{ s: number }>({ _id: 0, s: 1 }).toArray()
+      this.#db.messages.find({ c: place(conv), s: { $in: wanted } }, whole).project<Pick<MessageDoc, 's' | 'x'>>({ _id: 0, s: 1, x: 1 }).toArray(),
+      this.#db.hidden.find({ u: user, c: conv, s: { $in: wanted } }, whole).project<{ s: number }>({ _id: 0, s: 1 }).toArray()
     ])
     const already = new Set(hidden.map(each => each.s))
     const added = messages.filter(({ s }) => !already.has(s))
@@ -166,7 +166,7 @@ export class Members {
     if (row === null) return []
     // What a crash left of an earlier membership, or before a clear, lies below these.
     const floor = Math.max(0, after, row.joinedSeq, row.clearedSeq, view.heads.get(conv)?.purgedSeq ?? 0)
-    const docs = await this.#db.hidden.find({ u: user, c: conv, s: { $gt: floor, $lte: upTo } }).sort({ s: 1 }).project<{ s: number }>({ _id: 0, s: 1 }).toArray()
+    const docs = await this.#db.hidden.find({ u: user, c: conv, s: { $gt: floor, $lte: upTo } }, whole).sort({ s: 1 }).project<{ s: number }>({ _id: 0, s: 1 }).toArray()
     return docs.map(doc => doc.s)
   }
 
@@ -192,7 +192,7 @@ export class Members {
   async #change (row: Member, update: { $set: Partial<MemberDoc>, $unset?: { x: '' } }): Promise<void> {
     const operation: AnyBulkWriteOperation<RowDoc> = { updateOne: { filter: { _id: memberKey(row.user, row.conv) }, update } }
     try {
-      await this.#db.rows.bulkWrite([operation])
+      await this.#db.bulk(this.#db.rows, [operation], {})
     } catch (error) {
       this.#rows.forget([], [memberAt(row.user, row.conv)])
       throw error

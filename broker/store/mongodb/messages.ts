@@ -1,6 +1,7 @@
 /** Reading the log of conversations. */
 import type { Head, StoredMessage } from '../store.ts'
 import type { Connection } from './connection.ts'
+import { whole } from './connection.ts'
 import { place, storedMessage } from './documents.ts'
 import { pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
@@ -37,7 +38,7 @@ export class Messages {
     const found: StoredMessage[] = []
     for (let bytes = 0, full = false; !full && found.length < range.limit && before > after + 1;) {
       const limit = Math.min(range.limit - found.length, messagesOfQuery)
-      const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: before } }).sort({ s: reverse ? -1 : 1 }).limit(limit).toArray()
+      const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: before } }, whole).sort({ s: reverse ? -1 : 1 }).limit(limit).toArray()
       for (const doc of docs) {
         bytes += Buffer.byteLength(doc.p)
         full = bytes > maxBytes && found.length > 0
@@ -65,7 +66,7 @@ export class Messages {
     }
     const filters = [...perConv].map(([conv, seqs]) => ({ c: place(conv), s: { $in: seqs } }))
     await Promise.all(pieces(filters, pairsOfQuery).map(async some => {
-      for (const doc of await this.#db.messages.find({ $or: some }).toArray()) found.set(`${doc.c} ${doc.s}`, storedMessage(doc))
+      for (const doc of await this.#db.messages.find({ $or: some }, whole).toArray()) found.set(`${doc.c} ${doc.s}`, storedMessage(doc))
     }))
     return at.map(({ conv, seq }) => {
       const message = found.get(`${place(conv)} ${seq}`)

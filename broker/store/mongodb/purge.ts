@@ -5,6 +5,7 @@
  * removed (time 0): nobody sees them from then on, and after a crash the next purge removes the rest.
  */
 import type { Connection } from './connection.ts'
+import { whole } from './connection.ts'
 import { memberKey, memberRow, place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MessageDoc, ResendDoc } from './documents.ts'
 import { headUpdate, memberAt, pieces } from './rows.ts'
@@ -30,7 +31,7 @@ export class Purge {
   async run (before: number, limit: number): Promise<number> {
     let done = 0
     while (done < limit) {
-      const [oldest] = await this.#db.read(() => this.#db.rows.find({ o: { $lt: before } }).sort({ o: 1 }).limit(1).toArray()) as HeadDoc[]
+      const [oldest] = await this.#db.read(() => this.#db.rows.find({ o: { $lt: before } }, whole).sort({ o: 1 }).limit(1).toArray()) as HeadDoc[]
       if (oldest === undefined) break
       done += await this.#db.exclusive(() => this.#step(placed(oldest._id), before, Math.min(stepMessages, limit - done)))
     }
@@ -44,7 +45,7 @@ export class Purge {
     const old = (await this.#rows.load([conv], [])).heads.get(conv)
     if (old == null) return 0
     const head: HeadRow = { ...old }
-    const rows = await this.#db.messages.find({ c: place(conv) }).sort({ s: 1 }).limit(limit + 1).project<MessageDoc>(fields).toArray()
+    const rows = await this.#db.messages.find({ c: place(conv) }, whole).sort({ s: 1 }).limit(limit + 1).project<MessageDoc>(fields).toArray()
     const gone: MessageDoc[] = []
     let next: MessageDoc | undefined
     for (const message of rows) {
@@ -93,18 +94,18 @@ export class Purge {
       if (q !== undefined && g !== undefined && ts >= since) kept.set(q, { _id: q, c, s, n, id, ts, g })
     }
     if (kept.size === 0) return
-    const older = new Map((await this.#db.resends.find({ _id: { $in: [...kept.keys()] } }).toArray()).map(doc => [doc._id, doc.ts]))
+    const older = new Map((await this.#db.resends.find({ _id: { $in: [...kept.keys()] } }, whole).toArray()).map(doc => [doc._id, doc.ts]))
     const newer = [...kept.values()].filter(doc => (older.get(doc._id) ?? 0) <= doc.ts)
     if (newer.length === 0) return
-    await this.#db.resends.bulkWrite(newer.map(({ _id, ...replacement }) => ({ replaceOne: { filter: { _id }, replacement, upsert: true } })), { ordered: false })
+    await this.#db.bulk(this.#db.resends, newer.map(({ _id, ...replacement }) => ({ replaceOne: { filter: { _id }, replacement, upsert: true } })), { ordered: false })
   }
 
   /** Removes what users hid up to `upTo`, and takes it out of their numbers. */
   async #unhide (conv: string, upTo: number): Promise<void> {
-    const hidden = await this.#db.hidden.find({ c: conv, s: { $lte: upTo } }).project<{ u: string }>({ _id: 0, u: 1 }).toArray()
+    const hidden = await this.#db.hidden.find({ c: conv, s: { $lte: upTo } }, whole).project<{ u: string }>({ _id: 0, u: 1 }).toArray()
     const users = [...new Set(hidden.map(doc => doc.u))]
     for (const some of pieces(users, 100)) {
-      const docs = await this.#db.rows.find({ _id: { $in: some.map(user => memberKey(user, conv)) } }).toArray()
+      const docs = await this.#db.rows.find({ _id: { $in: some.map(user => memberKey(user, conv)) } }, whole).toArray()
       await Promise.all(docs.map(async doc => {
         if (!('u' in doc)) return
         const row = memberRow(doc)
@@ -121,4 +122,3 @@ export class Purge {
     await this.#db.resends.deleteMany({ ts: { $lt: Date.now() - this.#resendWindowMs } })
   }
 }
-

@@ -5,7 +5,7 @@
 import { Binary } from 'mongodb'
 import type { Records } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { durable, quick } from './connection.ts'
+import { durable, quick, whole } from './connection.ts'
 import { StoreClosedError } from './failure.ts'
 
 const rowsOfQuery = 500
@@ -26,7 +26,7 @@ export class MongoRecords implements Records {
     let filter: { $gte: string, $lt: string } | { $gt: string, $lt: string } = { $gte: from, $lt: to }
     for (let left = limit; left > 0;) {
       const some = Math.min(left, rowsOfQuery)
-      const docs = await this.#db.read(() => this.#db.records.find({ _id: filter }).sort({ _id: 1 }).limit(some).toArray())
+      const docs = await this.#db.read(() => this.#db.records.find({ _id: filter }, whole).sort({ _id: 1 }).limit(some).toArray())
       for (const doc of docs) yield [doc._id, bytes(doc.v)]
       if (docs.length < some) return
       left -= docs.length
@@ -56,10 +56,10 @@ export class MongoRecords implements Records {
   async settled (): Promise<void> { await this.#tail }
 
   async #put (rows: ReadonlyMap<string, Uint8Array | null>, sync: boolean): Promise<void> {
-    const writeConcern = sync ? durable : quick
+    const writeConcern = sync ? { ...durable, wtimeoutMS: this.#db.timeoutMs } : quick
     const put = [...rows].flatMap(([_id, value]) => value === null ? [] : [{ replaceOne: { filter: { _id }, replacement: { v: new Binary(value) }, upsert: true } }])
     const gone = [...rows].flatMap(([_id, value]) => value === null ? [_id] : [])
-    if (put.length > 0) await this.#db.records.bulkWrite(put, { ordered: false, writeConcern })
+    if (put.length > 0) await this.#db.bulk(this.#db.records, put, { ordered: false, writeConcern })
     if (gone.length > 0) await this.#db.records.deleteMany({ _id: { $in: gone } }, { writeConcern })
   }
 }

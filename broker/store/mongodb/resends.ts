@@ -6,12 +6,13 @@
 import type { NewMessage } from '../store.ts'
 import { resendKey, placed } from './documents.ts'
 import type { Connection } from './connection.ts'
+import { whole } from './connection.ts'
 import type { MessageDoc } from './documents.ts'
 
 /** The last publish of a packet id. */
 export interface Memory { conv: string, seq: number, n: number, id: string, ts: number, digest: string }
 
-/** A message of a commit that failed: it may be stored, now or later, and nobody was told. */
+/** A message of a commit that failed: it may be stored, now or later. */
 export interface Doubt { key: string, conv: string, digest: string }
 
 /** Messages in doubt that are remembered. */
@@ -38,8 +39,8 @@ export class Resends {
   async recall (joins: readonly string[]): Promise<Map<string, Memory>> {
     const names = joins.map(join => join.slice(2))
     const [kept, ...newest] = await Promise.all([
-      this.#db.resends.find({ _id: { $in: names } }).toArray(),
-      ...names.map(q => this.#db.messages.find({ q }).sort({ ts: -1, _id: -1 }).limit(1).project<MessageDoc>({ p: 0 }).toArray())
+      this.#db.resends.find({ _id: { $in: names } }, whole).toArray(),
+      ...names.map(q => this.#db.messages.find({ q }, whole).sort({ ts: -1, _id: -1 }).limit(1).project<MessageDoc>({ p: 0 }).toArray())
     ])
     const memories = new Map<string, Memory>()
     for (const doc of kept) memories.set('q ' + doc._id, { conv: placed(doc.c), seq: doc.s, n: doc.n, id: doc.id, ts: doc.ts, digest: doc.g })
@@ -58,10 +59,8 @@ export class Resends {
     this.#doubts.delete(join)
     this.#doubts.set(join, doubt)
     if (this.#doubts.size <= maxDoubts) return
-    for (const oldest of this.#doubts.keys()) {
-      this.#doubts.delete(oldest)
-      break
-    }
+    const [oldest] = this.#doubts.keys()
+    this.#doubts.delete(oldest as string)
   }
 
   /** The unique key that the first try of a resend was given, when it is in doubt. */
@@ -70,6 +69,6 @@ export class Resends {
     return doubt !== undefined && doubt.conv === op.conv && doubt.digest === op.resend?.digest ? doubt.key : undefined
   }
 
-  /** Ends the doubt; true when there was one. */
-  settled (join: string): boolean { return this.#doubts.delete(join) }
+  /** Ends the doubt. */
+  settled (join: string): void { this.#doubts.delete(join) }
 }

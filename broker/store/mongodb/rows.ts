@@ -14,6 +14,7 @@ import { directUsers } from '../../topics.ts'
 import { Lru } from '../level/lru.ts'
 import type { Member } from '../store.ts'
 import type { Connection } from './connection.ts'
+import { whole } from './connection.ts'
 import { duplicates } from './failure.ts'
 import { emptyHead, headRow, markSender, memberDoc, memberKey, memberRow, newMember, place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
@@ -126,7 +127,7 @@ export class Rows {
   /** Reads what is missing; resolves to what the logs hold behind the heads. */
   async #fetch (view: View, missing: { convs: string[], members: MemberAt[] }): Promise<Trace[]> {
     const ids = [...missing.convs.map(place), ...missing.members.map(({ user, conv }) => memberKey(user, conv))]
-    const docs = (await Promise.all(pieces(ids, idsOfQuery).map(some => this.#db.rows.find({ _id: { $in: some } }).toArray()))).flat()
+    const docs = (await Promise.all(pieces(ids, idsOfQuery).map(some => this.#db.rows.find({ _id: { $in: some } }, whole).toArray()))).flat()
     const members: MemberDoc[] = []
     for (const doc of docs) {
       if ('u' in doc) members.push(doc)
@@ -143,7 +144,7 @@ export class Rows {
   /** Messages behind the known ends of logs, in order. Nearly always there are none. */
   async #behind (ends: Array<{ c: string, after: number }>): Promise<Trace[]> {
     const filters: Array<Filter<MessageDoc>> = ends.map(({ c, after }) => ({ c, s: { $gt: after } }))
-    const found = await this.#db.messages.find(filters.length === 1 ? filters[0] as Filter<MessageDoc> : { $or: filters }).project<Trace>(traceFields).toArray()
+    const found = await this.#db.messages.find(filters.length === 1 ? filters[0] as Filter<MessageDoc> : { $or: filters }, whole).project<Trace>(traceFields).toArray()
     return found.sort((a, b) => a.s - b.s)
   }
 
@@ -157,7 +158,7 @@ export class Rows {
       for (const user of users) wanted.set(memberAt(user, conv), { user, conv })
     }
     const ids = [...wanted.values()].map(({ user, conv }) => memberKey(user, conv))
-    const docs = (await this.#db.rows.find({ _id: { $in: ids } }).toArray()).filter(doc => 'u' in doc)
+    const docs = (await this.#db.rows.find({ _id: { $in: ids } }, whole).toArray()).filter(doc => 'u' in doc)
     for (const row of await this.toMembers(docs)) members.set(memberAt(row.user, row.conv), row)
     const touched = new Set<string>()
     const heads = new Map<string, HeadRow>()
@@ -219,7 +220,7 @@ export async function writeDerived (db: Connection, members: readonly Member[], 
   for (const [conv, head] of heads) {
     operations.push({ updateOne: { filter: { _id: place(conv) }, update: headUpdate(head), upsert: true } })
   }
-  if (operations.length > 0) await db.rows.bulkWrite(operations, { ordered: true })
+  if (operations.length > 0) await db.bulk(db.rows, operations, { ordered: true })
 }
 
 /** A head forward. */

@@ -3,7 +3,7 @@ import type { AnyBulkWriteOperation } from 'mongodb'
 import { Lru } from '../level/lru.ts'
 import type { Cursor, Marks, Page, SessionRow } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { quick } from './connection.ts'
+import { quick, whole } from './connection.ts'
 import { cursorKey } from './documents.ts'
 import type { CursorDoc, SessionDoc } from './documents.ts'
 import { pieces } from './rows.ts'
@@ -32,7 +32,7 @@ export class Sessions {
   /** Inside `exclusive`. A session that is there has its cursors: they go behind it. */
   async dropSession (session: string): Promise<void> {
     await this.#db.sessions.deleteOne({ _id: session })
-    const docs = await this.#db.cursors.find({ p: session }).project<{ _id: string }>({ _id: 1 }).toArray()
+    const docs = await this.#db.cursors.find({ p: session }, whole).project<{ _id: string }>({ _id: 1 }).toArray()
     if (docs.length > 0) await this.#db.cursors.deleteMany({ p: session })
     this.#changes++
     for (const { _id } of docs) this.#cursors.set(_id, null)
@@ -40,7 +40,7 @@ export class Sessions {
 
   /** The account with its blocks and sessions. Inside `exclusive`. The account comes last: until then trying again is possible. */
   async dropUser (uid: string): Promise<void> {
-    const sessions = await this.#db.sessions.find(ofUser(uid)).project<{ _id: string }>({ _id: 1 }).toArray()
+    const sessions = await this.#db.sessions.find(ofUser(uid), whole).project<{ _id: string }>({ _id: 1 }).toArray()
     for (const { _id } of sessions) await this.dropSession(_id)
     await this.#db.blocks.deleteMany({ u: uid })
     await this.#db.users.deleteOne({ _id: uid })
@@ -50,7 +50,7 @@ export class Sessions {
     if (page.limit <= 0) return []
     const bounds = page.user === undefined ? { _id: { $gt: '' } } : ofUser(page.user)
     const filter = page.after === undefined ? bounds : { $and: [bounds, { _id: { $gt: page.after } }] }
-    return (await this.#db.sessions.find(filter).sort({ _id: 1 }).limit(page.limit).toArray()).map(sessionRow)
+    return (await this.#db.sessions.find(filter, whole).sort({ _id: 1 }).limit(page.limit).toArray()).map(sessionRow)
   }
 
   async cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> {
@@ -77,7 +77,7 @@ export class Sessions {
     ))
     this.#changes++
     try {
-      await this.#db.cursors.bulkWrite(operations, { ordered: false, writeConcern: quick })
+      await this.#db.bulk(this.#db.cursors, operations, { ordered: false, writeConcern: quick })
     } catch (error) {
       for (const key of moved.keys()) this.#cursors.delete(key)
       throw error
@@ -96,7 +96,7 @@ export class Sessions {
     }
     const changes = this.#changes
     await Promise.all(pieces(missing, idsOfQuery).map(async some => {
-      for (const doc of await this.#db.cursors.find({ _id: { $in: some } }).toArray()) rows.set(doc._id, { seq: doc.s, sent: doc.t })
+      for (const doc of await this.#db.cursors.find({ _id: { $in: some } }, whole).toArray()) rows.set(doc._id, { seq: doc.s, sent: doc.t })
     }))
     if (changes === this.#changes) for (const key of missing) this.#cursors.set(key, rows.get(key) ?? null)
     return rows

@@ -22,10 +22,8 @@ import { Rows, defaultCacheSizes } from './rows.ts'
 import type { CacheSizes } from './rows.ts'
 import { Sessions } from './sessions.ts'
 
-export { StoreClosedError, StoreFormatError, StoreUnavailableError } from './failure.ts'
 export { urlDatabase } from './connection.ts'
 export type { FaultPlace, Faults, SentCommand } from './connection.ts'
-export { createIndexes, indexes } from './indexes.ts'
 
 /** The version of the documents. A store of another version is refused. */
 export const formatVersion = 1

@@ -1,0 +1,108 @@
+/** `sabethes doctor`: what keeps, or would keep, a server from working here. */
+import { constants } from 'node:fs'
+import { access, mkdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { dirname, join } from 'node:path'
+import type { Config } from '../config/schema.ts'
+import type { ConfiguredStore } from '../migrate/address.ts'
+import { settings, type CommonOptions } from './settings.ts'
+import { dataFolder, findRunning } from './target.ts'
+import { columns, print, printable, type Terminal } from './terminal.ts'
+
+export interface Check { name: string, ok: boolean, text: string }
+
+/** As in package.json. */
+const oldestNode = [20, 19] as const
+const minFreeBytes = 256 * 1024 * 1024
+
+/** Resolves to the exit code: 1 when anything is wrong. */
+export async function doctor (terminal: Terminal, options: CommonOptions): Promise<number> {
+  const checks: Check[] = [nodeVersion(process.versions.node)]
+  const add = async (name: string, ask: () => Promise<Check[] | { ok: boolean, text: string }>): Promise<void> => {
+    try {
+      const answer = await ask()
+      checks.push(...Array.isArray(answer) ? answer : [{ name, ...answer }])
+    } catch (error) {
+      checks.push({ name, ok: false, text: (error as Error).message })
+    }
+  }
+  let config: Config | undefined
+  await add('configuration', async () => {
+    const { file, config: given } = await settings(terminal, options)
+    config = { ...given, store: { ...given.store, path: dataFolder(terminal, given) } }
+    return { ok: true, text: file ?? 'no file: the defaults' }
+  })
+  if (config !== undefined) {
+    const known = config
+    let server: Awaited<ReturnType<typeof findRunning>>
+    await add('server', async () => {
+      server = await findRunning(terminal, known)
+      return { ok: true, text: server === undefined ? 'not running' : 'running' }
+    })
+    await add('data folder', async () => await dataFolderState(known.store.path))
+    if (server === undefined) {
+      await add('MQTT port', async () => await portState(known.mqtt.tcp.host, known.mqtt.tcp.port))
+      await add('HTTP port', async () => await portState(known.http.host, known.http.port))
+    }
+    await add('store', async () => await storeState(terminal, known, server))
+  }
+  const ok = checks.every(check => check.ok)
+  print(terminal, options.json, { ok, checks }, columns(checks.map(check => [check.ok ? 'ok' : 'WRONG', check.name, printable(check.text.replace(/\n/g, '; '))])))
+  return ok ? 0 : 1
+}
+
+export function nodeVersion (version: string): Check {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const ok = major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1])
+  return { name: 'Node', ok, text: `${version}${ok ? '' : `: ${oldestNode.join('.')} or newer is needed`}` }
+}
+
+async function dataFolderState (path: string): Promise<{ ok: boolean, text: string }> {
+  let there = path
+  for (;;) {
+    try {
+      await access(there, constants.F_OK)
+      break
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || there === dirname(there)) throw error
+      there = dirname(there)
+    }
+  }
+  const probe = join(there, `.sabethes-doctor-${process.pid}`)
+  // Permission bits do not tell about read-only mounts: only a write does.
+  if (there === path) {
+    await writeFile(probe, '', { flag: 'wx' })
+  } else {
+    await mkdir(probe)
+  }
+  await rm(probe, { recursive: true })
+  const { bavail, bsize } = await statfs(there)
+  const freeBytes = bavail * bsize
+  const ok = freeBytes >= minFreeBytes
+  return { ok, text: `${path}${there === path ? '' : ' (will be made)'}, ${Math.floor(freeBytes / 1024 / 1024)} MiB free${ok ? '' : ': too little'}` }
+}
+
+async function portState (host: string, port: number): Promise<{ ok: boolean, text: string }> {
+  const server = createServer()
+  return await new Promise(resolve => {
+    server.once('error', (error: NodeJS.ErrnoException) => { resolve({ ok: false, text: `${host}:${port} cannot be used: ${error.code ?? error.message}` }) })
+    server.listen(port, host, () => { server.close(() => { resolve({ ok: true, text: `${host}:${port} is free` }) }) })
+  })
+}
+
+async function storeState (terminal: Terminal, config: Config, server: Awaited<ReturnType<typeof findRunning>>): Promise<Check[]> {
+  const { driver, url, database }: ConfiguredStore = config.store
+  const checks: Check[] = []
+  if (server !== undefined) {
+    const { healthy } = (await server.status()).store
+    checks.push({ name: 'store', ok: healthy, text: healthy ? `${driver}, in use by the server, healthy` : `${driver}: the server says that it is NOT HEALTHY` })
+  }
+  if (driver === 'mongodb') {
+    const { inspectMongo } = await import('../store/mongodb/inspection.ts')
+    checks.push(...url === undefined ? [{ name: 'mongodb address', ok: false, text: 'store.url is not set' }] : await inspectMongo({ url, database }))
+  } else if (server === undefined) {
+    const { inspectLevel } = await import('../store/level/inspection.ts')
+    checks.push({ name: 'store', ...await inspectLevel(config.store.path) })
+  }
+  return checks
+}

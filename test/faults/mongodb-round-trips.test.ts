@@ -1,0 +1,73 @@
+/** What operations cost, counted by the driver's command monitoring: the numbers of docs/mongodb.md. */
+import t from 'tap'
+import type { Test } from 'tap'
+import type { Store } from '../../broker/store/store.ts'
+import { openMongoStore } from '../../broker/store/mongodb/store.ts'
+import type { SentCommand } from '../../broker/store/mongodb/store.ts'
+import { direct, group, join, message } from '../contract/operations.ts'
+import { mongodbServer } from '../support/mongodb.ts'
+import type { MongodbServer } from '../support/mongodb.ts'
+
+t.setTimeout(300_000)
+const server = await mongodbServer(t)
+if (server !== undefined) await tests(server)
+
+async function tests (server: MongodbServer): Promise<void> {
+  let commands: string[] = []
+  const onCommand = ({ name, collection }: SentCommand): void => { commands.push(`${name} ${collection}`) }
+  const sent = async (job: () => Promise<unknown>): Promise<string[]> => {
+    commands = []
+    await job()
+    return commands
+  }
+  const open = async (t: Test): Promise<Store> => {
+    const store = await openMongoStore({ url: server.url, database: server.database, timeoutMs: 20_000, onCommand })
+    t.teardown(() => store.close())
+    return store
+  }
+
+  await t.test('a batch of messages is two round trips', async t => {
+    const store = await open(t)
+    await store.commit([message(direct, 'alice'), group('dev'), join('dev', 'alice'), join('dev', 'bob'), message('g:dev', 'alice')])
+    await store.commit([message(direct, 'bob'), message('g:dev', 'bob')])
+    const two = ['insert messages', 'update conversations']
+    t.same(await sent(() => store.commit([message(direct, 'alice')])), two)
+    t.same(await sent(() => store.commit([message(direct, 'bob', { cid: 'k' }), message('g:dev', 'bob')])), two, 'also with a cid')
+    const resend = { session: 'bob/p', packetId: 1, digest: 'd', dup: false }
+    t.same(await sent(() => store.commit(Array.from({ length: 90 }, (_, i) => message(i % 2 === 0 ? direct : 'g:dev', i % 3 === 0 ? 'alice' : 'bob', { resend: { ...resend, packetId: i + 1 } })))), two, 'however many')
+    const dup = await sent(() => store.commit([message(direct, 'bob', { resend: { ...resend, digest: 'other', dup: true } })]))
+    t.same(dup.sort(), ['find messages', 'find resends', ...two].sort(), 'a DUP asks first')
+    const repeat = await sent(() => store.commit([message(direct, 'bob', { cid: 'k' })]))
+    t.same(repeat, ['insert messages', 'find conversations', 'find messages', 'find messages'], 'a repeat is refused, and looked up')
+  })
+
+  await t.test('lists, heads and backlogs are read in a bounded number of round trips', async t => {
+    const store = await open(t)
+    const convs = Array.from({ length: 150 }, (_, i) => `d:reader:x${i}`)
+    await store.commit(convs.map(conv => message(conv, 'reader')))
+    const cold = await open(t)
+    t.same(await sent(async () => { t.equal((await cold.memberships('reader', { limit: 500 })).length, 150) }), ['find conversations', 'find conversations', 'find messages'])
+    t.same(await sent(() => cold.memberships('reader', { limit: 500 })), ['find conversations'], 'warm')
+    t.same(await sent(() => cold.heads(convs)), [], 'warm')
+    t.same(await sent(() => cold.messages(convs[0] as string, { limit: 100 })), ['find messages'])
+    t.same(await sent(() => cold.messagesAt(convs.map(conv => ({ conv, seq: 1 })))), ['find messages'])
+    const other = await open(t)
+    t.same(await sent(() => other.heads(convs)), ['find conversations', 'find messages'])
+    t.same(await sent(() => other.member('reader', convs[3] as string)), ['find conversations'])
+    t.same(await sent(() => other.events('reader', 0, 100)), ['find events'])
+  })
+
+  await t.test('marks are one round trip for all', async t => {
+    const store = await open(t)
+    await store.commit([message('d:m:o', 'm'), message('d:m:p', 'm'), { op: 'event', user: 'o', ts: 1, content: '{}' }])
+    const marks = {
+      cursors: [{ session: 'o/1', stream: 'd:m:o', seq: 1, sent: 1 }, { session: 'p/1', stream: 'd:m:p', seq: 1, sent: 1 }],
+      members: [{ user: 'o', conv: 'd:m:o', deliveredSeq: 1 }, { user: 'p', conv: 'd:m:p', deliveredSeq: 1, readSeq: 1 }],
+      events: [{ user: 'o', deliveredSeq: 1 }]
+    }
+    await store.cursors('o/1', ['d:m:o'])
+    await store.cursors('p/1', ['d:m:p'])
+    t.same((await sent(() => store.advance(marks))).sort(), ['update conversations', 'update cursors', 'update eventHeads'], 'side by side')
+    t.same(await sent(() => store.advance(marks)), [], 'nothing moved')
+  })
+}
