@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { Access } from './access/access.ts'
 import type { OrdinaryBroker } from './access/aedes/adapter.ts'
 import type { AccessLimits } from './access/limits.ts'
-import { listenTcp, listening, type Listening } from './access/listeners.ts'
+import { listenTcp, listening } from './access/listeners.ts'
 import { OpenTopics } from './access/open-topics.ts'
 import { serveWebSocket } from './access/websocket.ts'
 import type { RunningServer } from './cli/server-module.ts'
@@ -72,24 +72,18 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const http = createHttp({ ready: () => store.health(), version: packageVersion() })
   const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: config.mqtt.limits.packetBytes })
   const mqttAt = await listenTcp(access, config.mqtt.tcp)
-  cleanup.add(() => stopListening(mqttAt))
+  cleanup.add(() => { mqttAt.close() })
   const httpAt = await listening(http, config.http)
-  cleanup.add(async () => {
+  cleanup.add(() => {
     stopWebSocket()
     http.closeIdleConnections()
-    await stopListening(httpAt)
+    httpAt.close()
   })
   const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
   const control = await startControl(config.store.path, controlTarget(config, { engine, plugins, store, access, addresses, startedAt }))
   cleanup.add(() => control.close())
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   return { addresses, close: async () => { await cleanup.run() } }
-}
-
-/** Takes no more connections. Those that are open are ended by the access side, so their end is not waited for here. */
-async function stopListening (at: Listening): Promise<void> {
-  at.close().catch(() => { /* `close` of a listener that listens does not fail */ })
-  await Promise.resolve()
 }
 
 async function ordinary (config: Config, store: Store, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {

@@ -43,8 +43,8 @@ class TcpTransport implements Transport {
   destroy (): void { this.#socket.destroy() }
 }
 
-/** Where a listener really is. */
-export interface Listening { host: string, port: number, close (): Promise<void> }
+/** Where a listener really is. `close` takes no more connections; those that are open are their owners' to end. */
+export interface Listening { host: string, port: number, close (): void }
 
 /** Listens for MQTT over TCP; rejects when the address cannot be used (EADDRINUSE, EACCES, …). */
 export async function listenTcp (access: Access, options: { host: string, port: number }): Promise<Listening> {
@@ -65,6 +65,6 @@ export async function listening (server: Server, { host, port }: { host: string,
   return {
     host: isIPv6(address.address) ? `[${address.address}]` : address.address,
     port: address.port,
-    close: async () => { await new Promise<void>(resolve => { server.close(() => { resolve() }) }) }
+    close: () => { server.close() }
   }
 }

@@ -9,7 +9,6 @@ import { packetTypes } from '../frame/index.ts'
 export class AedesStream extends Duplex {
   readonly #connection: Connection
   #rest: Buffer | undefined
-  #connected = false
   #holding = false
 
   constructor (connection: Connection) {
@@ -55,11 +54,7 @@ export class AedesStream extends Duplex {
   #packet (packet: Buffer): void {
     const connection = this.#connection
     const type = (packet[0] as number) >> 4
-    if (type === packetTypes.connack) {
-      this.#connected = true
-      return
-    }
-    if (connection.phase === 'closed') return
+    if (type === packetTypes.connack || connection.phase === 'closed') return
     // Aedes does not look at the client's Maximum Packet Size [MQTT-3.1.2-25].
     if (type === packetTypes.publish) {
       if (packet.length > connection.maximumPacketBytes) return
@@ -73,9 +68,6 @@ export class AedesStream extends Duplex {
     connection.output.write(packet)
     if (type === packetTypes.puback || type === packetTypes.pubrec) connection.inbound.ordinaryAcknowledged()
   }
-
-  /** True once Aedes has accepted the client. */
-  get connected (): boolean { return this.#connected }
 }
 
 /** Where the first packet of `buf` ends; undefined when it is not whole. */

@@ -24,8 +24,6 @@ export class Pump {
   readonly now: () => number
   #dirty: Stream[] = []
   #timer: NodeJS.Timeout | undefined
-  /** Messages written to sockets, for the status page. */
-  sentCount = 0
 
   constructor (engine: Engine, topics: Topics, now: () => number = Date.now) {
     this.engine = engine

@@ -29,7 +29,6 @@ export class Scan {
   }
 
   get done (): boolean { return this.#done }
-  get inFlight (): boolean { return this.#inFlight }
 
   cancel (): void { this.#cancelled = true }
 

@@ -141,7 +141,6 @@ export class Session {
     }
     const target = link.output.reserve(size)
     writePublish(target, link.output.offset, header, packetId ?? 0, topic, properties, message.payload as Buffer)
-    this.pump.sentCount++
   }
 
   #skipped (stream: Stream): void {
