@@ -9,8 +9,8 @@ import { packageVersion } from './version.ts'
 
 /** The store of a server that does not run, as an operator sees it. */
 export async function openOffline (config: Config): Promise<ControlTarget & { close (): Promise<void> }> {
-  const store = await openStore(config)
   const log = createLog({ level: 'warn' })
+  const store = await openStore(config, log)
   let opened: Awaited<ReturnType<typeof openEngine>>
   try {
     opened = await openEngine(config, { store, topics: new Topics(config.mqtt.prefix), log, output: () => { /* nobody is connected */ } })

@@ -13,14 +13,19 @@ import type { Store } from './store/store.ts'
 import type { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
 
-/** Opens the configured store; rejects when it cannot be used. */
-export async function openStore (config: Config): Promise<Store> {
+/** Opens the configured store; rejects when it cannot be used. What it repairs by itself is a warning in the log. */
+export async function openStore (config: Config, log: Logger): Promise<Store> {
   const { driver, path, cacheConversations, resendWindowSeconds, url, database, timeoutMs } = config.store
   await mkdir(path, { recursive: true })
   if (driver === 'mongodb') {
     // The driver is loaded by those who use it.
     const { openMongoStore } = await import('./store/mongodb/store.ts')
-    return await openMongoStore({ url, database, timeoutMs, resendWindowSeconds, cache: { heads: cacheConversations } })
+    const onDerivedFailure = (error: unknown): void => {
+      // The text alone: errors of the driver carry what was to be written.
+      const reason = error instanceof Error ? error.message : String(error)
+      log.warn({ part: 'store', reason }, 'messages are stored, but what follows from them could not be written: the next reader writes it')
+    }
+    return await openMongoStore({ url, database, timeoutMs, resendWindowSeconds, cache: { heads: cacheConversations }, onDerivedFailure })
   }
   return await openLevelStore({ path, resendWindowSeconds, cache: { heads: cacheConversations } })
 }

@@ -11,8 +11,8 @@ const notThere = 'it has no conversations'
 /** Messages in each conversation, none of them read. */
 const messagesEach = 5
 const listLimit = 50
-/** The most that the server gives on a page of the list. */
-const fullPage = 200
+/** The most that the server gives on a page of the list: most often the whole of it. */
+const fullPage = 1000
 const historyLimit = 50
 const user = 'reader'
 
@@ -32,7 +32,9 @@ async function write (port: number, settings: Settings): Promise<string | undefi
   return faults.find(fault => fault !== undefined)
 }
 
-/** The whole list, page by page; answers its milliseconds. */
+function expectedUnread (settings: Settings): number { return settings.waiting + (settings.conversations - 1) * messagesEach }
+
+/** The whole list, page by page where it is more than one; answers its milliseconds. */
 async function wholeList (connection: Connection, settings: Settings): Promise<number> {
   const seen = new Set<string>()
   let [total, unread, sum] = [0, 0, 0]
@@ -48,10 +50,18 @@ async function wholeList (connection: Connection, settings: Settings): Promise<n
     }
     after = page.next
   } while (after !== undefined)
-  const expected = settings.waiting + (settings.conversations - 1) * messagesEach
+  const expected = expectedUnread(settings)
   if (seen.size !== settings.conversations) throw new Error(`${seen.size} of ${settings.conversations} conversations in the list`)
   if (sum !== expected || unread !== expected) throw new Error(`unread ${unread} in all, ${sum} as a sum, not ${expected}`)
   return total
+}
+
+/** The numbers for the badges. */
+async function unread (connection: Connection, settings: Settings): Promise<number> {
+  const { result, ms } = await timedRequest(connection, 'unread', {})
+  const { total, conversations } = result as { total: number, conversations: Record<string, number> }
+  if (total !== expectedUnread(settings) || Object.keys(conversations).length !== settings.conversations) throw new Error(`unread: ${total} in ${Object.keys(conversations).length} conversations`)
+  return ms
 }
 
 async function firstPage (connection: Connection, settings: Settings): Promise<number> {
@@ -82,7 +92,7 @@ export const conversationList: Scenario = {
   better: 'lower',
   reference: 'sabethes',
   without: { mosquitto: notThere, aedes: notThere },
-  describe: s => `a user with ${s.conversations} conversations, ${messagesEach} unread messages in each (${s.waiting} in one), one request at a time: first ${listLimit} of the list, whole list by ${fullPage}, history by ${historyLimit}; server.info is the sibling that reads nothing`,
+  describe: s => `a user with ${s.conversations} conversations, ${messagesEach} unread messages in each (${s.waiting} in one), one request at a time: first ${listLimit} of the list, whole list by ${fullPage}, unread, history by ${historyLimit}; server.info is the sibling that reads nothing`,
   async run (_peer, running, settings) {
     const fault = await write(running.port, settings)
     if (fault !== undefined) return round({}, undefined, fault)
@@ -91,6 +101,7 @@ export const conversationList: Scenario = {
     const jobs: Array<[string, () => Promise<number>]> = [
       ['list_50', () => firstPage(connection, settings)],
       ['list_all', () => wholeList(connection, settings)],
+      ['unread', () => unread(connection, settings)],
       ['history_50', () => history(connection)],
       ['server_info', async () => (await timedRequest(connection, 'server.info', {})).ms]
     ]

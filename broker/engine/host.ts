@@ -43,5 +43,5 @@ export interface EngineHost {
 /** Who asks: the user and the session (device) of a request. */
 export interface Caller { readonly user: string, readonly session: string }
 
-/** A request method: validates `params` (throws `Refusal`), does it, answers with JSON (or bytes that are sent as they are). */
+/** A request method: validates `params` (throws `Refusal`), does it, answers with JSON (as a value or as `JsonText`), or with bytes that are sent as they are. */
 export type Method = (host: EngineHost, caller: Caller, params: Record<string, unknown>) => Promise<unknown>

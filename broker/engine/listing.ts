@@ -1,76 +1,66 @@
 /** The conversation list and unread numbers. Both are derived from the same rows with the same formula, so they cannot disagree. */
-import type { Head, Member, Store, StoredMessage } from '../store/store.ts'
+import type { Conversation, GroupRow, Member, Store, StoredMessage } from '../store/store.ts'
 import { Refusal } from '../errors.ts'
-import { envelope } from './envelope.ts'
+import { envelopeText } from './envelope.ts'
+import { JsonText } from './json-text.ts'
 import { peerOf } from './receipts.ts'
-import { floorOf, unreadOf, visibleBefore } from './visible.ts'
+import { lastVisible, unreadOf } from './visible.ts'
 
-const pageSize = 500
+/** Rows of one read: nearly everybody's whole list. */
+const pageSize = 2_000
 /** About this many bytes of messages in one answer. */
 export const answerBytes = 512 * 1024
-
-export interface Entry { member: Member, head: Head }
-
-interface ListItem {
-  conv: string
-  kind: 'direct' | 'group'
-  /** The other user of a direct conversation. */
-  with?: string
-  gid?: string
-  name?: string
-  role?: string
-  /** The newest number in the conversation. */
-  seq: number
-  /** Time of the last activity, milliseconds since the epoch. */
-  ts: number
-  unread: number
-  readSeq: number
-  muted: boolean
-  pinned: boolean
-  /** The envelope of the newest message that the user may see. */
-  last?: unknown
-  /** Direct conversations: how far the other user read and received. */
-  peerReadSeq?: number
-  peerDeliveredSeq?: number
-}
+/** The most conversations on one page. */
+export const maxListed = 1_000
+/** Conversations whose last messages are read in one step: an answer is bounded, and what a step reads beyond it is thrown away. */
+const firstStep = 50
+const nextStep = 200
 
 /** All conversations of a user, by conversation id, in pages. */
-export async function * entriesOf (store: Store, user: string): AsyncGenerator<Entry[]> {
+export async function * entriesOf (store: Store, user: string): AsyncGenerator<Conversation[]> {
   let after: string | undefined
   do {
-    const members: Member[] = await store.memberships(user, { limit: pageSize, ...(after === undefined ? {} : { after }) })
-    const heads = await store.heads(members.map(member => member.conv))
-    yield members.map((member, i) => ({ member, head: heads[i] ?? { seq: 0, n: 0, ts: 0 } }))
-    after = members.length < pageSize ? undefined : members.at(-1)?.conv
+    const page: Conversation[] = await store.conversations(user, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    yield page
+    after = page.length < pageSize ? undefined : page.at(-1)?.member.conv
   } while (after !== undefined)
 }
 
-/** Unread per conversation (only those that have any) and their sum. */
-export async function unread (store: Store, user: string): Promise<{ total: number, conversations: Map<string, number> }> {
-  const conversations = new Map<string, number>()
+/** Unread per conversation (only those that have any) and their sum: `{"conversations":{conversation: number},"total":…}`. */
+export async function unread (store: Store, user: string): Promise<JsonText> {
+  const answer = new JsonText('{"conversations":{')
   let total = 0
+  let separator = ''
   for await (const page of entriesOf(store, user)) {
     for (const { member, head } of page) {
       const count = unreadOf(member, head.n)
       if (count === 0) continue
-      conversations.set(member.conv, count)
+      answer.add(`${separator}"${member.conv}":${count}`)
+      separator = ','
       total += count
     }
   }
-  return { total, conversations }
+  return answer.add(`},"total":${total}}`)
 }
 
-/** Pinned ones first, then the last activity, then the id: a total order, so that pages with ties neither repeat nor skip. */
+/** Where an entry stands in the list. */
 interface Place { pinned: boolean, ts: number, conv: string }
 
-function compare (a: Place, b: Place): number {
-  if (a.pinned !== b.pinned) return a.pinned ? -1 : 1
-  if (a.ts !== b.ts) return b.ts - a.ts
-  return a.conv < b.conv ? -1 : a.conv > b.conv ? 1 : 0
+/** Pinned ones first, then the last activity, then the id: a total order, so that pages with ties neither repeat nor skip. */
+function order (a: Conversation, b: Conversation): number {
+  if (a.member.pinned !== b.member.pinned) return a.member.pinned ? -1 : 1
+  if (a.head.ts !== b.head.ts) return b.head.ts - a.head.ts
+  return a.member.conv < b.member.conv ? -1 : a.member.conv > b.member.conv ? 1 : 0
 }
 
-const placeOf = ({ member, head }: Entry): Place => ({ pinned: member.pinned, ts: head.ts, conv: member.conv })
-const placeText = ({ pinned, ts, conv }: Place): string => `${pinned ? 1 : 0}.${ts}.${conv}`
+/** Whether the entry comes after the place in that order. */
+function isAfter ({ member, head }: Conversation, place: Place): boolean {
+  if (member.pinned !== place.pinned) return place.pinned
+  if (head.ts !== place.ts) return head.ts < place.ts
+  return member.conv > place.conv
+}
+
+const placeText = ({ member, head }: Conversation): string => `${member.pinned ? 1 : 0}.${head.ts}.${member.conv}`
 
 function readPlace (text: string): Place {
   const match = /^([01])\.(\d{1,16})\.(.+)$/.exec(text)
@@ -78,71 +68,89 @@ function readPlace (text: string): Place {
   return { pinned: match[1] === '1', ts: Number(match[2]), conv: match[3] as string }
 }
 
-export interface Listing { conversations: ListItem[], unread: number, next?: string }
-
-/** One page of the list, and the unread total over all conversations. `after` is the `next` of the page before. */
-export async function listConversations (store: Store, user: string, now: number, page: { after?: string, limit: number }): Promise<Listing> {
+/**
+ * One page of the list, and the unread total over all conversations: `{"conversations":[…],"unread":…,"next":…}`.
+ * `after` is the `next` of the page before. A page is cut short when its last messages are more than `answerBytes`.
+ */
+export async function listConversations (store: Store, user: string, now: number, page: { after?: string, limit: number }): Promise<JsonText> {
   const start = page.after === undefined ? undefined : readPlace(page.after)
-  const entries: Entry[] = []
+  const entries: Conversation[] = []
   let total = 0
   for await (const some of entriesOf(store, user)) {
     for (const entry of some) {
       total += unreadOf(entry.member, entry.head.n)
-      if (start === undefined || compare(placeOf(entry), start) > 0) entries.push(entry)
+      if (start === undefined || isAfter(entry, start)) entries.push(entry)
     }
   }
-  entries.sort((a, b) => compare(placeOf(a), placeOf(b)))
+  entries.sort(order)
   const shown = entries.slice(0, page.limit)
-  const conversations: ListItem[] = []
+  const [hidden, others] = await Promise.all([store.hiddenAt(user, shown.map(({ member, head }) => ({ conv: member.conv, seq: head.seq }))), othersOf(store, shown)])
+  const answer = new JsonText('{"conversations":[')
+  let listed = 0
   let bytes = 0
-  let end: Entry | undefined
-  // In small steps: the last messages of a page may be large, and the answer is bounded.
-  for (let at = 0; at < shown.length && bytes < answerBytes; at += 20) {
-    const step = shown.slice(at, at + 20)
-    const last = await lastVisible(store, step, now)
-    const items = await Promise.all(step.map((entry, i) => item(store, entry, last[i])))
-    conversations.push(...items)
-    for (const message of last) bytes += message === undefined ? 0 : message.content.length
-    end = step.at(-1)
+  while (listed < shown.length && bytes < answerBytes) {
+    const from = listed
+    const to = from + stepSize(from, bytes)
+    const messages = await lastVisible(store, shown.slice(from, to), hidden.slice(from, to), now)
+    for (let i = 0; i < messages.length && bytes < answerBytes; i++) {
+      const message = messages[i]
+      const text = itemText(shown[listed] as Conversation, message, others[listed])
+      answer.add(listed === 0 ? text : `,${text}`)
+      if (message !== undefined) bytes += Buffer.byteLength(message.content)
+      listed++
+    }
   }
-  const more = conversations.length < entries.length && end !== undefined
-  return { conversations, unread: total, ...(more ? { next: placeText(placeOf(end as Entry)) } : {}) }
+  const last = shown[listed - 1]
+  const next = last !== undefined && listed < entries.length ? `,"next":${JSON.stringify(placeText(last))}` : ''
+  return answer.add(`],"unread":${total}${next}}`)
 }
 
-/** The newest message that the member may see: most often the conversation's last, which is fetched for all at once. */
-async function lastVisible (store: Store, entries: readonly Entry[], now: number): Promise<Array<StoredMessage | undefined>> {
-  const newest = await store.messagesAt(entries.map(({ member, head }) => ({ conv: member.conv, seq: head.seq })))
-  return await Promise.all(entries.map(async ({ member, head }, i) => {
-    if (head.seq <= floorOf(member)) return undefined
-    const message = newest[i]
-    const expired = message?.expiresAt !== undefined && message.expiresAt <= now
-    if (message !== undefined && !expired && (await store.hidden(member.user, member.conv, head.seq - 1, head.seq)).length === 0) return message
-    return (await visibleBefore(store, member, now, { before: head.seq, limit: 1, maxBytes: answerBytes })).messages[0]
-  }))
+/** Large messages make small steps. */
+function stepSize (done: number, bytes: number): number {
+  if (done === 0) return firstStep
+  const fitting = bytes === 0 ? nextStep : Math.ceil((answerBytes - bytes) / (bytes / done))
+  return Math.min(nextStep, Math.max(firstStep, fitting))
 }
 
-async function item (store: Store, { member, head }: Entry, last: StoredMessage | undefined): Promise<ListItem> {
+/** The peers' rows of direct conversations, the groups of the others. */
+async function othersOf (store: Store, entries: readonly Conversation[]): Promise<Array<Member | GroupRow | undefined>> {
+  const others: Array<Member | GroupRow | undefined> = new Array(entries.length)
+  const [direct, groups]: [number[], number[]] = [[], []]
+  entries.forEach(({ member }, i) => { (isDirect(member.conv) ? direct : groups).push(i) })
+  const memberOf = (i: number): Readonly<Member> => (entries[i] as Conversation).member
+  const [peers, rows] = await Promise.all([
+    direct.length === 0 ? [] : store.membersAt(direct.map(i => ({ user: peerOf(memberOf(i).conv, memberOf(i).user), conv: memberOf(i).conv }))),
+    groups.length === 0 ? [] : store.groupsAt(groups.map(i => gidOf(memberOf(i).conv)))
+  ])
+  direct.forEach((i, at) => { others[i] = peers[at] })
+  groups.forEach((i, at) => { others[i] = rows[at] })
+  return others
+}
+
+const isDirect = (conv: string): boolean => conv.startsWith('d:')
+const gidOf = (conv: string): string => conv.slice(2)
+
+/**
+ * An entry of the list as JSON text: `conv`, `kind`, who or what it is with (`with`; `gid`, `name`, `role`), `seq` and `ts` of the
+ * last activity, `unread`, `readSeq`, `muted`, `pinned`, `last` (the envelope of the newest message that the user may see), and
+ * of direct ones how far the other user read and received (`peerReadSeq`, `peerDeliveredSeq`). Ids need no escaping.
+ */
+function itemText ({ member, head }: Conversation, last: StoredMessage | undefined, other: Member | GroupRow | undefined): string {
   const { user, conv, readSeq, muted, pinned } = member
-  const common = {
-    seq: head.seq,
-    ts: head.ts,
-    unread: unreadOf(member, head.n),
-    readSeq,
-    muted,
-    pinned,
-    ...(last === undefined ? {} : { last: envelopeOf(conv, last) })
+  const common = `"seq":${head.seq},"ts":${head.ts},"unread":${unreadOf(member, head.n)},"readSeq":${readSeq},"muted":${muted},"pinned":${pinned}` +
+    (last === undefined ? '' : `,"last":${envelopeText(conv, last.seq, last.content)}`)
+  if (isDirect(conv)) {
+    const peer = other as Member | undefined
+    return `{"conv":"${conv}","kind":"direct","with":"${peerOf(conv, user)}",${common},` +
+      `"peerReadSeq":${peer?.readSeq ?? 0},"peerDeliveredSeq":${peer?.deliveredSeq ?? 0}}`
   }
-  if (conv.startsWith('d:')) {
-    const peer = peerOf(conv, user)
-    const row = await store.member(peer, conv)
-    return { conv, kind: 'direct', with: peer, ...common, peerReadSeq: row?.readSeq ?? 0, peerDeliveredSeq: row?.deliveredSeq ?? 0 }
-  }
-  const gid = conv.slice(2)
-  const group = await store.group(gid)
-  return { conv, kind: 'group', gid, name: group?.name ?? gid, ...(member.role === undefined ? {} : { role: member.role }), ...common }
+  const gid = gidOf(conv)
+  const name = JSON.stringify((other as GroupRow | undefined)?.name ?? gid)
+  const role = member.role === undefined ? '' : `"role":"${member.role}",`
+  return `{"conv":"${conv}","kind":"group","gid":"${gid}","name":${name},${role}${common}}`
 }
 
 /** A stored message as the receivers' envelope. */
 export function envelopeOf (conv: string, message: StoredMessage): unknown {
-  return JSON.parse(envelope(conv, message.seq, message.content).toString())
+  return JSON.parse(envelopeText(conv, message.seq, message.content))
 }

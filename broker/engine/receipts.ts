@@ -4,7 +4,6 @@
  */
 import type { EngineHost } from './host.ts'
 import type { Moved, NewEvent } from '../store/store.ts'
-import { directUsers } from '../topics.ts'
 
 /** Events in one commit. */
 const chunkSize = 1_000
@@ -99,6 +98,6 @@ export class Receipts {
 
 /** The other user of a direct conversation (oneself in a conversation with oneself). */
 export function peerOf (conv: string, user: string): string {
-  const [a, b] = directUsers(conv)
-  return a === user ? b : a
+  // `d:{a}:{b}`, and ids hold no colon.
+  return conv.startsWith(`${user}:`, 2) ? conv.slice(user.length + 3) : conv.slice(2, conv.indexOf(':', 2))
 }

@@ -6,6 +6,7 @@ import { isId } from '../topics.ts'
 import { StoreFailure } from './committer.ts'
 import type { Control } from './control-port.ts'
 import type { EngineHost } from './host.ts'
+import { JsonText } from './json-text.ts'
 import { isKeepable, isObject, maxDepth, parse, textOf } from './payload.ts'
 import type { Submission, Verdict } from './port.ts'
 
@@ -31,7 +32,7 @@ export class Requests {
       await this.#control.readMark(submission, target, readMark(submission.payload))
       return { kind: 'verdict', ref, ok: true }
     } catch (error) {
-      if (error instanceof StoreFailure) return { kind: 'verdict', ref, ok: 'failed' }
+      if (isStoreFailure(error)) return { kind: 'verdict', ref, ok: 'failed' }
       const { code, reason, retryAfterMs } = refusalOf(error, this.#host.log)
       return { kind: 'verdict', ref, ok: false, code, reason, ...(retryAfterMs !== undefined && { retryAfterMs }) }
     }
@@ -45,6 +46,7 @@ export class Requests {
       if (method === undefined) throw new Refusal('not_found', `no such method: '${name}'`)
       const result = await method(this.#host, { user: submission.user, session: submission.session }, params)
       if (result instanceof Uint8Array) return answer(result)
+      if (result instanceof JsonText) return answer(Buffer.concat([Buffer.from(`{"rid":"${rid}","ok":true,"result":`), ...result.parts, Buffer.from('}')]))
       return answer(Buffer.from(JSON.stringify({ rid, ok: true, result: result ?? {} })))
     } catch (error) {
       return answer(Buffer.from(JSON.stringify({ rid, ok: false, ...refusalOf(error, this.#host.log) })))
@@ -58,9 +60,14 @@ function refusalOf (error: unknown, log: Logger): { code: Code, reason: string, 
     const { code, message, retryAfterMs } = error
     return { code, reason: message, ...(retryAfterMs !== undefined && { retryAfterMs }) }
   }
-  if (error instanceof StoreFailure) return { code: 'unavailable', reason: codes.unavailable.text }
+  if (isStoreFailure(error)) return { code: 'unavailable', reason: codes.unavailable.text }
   log.error({ err: error }, 'a request failed')
   return { code: 'internal', reason: codes.internal.text }
+}
+
+/** The store did not take a commit, or does not answer at all: trying again may help. */
+function isStoreFailure (error: unknown): boolean {
+  return error instanceof StoreFailure || (error instanceof Error && error.name === 'StoreUnavailableError')
 }
 
 /** `{"rid":"1",…}`: where the answer goes, and the parameters (`rid` among them, for methods that write their own answer). */

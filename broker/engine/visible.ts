@@ -1,5 +1,5 @@
 /** What a member may see of a conversation's log: not what came before joining, not what was cleared, hidden or has expired. */
-import type { Member, Store, StoredMessage } from '../store/store.ts'
+import type { Conversation, Member, Store, StoredMessage } from '../store/store.ts'
 
 /** Rows looked at in one step when few of them may be wanted. */
 const scanRows = 256
@@ -7,6 +7,10 @@ const scanRows = 256
 const nextRows = 50
 /** Steps of one call, so that no call is endless. */
 const maxSteps = 32
+/** Newest messages looked at in all conversations at once, before each of the rest is searched by itself. */
+const newestOfAll = 3
+/** Conversations that are searched at the same time. */
+const searches = 20
 
 export interface Visible {
   /** Ascending. */
@@ -18,17 +22,17 @@ export interface Visible {
 }
 
 /** The number after which the member may see anything at all. */
-export function floorOf (member: Member): number { return Math.max(member.joinedSeq, member.clearedSeq) }
+export function floorOf (member: Readonly<Member>): number { return Math.max(member.joinedSeq, member.clearedSeq) }
 
 /** Messages that the member did not read and that count; `headN` is the running number at the conversation's end. */
-export function unreadOf (member: Member, headN: number): number {
+export function unreadOf (member: Readonly<Member>, headN: number): number {
   return Math.max(0, headN - member.readN - member.hiddenUnread)
 }
 
 export interface ForwardRange { after: number, limit: number, maxBytes: number, /** only messages of this sender */ from?: string }
 
 /** From `after` on, at most `limit` messages and about `maxBytes` of content (at least one message). */
-export async function visibleAfter (store: Store, member: Member, now: number, range: ForwardRange): Promise<Visible> {
+export async function visibleAfter (store: Store, member: Readonly<Member>, now: number, range: ForwardRange): Promise<Visible> {
   const { conv } = member
   const [head] = await store.heads([conv])
   const end = head?.seq ?? 0
@@ -56,7 +60,7 @@ export async function visibleAfter (store: Store, member: Member, now: number, r
 }
 
 /** The newest before `before`, at most `limit` messages and about `maxBytes` of content (at least one message). */
-export async function visibleBefore (store: Store, member: Member, now: number, range: { before: number, limit: number, maxBytes: number }): Promise<Visible> {
+export async function visibleBefore (store: Store, member: Readonly<Member>, now: number, range: { before: number, limit: number, maxBytes: number }): Promise<Visible> {
   const floor = floorOf(member)
   const newestFirst: StoredMessage[] = []
   let edge = range.before
@@ -81,8 +85,46 @@ export async function visibleBefore (store: Store, member: Member, now: number, 
   return answer(true)
 }
 
+/**
+ * The newest message that the member may see of each conversation; all of one user. Most often it is the log's last one;
+ * `lastHidden` tells where the user hid that.
+ */
+export async function lastVisible (store: Store, entries: readonly Conversation[], lastHidden: readonly boolean[], now: number): Promise<Array<StoredMessage | undefined>> {
+  const found: Array<StoredMessage | undefined> = new Array(entries.length)
+  let open = [...entries.keys()]
+  for (let back = 0; back < newestOfAll; back++) {
+    open = open.filter(i => {
+      const { member, head } = entries[i] as Conversation
+      return head.seq - back > floorOf(member)
+    })
+    if (open.length === 0) return found
+    const at = open.map(i => {
+      const { member, head } = entries[i] as Conversation
+      return { conv: member.conv, seq: head.seq - back }
+    })
+    const { user } = (entries[0] as Conversation).member
+    const [messages, hidden] = await Promise.all([store.messagesAt(at), back === 0 ? open.map(i => lastHidden[i]) : store.hiddenAt(user, at)])
+    open = open.filter((i, j) => {
+      const message = messages[j]
+      // A log has no gaps: where a message is purged, all before it are.
+      if (message === undefined) return false
+      if (hidden[j] === true || isExpired(message, now)) return true
+      found[i] = message
+      return false
+    })
+  }
+  for (let from = 0; from < open.length; from += searches) {
+    await Promise.all(open.slice(from, from + searches).map(async i => {
+      const { member, head } = entries[i] as Conversation
+      const range = { before: head.seq - newestOfAll + 1, limit: 1, maxBytes: Infinity }
+      found[i] = (await visibleBefore(store, member, now, range)).messages[0]
+    }))
+  }
+  return found
+}
+
 /** Ascending messages of one conversation: those the member hid. */
-async function hiddenOf (store: Store, member: Member, page: readonly StoredMessage[]): Promise<ReadonlySet<number>> {
+async function hiddenOf (store: Store, member: Readonly<Member>, page: readonly StoredMessage[]): Promise<ReadonlySet<number>> {
   const first = page[0]
   const last = page.at(-1)
   if (first === undefined || last === undefined) return new Set()
@@ -90,5 +132,7 @@ async function hiddenOf (store: Store, member: Member, page: readonly StoredMess
 }
 
 function isVisible (message: StoredMessage, hidden: ReadonlySet<number>, now: number): boolean {
-  return !hidden.has(message.seq) && (message.expiresAt === undefined || message.expiresAt > now)
+  return !hidden.has(message.seq) && !isExpired(message, now)
 }
+
+function isExpired ({ expiresAt }: StoredMessage, now: number): boolean { return expiresAt !== undefined && expiresAt <= now }

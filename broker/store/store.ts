@@ -5,6 +5,7 @@
  * Rules for a backend:
  * - `commit` is on disk (synced) when its promise resolves. If it rejects, nothing of it may become visible, and trying the
  *   same batch again is safe. (A database on the network may have stored a beginning of it, or store it later: see `missed`.)
+ * - A call that gets no answer from a database on the network rejects with an error named `StoreUnavailableError`, in bounded time.
  * - Calls of `commit` may overlap; the backend applies them in the order of the calls.
  * - A backend caches what it likes, within bounds; the process that opened the store is its only writer.
  * - User, group and conversation ids are opaque strings of `A-Z a-z 0-9 . _ - :`, also `__proto__` and `..`.
@@ -127,6 +128,9 @@ export interface Member {
   mutedUntil?: TimeMs
 }
 
+/** A conversation of a user: their row, and the end of its log. */
+export interface Conversation { member: Readonly<Member>, head: Head }
+
 export interface GroupRow { gid: string, name: string, owner: string, createdAt: TimeMs, meta?: Record<string, unknown> }
 
 /** A member of a group, from the group's side. */
@@ -200,19 +204,27 @@ export interface Store {
 
   // ---- members
   member (user: string, conv: string): Promise<Member | undefined>
+  /** `member` for many at once. */
+  membersAt (at: ReadonlyArray<{ user: string, conv: string }>): Promise<Array<Member | undefined>>
   /** All conversations of a user, by conversation id. `kind` narrows to direct (`d`) or group (`g`) ones. */
   memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]>
+  /** `memberships` with the heads of the conversations. */
+  conversations (user: string, page: Page): Promise<Conversation[]>
   advance (marks: Marks): Promise<Moved>
   /** Hides messages for one user; numbers that are not there are ignored. Resolves to how many were newly hidden. */
   hide (user: string, conv: string, seqs: readonly number[]): Promise<number>
   /** Which of `after < seq <= upTo` the user hid, ascending. */
   hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]>
+  /** Whether the user hid each of these messages. */
+  hiddenAt (user: string, at: ReadonlyArray<{ conv: string, seq: number }>): Promise<boolean[]>
   /** Hides everything up to the head for one user and marks it read and delivered. */
   clear (user: string, conv: string): Promise<void>
   settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void>
 
   // ---- groups
   group (gid: string): Promise<GroupRow | undefined>
+  /** `group` for many at once. */
+  groupsAt (gids: readonly string[]): Promise<Array<GroupRow | undefined>>
   /** `undefined` when the user is no member. */
   groupMember (gid: string, user: string): Promise<GroupMember | undefined>
   groupMembers (gid: string, page: Page): Promise<GroupMember[]>

@@ -4,7 +4,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { StoreClosedError, StoreFormatError, StoreLockedError, formatVersion, openLevelStore, restoreLevelBackup } from '../../broker/store/level/store.ts'
 import type { LevelStoreOptions } from '../../broker/store/level/store.ts'
+import { Lists } from '../../broker/store/level/lists.ts'
 import { Lru } from '../../broker/store/level/lru.ts'
+import { WeightedLru } from '../../broker/store/level/weighted-lru.ts'
 import { message, unread } from './operations.ts'
 import type { Opened } from './operations.ts'
 import { contract } from './store-contract.ts'
@@ -27,13 +29,14 @@ async function open (t: Test, options: Partial<LevelStoreOptions> = {}): Promise
 
 await contract(t, 'level', open)
 await contract(t, 'level with tiny caches', t =>
-  open(t, { cache: { heads: 2, members: 2, groupMembers: 2, groups: 2, events: 2, cursors: 2 }, writeBufferBytes: 64 * 1024 }))
+  open(t, { cache: { heads: 2, members: 2, groupMembers: 2, groups: 2, events: 2, cursors: 2, lists: 4, newest: 1_000 }, writeBufferBytes: 64 * 1024 }))
+await contract(t, 'level with a segment a commit', t => open(t, { segmentLength: 1 }))
 
 await t.test('each commit is one synced write', async t => {
   const rows: number[] = []
   const { store } = await open(t, { onSync: n => rows.push(n) })
   await store.commit([message('d:a:b', 'a', { cid: '1' }), message('d:a:b', 'a', { cid: '2' }), message('d:a:b', 'a')])
-  t.same(rows, [3 + 2 + 1 + 1 + 2], 'three messages, two keys, one mark for the purge, one head, two members')
+  t.same(rows, [3 + 2 + 1 + 1 + 1 + 2], 'three messages, two keys, one mark for the purge, one segment, one head, two members')
   await store.commit([message('d:a:b', 'b')])
   t.same(rows[1], 3, 'a message, a head, a member')
   await store.commit([message('d:a:b', 'a', { cid: '1' })])
@@ -157,4 +160,41 @@ await t.test('a cache is bounded and keeps what is used', async t => {
   t.equal(lru.get('k0'), 7)
   lru.clear()
   t.equal(lru.size, 0)
+})
+
+await t.test('a cache of weights is bounded by them', async t => {
+  const lru = new WeightedLru<string>(1_000, text => text.length)
+  let random = 1
+  for (let i = 0; i < 5_000; i++) {
+    random = (random * 1103515245 + 12345) % 2147483648
+    lru.set(`k${random % 50}`, 'x'.repeat(random % 90))
+    if (i % 7 === 0) lru.delete(`k${i % 50}`)
+    lru.set('used', lru.get('used') ?? 'kept')
+    if (lru.weight > 1_000) t.fail(`weighs ${lru.weight}`)
+  }
+  t.equal(lru.get('used'), 'kept')
+  lru.set('heavy', 'x'.repeat(500))
+  t.equal(lru.get('heavy'), 'x'.repeat(500))
+  lru.set('heavy', 'x'.repeat(501))
+  t.equal(lru.get('heavy'), undefined, 'too heavy: not kept, and not the former value either')
+  lru.clear()
+  t.equal(lru.weight, 0)
+  for (let i = 0; i < 9; i++) lru.set(`k${i}`, 'x'.repeat(50))
+  for (let i = 0; i < 9; i++) lru.delete(`k${i}`)
+  t.equal(lru.weight, 0)
+})
+
+await t.test('lists are bounded by their conversations; empty ones count', async t => {
+  const lists = new Lists(100)
+  const list = (count: number) => ({ members: Array.from({ length: count }, (_, i) => `m${i}`), heads: [] })
+  for (let i = 0; i < 1_000; i++) lists.set(`u${i}`, list(0))
+  t.ok(Array.from({ length: 1_000 }, (_, i) => lists.get(`u${i}`)).filter(one => one !== undefined).length <= 100)
+  lists.set('long', list(51))
+  t.equal(lists.get('long'), undefined)
+  lists.set('short', list(50))
+  t.equal(lists.get('short')?.members.length, 50)
+  const { changes } = lists
+  lists.forget('short')
+  t.equal(lists.get('short'), undefined)
+  t.ok(lists.changes > changes, 'a reader that began before does not keep its list')
 })

@@ -156,11 +156,19 @@ async function compare ({ store, model }: World): Promise<void> {
     const heads = await store.heads(rows.map(row => row.conv))
     const unread = rows.map((row, i) => (heads[i]?.n ?? 0) - row.readN - row.hiddenUnread)
     assert.deepStrictEqual(unread, rows.map(row => model.unread(user, row.conv)), `unread of ${user}`)
+    const listed = await store.conversations(user, { limit: 99 })
+    assert.deepStrictEqual(listed, rows.map((member, i) => ({ member, head: heads[i] ?? { seq: 0, n: 0, ts: 0 } })))
+    assert.deepStrictEqual(await store.membersAt(rows), rows)
+    const newest = listed.map(({ member, head }) => ({ conv: member.conv, seq: head.seq }))
+    assert.deepStrictEqual(await store.hiddenAt(user, newest), newest.map(({ conv, seq }) => model.hidden(user, conv).includes(seq)))
     for (const row of rows) {
       assert.deepStrictEqual(await store.member(user, row.conv), row)
       assert.deepStrictEqual(await store.hidden(user, row.conv, 0, 999), model.hidden(user, row.conv))
     }
   }
+  const last = convs.map(conv => model.log(conv).at(-1))
+  const found = await store.messagesAt(convs.map((conv, i) => ({ conv, seq: last[i]?.seq ?? 0 })))
+  assert.deepStrictEqual(found.map(m => m?.id), last.map(m => m?.purged === false ? m.id : undefined))
   for (const conv of convs) {
     assert.deepStrictEqual((await store.messages(conv, { limit: 999 })).map(m => m.id), model.log(conv).filter(m => !m.purged).map(m => m.id))
   }

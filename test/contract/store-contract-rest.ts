@@ -195,6 +195,11 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
     t.same(await again.cursors('bob/c:d', [direct]), [undefined])
     t.same((await again.sessions({ limit: 9 })).map(s => s.session), ['bob-2/a'], 'the neighbour stays')
     t.same(await again.blocks('bob-2'), ['eve'])
+    await Promise.all([again.putSession(session('al', 'x')), again.dropSession('al/y'), again.putSession(session('al', 'y'))])
+    t.ok(await again.session('al/y'), 'put behind its removal')
+    await Promise.all([again.putSession({ ...session('al', 'x'), clientId: 'old' }), again.putSession(session('al', 'y')), again.dropSession('al/y'), again.putSession(session('al', 'x'))])
+    t.equal(await again.session('al/y'), undefined, 'removed behind its put')
+    t.equal((await again.session('al/x'))?.clientId, 'x', 'the last one counts')
   })
 
   await t.test(`${name}: records`, async t => {

@@ -199,6 +199,73 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
       t.match(await (await reopen()).member('bob', direct), { muted: false, pinned: true })
     })
 
+    await t.test('many rows at once are the rows one by one', async t => {
+      const { store, reopen } = await open(t)
+      await append(store, group('dev'), group('ops'), join('dev', 'bob'), message('d:bob:x', 'x'), message(direct, 'alice'), message(direct, 'alice'), message('g:dev', 'x'))
+      await store.hide('bob', direct, [1])
+      const at = [{ user: 'bob', conv: direct }, { user: 'x', conv: direct }, { user: 'alice', conv: direct }, { user: 'bob', conv: 'd:bob:nobody' }, { user: 'bob', conv: 'g:dev' }]
+      const messages = [{ conv: direct, seq: 2 }, { conv: direct, seq: 1 }, { conv: 'd:bob:x', seq: 1 }, { conv: 'd:bob:nobody', seq: 1 }, { conv: direct, seq: 0 }]
+      for (const opened of [async () => store, reopen]) {
+        const one = await opened()
+        const rows = await one.membersAt(at)
+        t.strictSame(rows, await Promise.all(at.map(({ user, conv }) => one.member(user, conv))))
+        t.same(rows.map(row => row?.user), ['bob', undefined, 'alice', undefined, 'bob'])
+        t.strictSame(await one.groupsAt(['ops', 'nope', 'dev', 'ops']), [await one.group('ops'), undefined, await one.group('dev'), await one.group('ops')])
+        t.same(await one.hiddenAt('bob', messages), [false, true, false, false, false])
+        t.same(await one.hiddenAt('alice', messages), [false, false, false, false, false])
+        t.same([await one.membersAt([]), await one.groupsAt([]), await one.hiddenAt('bob', [])], [[], [], []])
+      }
+    })
+
+    await t.test('conversations with their heads follow what comes, goes and is purged', async t => {
+      const { store } = await open(t)
+      const check = async (expected: string[], why: string) => {
+        // Twice: what was remembered is as good as what was read.
+        for (let i = 0; i < 2; i++) {
+          const all = await store.conversations('bob', { limit: 99 })
+          t.same(all.map(one => one.member.conv), expected, why)
+          t.strictSame(all.map(one => one.member), await store.memberships('bob', { limit: 99 }))
+          t.same(all.map(one => one.head), (await store.heads(expected)).map(head => head ?? { seq: 0, n: 0, ts: 0 }))
+        }
+      }
+      await check([], 'nothing')
+      await append(store, message(direct, 'alice', { ts: 10 }), message(direct, 'alice', { ts: 20 }))
+      await check([direct], 'a first message')
+      await append(store, group('dev'), join('dev', 'bob'))
+      await check([direct, 'g:dev'], 'a group without messages')
+      await append(store, message('d:bob:x', 'bob', { ts: 30 }))
+      await check([direct, 'd:bob:x', 'g:dev'], 'another')
+      t.same((await store.conversations('bob', { limit: 2 })).map(one => one.member.conv), [direct, 'd:bob:x'])
+      t.same((await store.conversations('bob', { limit: 2, after: direct })).map(one => one.member.conv), ['d:bob:x', 'g:dev'])
+      t.same(await store.conversations('bob', { limit: 2, after: 'g:dev' }), [])
+      await store.settings('bob', direct, { pinned: true })
+      await store.advance({ cursors: [], members: [{ user: 'bob', conv: direct, readSeq: 1 }], events: [] })
+      await check([direct, 'd:bob:x', 'g:dev'], 'marks and settings')
+      await store.purge(25, 99)
+      await check([direct, 'd:bob:x', 'g:dev'], 'purged')
+      await append(store, { op: 'member.drop', gid: 'dev', user: 'bob' })
+      await check([direct, 'd:bob:x'], 'left')
+      await append(store, join('dev', 'bob'))
+      await check([direct, 'd:bob:x', 'g:dev'], 'came back')
+      await append(store, { op: 'group.drop', gid: 'dev' })
+      await check([direct, 'd:bob:x'], 'the group is gone')
+    })
+
+    await t.test('the newest message is the newest, whatever was asked before', async t => {
+      const { store } = await open(t)
+      const at = async (seq: number) => (await store.messagesAt([{ conv: direct, seq }]))[0]?.id
+      const [first, second] = [message(direct, 'alice', { ts: 10 }), message(direct, 'bob', { ts: 20 })]
+      await append(store, first)
+      t.same([await at(1), await at(1)], [first.id, first.id])
+      await append(store, second)
+      t.same([await at(1), await at(2), await at(2), await at(3)], [first.id, second.id, second.id, undefined])
+      const found = await store.messagesAt([{ conv: direct, seq: 2 }])
+      ;(found[0] as StoredMessage).content = 'changed by its reader'
+      t.equal((await store.messagesAt([{ conv: direct, seq: 2 }]))[0]?.content, second.content)
+      await store.purge(25, 99)
+      t.same([await at(1), await at(2)], [undefined, undefined])
+    })
+
     await t.test('the list of conversations, in pages and by kind', async t => {
       const { store } = await open(t)
       await append(store, group('b'), join('b', 'bob'), group('a'), join('a', 'bob'), group('a-b'), join('a-b', 'bob'),

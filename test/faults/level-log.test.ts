@@ -1,23 +1,26 @@
 /** Damage of the newest log file: the end may be missing, the middle may not. */
-import { appendFileSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { StoreFormatError, openLevelStore } from '../../broker/store/level/store.ts'
 import { message } from '../contract/operations.ts'
 
-/** A store of 200 commits in one log; resolves to the log's path and its size after each commit. */
+/** A store of 200 commits in one log, as a crash leaves it; resolves to the log's path and its size after each commit. */
 async function filled (t: Test, bodyBytes = 300): Promise<{ path: string, log: string, sizes: number[] }> {
-  const path = join(t.testdir(), 'store')
-  const store = await openLevelStore({ path })
-  const log = join(path, 'db', readdirSync(join(path, 'db')).find(name => name.endsWith('.log')) as string)
+  const open = join(t.testdir(), 'open')
+  const store = await openLevelStore({ path: open })
+  const name = readdirSync(join(open, 'db')).find(name => name.endsWith('.log')) as string
   const sizes: number[] = []
   for (let i = 0; i < 200; i++) {
     await store.commit([message('d:a:b', 'a', { content: `"body":"${'x'.repeat(bodyBytes)}"` })])
-    sizes.push(statSync(log).size)
+    sizes.push(statSync(join(open, 'db', name)).size)
   }
+  // Closing makes a table of the log.
+  const path = join(t.testdirName, 'store')
+  cpSync(open, path, { recursive: true })
   await store.close()
-  return { path, log, sizes }
+  return { path, log: join(path, 'db', name), sizes }
 }
 
 async function count (path: string): Promise<number> {

@@ -48,13 +48,29 @@ async function tests (server: MongodbServer): Promise<void> {
     const cold = await open(t)
     t.same(await sent(async () => { t.equal((await cold.memberships('reader', { limit: 500 })).length, 150) }), ['find conversations', 'find conversations', 'find messages'])
     t.same(await sent(() => cold.memberships('reader', { limit: 500 })), ['find conversations'], 'warm')
+    t.same(await sent(async () => { t.equal((await cold.conversations('reader', { limit: 500 })).length, 150) }), ['find conversations'], 'warm')
     t.same(await sent(() => cold.heads(convs)), [], 'warm')
+    const ofReader = convs.map(conv => ({ user: 'reader', conv }))
+    t.same(await sent(() => cold.membersAt(ofReader)), ['find conversations'])
+    t.same(await sent(() => cold.membersAt(ofReader)), [], 'warm')
+    t.same(await sent(() => cold.hiddenAt('reader', convs.map(conv => ({ conv, seq: 1 })))), ['find hidden'])
+    t.same(await sent(() => cold.groupsAt(convs)), ['find groups'])
     t.same(await sent(() => cold.messages(convs[0] as string, { limit: 100 })), ['find messages'])
     t.same(await sent(() => cold.messagesAt(convs.map(conv => ({ conv, seq: 1 })))), ['find messages'])
     const other = await open(t)
     t.same(await sent(() => other.heads(convs)), ['find conversations', 'find messages'])
     t.same(await sent(() => other.member('reader', convs[3] as string)), ['find conversations'])
     t.same(await sent(() => other.events('reader', 0, 100)), ['find events'])
+  })
+
+  await t.test('sessions that come all at once share their writes', async t => {
+    const store = await open(t)
+    const session = (at: number) => ({ session: `crowd${at}/p`, user: `crowd${at}`, clientId: 'p', subscriptions: [], inflight: [], createdAt: 1, expirySeconds: 60 })
+    const writes = await sent(() => Promise.all(Array.from({ length: 300 }, (_, i) => store.putSession(session(i)))))
+    // FerretDB takes 50 changes in a command, MongoDB all of them.
+    t.ok(writes.length <= 6, `${writes.length} commands`)
+    t.equal(new Set(writes).size, 1)
+    t.match(await store.session('crowd299/p'), { user: 'crowd299' })
   })
 
   await t.test('marks are one round trip for all', async t => {

@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import { type ControlParts, type ControlSetup, createControl } from '../../broker/engine/control.ts'
 import { envelope, envelopeContent, envelopeTail, eventPayload } from '../../broker/engine/envelope.ts'
 import type { EngineHost, EngineLimits } from '../../broker/engine/host.ts'
+import { JsonText } from '../../broker/engine/json-text.ts'
 import { MemberChanges, pushMembers } from '../../broker/engine/member-changes.ts'
 import type { Output } from '../../broker/engine/port.ts'
 import { openLevelStore } from '../../broker/store/level/store.ts'
@@ -97,7 +98,8 @@ export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench
     ask: async (user, name, params = {}) => {
       const method = control.methods.get(name)
       if (method === undefined) throw new Error(`no method ${name}`)
-      return await method(host, { user, session: `${user}/test` }, params)
+      const result = await method(host, { user, session: `${user}/test` }, params)
+      return result instanceof JsonText ? JSON.parse(result.toString()) : result
     },
     events: async user => (await store.events(user, 0, 1000)).map(event => JSON.parse(event.content) as Record<string, unknown>),
     restart: async (crash = false) => {

@@ -53,6 +53,86 @@ await t.test('the last message is the last that this user may see', async t => {
   t.equal((await b.ask('alice', 'conversations.list')).conversations[0].last.body, 'three', 'one-sided')
 })
 
+await t.test('the last message of many conversations at once: hidden, expired, cleared, purged', async t => {
+  const b = await bench(t)
+  const lasts = async (): Promise<Record<string, unknown>> => {
+    const { conversations } = await b.ask('bob', 'conversations.list', { limit: 1_000 })
+    return Object.fromEntries(conversations.map((c: { conv: string, last?: { body: string } }) => [c.conv, c.last?.body]))
+  }
+  const gone = { expiresAt: b.clock.ms + 5 }
+  await b.ask('alice', 'groups.create', { gid: 'team', members: ['bob'] })
+  for (let i = 1; i <= 60; i++) await b.send('far', { user: 'bob' }, `far ${i}`, i > 2 ? gone : {})
+  for (const peer of ['whole', 'cleared', 'read']) for (const text of ['one', 'two']) await b.send(peer, { user: 'bob' }, text)
+  await b.send('flash', { user: 'bob' }, 'only', gone)
+  for (let i = 1; i <= 6; i++) await b.send('hider', { user: 'bob' }, `hidden ${i}`)
+  for (let i = 1; i <= 6; i++) await b.send('alice', { gid: 'team' }, `team ${i}`)
+  await b.ask('bob', 'messages.delete', { with: 'hider', seqs: [2, 3, 4, 5, 6] })
+  await b.ask('bob', 'messages.delete', { gid: 'team', seqs: [7, 6] })
+  await b.ask('bob', 'conversations.clear', { with: 'cleared' })
+  b.clock.ms += 5
+  t.same(await lasts(), {
+    'd:bob:cleared': undefined,
+    'd:bob:far': 'far 2',
+    'd:bob:flash': undefined,
+    'd:bob:hider': 'hidden 1',
+    'd:bob:read': 'two',
+    'd:bob:whole': 'two',
+    'g:team': 'team 4'
+  })
+  await b.send('whole', { user: 'bob' }, 'young')
+  await b.store.purge(b.clock.ms, 1_000)
+  const purged = await lasts()
+  t.equal(purged['d:bob:whole'], 'young')
+  t.same(new Set(Object.entries(purged).filter(([conv]) => conv !== 'd:bob:whole').map(([, body]) => body)), new Set([undefined]))
+  const { conversations, unread } = await b.ask('bob', 'conversations.list', { limit: 1_000 })
+  t.same([unread, conversations.length], [1, 7])
+})
+
+await t.test('a list of 1,000, mixed, in one answer and in pages', async t => {
+  const b = await bench(t)
+  const gids = Array.from({ length: 60 }, (_, i) => `g${i}`)
+  for (const gid of gids) await b.ask('alice', 'groups.create', { gid, name: `"${gid}" ü`, members: ['bob'] })
+  const peers = Array.from({ length: 940 }, (_, i) => `p${i}`)
+  await b.host.commit(peers.map((peer, i) => b.message(peer, { user: 'bob' }, `"${i}" 😀\n`, { ts: b.clock.ms + i % 100 })))
+  await b.ask('bob', 'conversations.pin', { gid: 'g7' })
+  const whole = await b.ask('bob', 'conversations.list', { limit: 1_000 })
+  t.equal(whole.conversations.length, 1_000)
+  t.equal(whole.next, undefined)
+  t.equal(whole.unread, 940)
+  t.match(whole.conversations[0], { conv: 'g:g7', kind: 'group', name: '"g7" ü', role: 'member', pinned: true, last: { type: 'system', conv: 'g:g7' } })
+  t.match(whole.conversations[1], { kind: 'direct', unread: 1, ts: b.clock.ms + 99, last: { body: /^"\d*99" 😀\n$/u }, peerReadSeq: 1 })
+  t.same(whole, await b.ask('bob', 'conversations.list', { limit: 1_000 }), 'again')
+  const paged: unknown[] = []
+  let after: string | undefined
+  do {
+    const page = await b.ask('bob', 'conversations.list', { limit: 333, ...(after === undefined ? {} : { after }) })
+    paged.push(...page.conversations)
+    after = page.next
+  } while (after !== undefined)
+  t.same(paged, whole.conversations)
+  const { total, conversations } = await b.ask('bob', 'unread')
+  t.same([total, Object.keys(conversations).length], [940, 940])
+  await t.rejects(b.ask('bob', 'conversations.list', { limit: 1_001 }), { code: 'bad_payload' })
+})
+
+await t.test('an answer ends where its messages are large enough', async t => {
+  const b = await bench(t)
+  const large = 'é'.repeat(20_000)
+  await b.host.commit(Array.from({ length: 100 }, (_, i) => b.message(`p${i}`, { user: 'bob' }, i % 2 === 0 ? large : 'small')))
+  const sizes: number[] = []
+  const seen = new Set<string>()
+  let after: string | undefined
+  do {
+    const page = await b.ask('bob', 'conversations.list', { limit: 1_000, ...(after === undefined ? {} : { after }) })
+    for (const { conv } of page.conversations) seen.add(conv)
+    sizes.push(Buffer.byteLength(JSON.stringify(page)))
+    after = page.next
+  } while (after !== undefined)
+  t.equal(seen.size, 100)
+  t.ok(sizes.length > 3, `${sizes.length} pages`)
+  t.ok(sizes.every(size => size < 600_000), sizes.join())
+})
+
 await t.test('unread: the total is the sum, on every path', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob', 'carol'] })

@@ -1,6 +1,6 @@
 /** `conversations.*` and `unread`. */
 import type { Caller, EngineHost } from '../host.ts'
-import { listConversations, unread } from '../listing.ts'
+import { listConversations, maxListed, unread } from '../listing.ts'
 import type { Methods, Parts } from './methods.ts'
 import * as read from './params.ts'
 
@@ -15,14 +15,13 @@ export function conversationMethods ({ marks }: Parts): Methods {
 
   return [
     ['conversations.list', async (host, caller, params) => {
-      const page = { limit: read.limit(params, 50, 200), ...read.after(params) }
+      const page = { limit: read.limit(params, 50, maxListed), ...read.after(params) }
       await marks.settled(caller.user)
       return await listConversations(host.store, caller.user, host.now(), page)
     }],
     ['unread', async (host, caller) => {
       await marks.settled(caller.user)
-      const { total, conversations } = await unread(host.store, caller.user)
-      return { total, conversations: Object.fromEntries(conversations) }
+      return await unread(host.store, caller.user)
     }],
     ['conversations.mute', (host, caller, params) => setting(host, caller, params, 'muted')],
     ['conversations.pin', (host, caller, params) => setting(host, caller, params, 'pinned')],

@@ -1,8 +1,11 @@
 /** Rows of the embedded store as text. Short rows that the commit path writes are numbers between spaces, the others JSON. */
 import type { Cursor, GroupMember, Member, NewMessage, Role, StoredMessage } from '../store.ts'
 
-/** The head of a conversation with the mark of the purge: everything up to `purgedSeq` is gone. */
-export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number, purgedN: number }
+/**
+ * The head of a conversation with the mark of the purge: everything up to `purgedSeq` is gone. Its newest messages lie in
+ * `segment`, from number `segmentFirst` on.
+ */
+export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number, purgedN: number, segment: number, segmentFirst: number }
 /** What an idempotency key points at. */
 export interface CidRow { seq: number, n: number, ts: number, id: string }
 /** The last publish of a packet id of a session. It answers repeats by itself, also when the message was purged. */
@@ -17,10 +20,10 @@ export interface Codec<T> { encode (row: T): string, decode (text: string, key: 
 function numbers (text: string): number[] { return text.split(' ').map(Number) }
 
 export const headCodec: Codec<HeadRow> = {
-  encode: row => `${row.seq} ${row.n} ${row.ts} ${row.purgedSeq} ${row.purgedN}`,
+  encode: row => `${row.seq} ${row.n} ${row.ts} ${row.purgedSeq} ${row.purgedN} ${row.segment} ${row.segmentFirst}`,
   decode: text => {
-    const [seq = 0, n = 0, ts = 0, purgedSeq = 0, purgedN = 0] = numbers(text)
-    return { seq, n, ts, purgedSeq, purgedN }
+    const [seq = 0, n = 0, ts = 0, purgedSeq = 0, purgedN = 0, segment = 0, segmentFirst = 0] = numbers(text)
+    return { seq, n, ts, purgedSeq, purgedN, segment, segmentFirst }
   }
 }
 
@@ -108,25 +111,33 @@ export function encodeMessage (op: NewMessage, n: number): string {
 export function decodeMessage (text: string, seq: number): MessageRow {
   const bar = text.indexOf('|')
   const field = text.slice(0, bar).split(' ')
+  const row: MessageRow = decodeFields(text, seq, bar, field)
+  if (field[6] === '-') return row
+  const cidAt = bar + 1 + Number(field[4]) + Number(field[5])
+  row.cid = text.slice(cidAt, cidAt + Number(field[6]))
+  return row
+}
+
+/** The same without the part that the contract does not show. */
+export function decodeStored (text: string, seq: number): StoredMessage {
+  const bar = text.indexOf('|')
+  return decodeFields(text, seq, bar, text.slice(0, bar).split(' '))
+}
+
+function decodeFields (text: string, seq: number, bar: number, field: string[]): StoredMessage {
   const fromAt = bar + 1 + Number(field[4])
   const cidAt = fromAt + Number(field[5])
-  const contentAt = field[6] === '-' ? cidAt : cidAt + Number(field[6])
-  return {
+  // One shape for nearly all: readers of thousands of rows stay fast.
+  const row: StoredMessage = {
     seq,
     n: Number(field[0]),
     counts: field[1] === '1',
     id: text.slice(bar + 1, fromAt),
     from: text.slice(fromAt, cidAt),
     ts: Number(field[2]),
-    content: text.slice(contentAt),
-    ...(field[3] === '-' ? {} : { expiresAt: Number(field[3]) }),
-    ...(field[6] === '-' ? {} : { cid: text.slice(cidAt, contentAt) })
+    content: text.slice(field[6] === '-' ? cidAt : cidAt + Number(field[6]))
   }
-}
-
-/** The same without the parts that the contract does not show. */
-export function publicMessage (row: MessageRow): StoredMessage {
-  if (row.cid !== undefined) delete row.cid
+  if (field[3] !== '-') row.expiresAt = Number(field[3])
   return row
 }
 

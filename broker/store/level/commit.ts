@@ -11,6 +11,7 @@ import type { CidRow, HeadRow } from './codec.ts'
 import type { Batch, Database } from './database.ts'
 import { GroupChanges } from './group-changes.ts'
 import { key } from './keys.ts'
+import type { Segments } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
 
@@ -23,9 +24,9 @@ class Texts {
 }
 
 /** Applies operations in order and writes them; on disk when it resolves. Call it inside `exclusive`. */
-export async function commit (db: Database, tables: Tables, operations: readonly Operation[], resendWindowMs: number): Promise<Outcome[]> {
+export async function commit (db: Database, tables: Tables, segments: Segments, operations: readonly Operation[], resendWindowMs: number): Promise<Outcome[]> {
   if (operations.length === 0) return []
-  const work = new Commit(db, tables, resendWindowMs)
+  const work = new Commit(db, tables, segments, resendWindowMs)
   await work.prepare(operations)
   return await work.apply(operations)
 }
@@ -34,11 +35,15 @@ class Commit {
   readonly #db: Database
   readonly #draft: Draft
   readonly #texts = new Texts()
+  readonly #segments: Segments
+  /** Characters of the messages of this commit. */
+  #length = 0
   readonly #resendWindowMs: number
   #groups: GroupChanges | undefined
 
-  constructor (db: Database, tables: Tables, resendWindowMs: number) {
+  constructor (db: Database, tables: Tables, segments: Segments, resendWindowMs: number) {
     this.#db = db
+    this.#segments = segments
     this.#draft = new Draft(tables)
     this.#resendWindowMs = resendWindowMs
   }
@@ -83,6 +88,7 @@ class Commit {
     if (batch.length === 0) await batch.close() // only repeats
     else await this.#db.write(batch, true)
     this.#draft.settle()
+    this.#segments.grew(this.#length)
     return outcomes
   }
 
@@ -96,7 +102,7 @@ class Commit {
     if (first !== undefined) return { seq: first.seq, n: first.n, id: first.id, ts: first.ts, replay: true }
 
     if (head === null) {
-      head = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0 }
+      head = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, segment: 0, segmentFirst: 0 }
       heads.set(headKey, head)
       if (op.conv.startsWith('d:')) this.#openDirect(op.conv)
     } else {
@@ -108,7 +114,15 @@ class Commit {
     head.seq = seq
     head.n = n
     head.ts = op.ts
-    batch.put(key.message(op.conv, seq), encodeMessage(op, n))
+    const segment = this.#segments.current
+    if (head.segment !== segment) {
+      head.segment = segment
+      head.segmentFirst = seq
+      batch.put(key.segment(op.conv, seq), String(segment))
+    }
+    const text = encodeMessage(op, n)
+    this.#length += text.length
+    batch.put(key.message(segment, op.conv, seq), text)
     if (cidKey !== undefined) {
       this.#remember(batch, cidKey, cidCodec.encode({ seq, n, ts: op.ts, id: op.id }))
     } else if (resendKey !== undefined) {

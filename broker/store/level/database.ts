@@ -180,6 +180,16 @@ export class Database {
     return all
   }
 
+  /** The last row of a range. */
+  async last (range: Range): Promise<[string, string] | undefined> {
+    const last: Array<[string, string]> = []
+    for await (const rows of this.scan(range, { limit: 1, reverse: true })) last.push(...rows)
+    return last[0]
+  }
+
+  /** Bytes of a range on the disk, about; without what was written last. */
+  async size ({ gt, lt }: Range): Promise<number> { return await (await this.level()).approximateSize(gt, lt) }
+
   /** LevelDB itself, for bytes and snapshots; reads only. */
   async level (): Promise<ClassicLevel<string, string>> {
     if (this.#reopening !== undefined) await this.#reopening
@@ -195,12 +205,19 @@ export class Database {
 
   /** Waits for the jobs that were taken, then closes. */
   close (): Promise<void> {
-    this.#closing ??= this.#tail.then(() => {
+    this.#closing ??= this.#tail.then(async () => {
       this.#closed = true
-      return this.#level.close()
+      try {
+        if (this.#failed === undefined && this.#full === undefined) await this.#flush()
+      } finally {
+        await this.#level.close()
+      }
     })
     return this.#closing
   }
+
+  /** Makes a table of what LevelDB has in memory and log: opening would have to replay it. The range itself is empty. */
+  async #flush (): Promise<void> { await this.#level.compactRange('\x00', '\x00') }
 
   #open (): ClassicLevel<string, string> {
     if (this.#closed) throw new StoreClosedError()

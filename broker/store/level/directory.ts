@@ -14,6 +14,11 @@ export class Directory {
   }
 
   group (gid: string): Promise<GroupRow | undefined> { return this.#json<GroupRow>(key.group(gid)) }
+  async groupsAt (gids: readonly string[]): Promise<Array<GroupRow | undefined>> {
+    const texts = await this.#db.getMany(gids.map(gid => key.group(gid)))
+    return texts.map(text => text === undefined ? undefined : JSON.parse(text) as GroupRow)
+  }
+
   groups (page: Page): Promise<GroupRow[]> { return this.#page<GroupRow>(key.groups(), page) }
 
   async groupMember (gid: string, user: string): Promise<GroupMember | undefined> {

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { StoreFormatError } from './failure.ts'
 
 /** The version of keys and rows that this program reads and writes. */
-export const formatVersion = 1
+export const formatVersion = 2
 
 const markerName = 'sabethes.json'
 

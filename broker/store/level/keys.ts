@@ -5,7 +5,8 @@
  *
  * | Key | Row |
  * |---|---|
- * | `l conv seq` | a message |
+ * | `l segment conv seq` | a message; see segments.ts |
+ * | `j conv seq` | the segment in which the messages of a conversation lie from this number on |
  * | `h conv` | the head of a conversation |
  * | `c conv from cid` | the idempotency key of a message |
  * | `i session packetId` | the last publish without `cid` of a packet id |
@@ -32,10 +33,11 @@ export function sortable (n: number): string {
   return digits[text.length] + text
 }
 
+/** The number of which `sortable` made the text. */
+export function sorted (text: string): number { return parseInt(text.slice(1), 36) }
+
 /** The number in the last part of a key. */
-export function lastNumber (key: string): number {
-  return parseInt(key.slice(key.lastIndexOf(sep) + 2), 36)
-}
+export function lastNumber (key: string): number { return sorted(lastPart(key)) }
 
 /** The last part of a key; right for parts that hold no U+0000. */
 export function lastPart (key: string): string { return key.slice(key.lastIndexOf(sep) + 1) }
@@ -51,8 +53,12 @@ export function under (start: string, after?: string): Range {
 }
 
 export const key = {
-  message: (conv: string, seq: number) => 'l' + sep + conv + sep + sortable(seq),
-  messages: (conv: string) => 'l' + sep + conv,
+  message: (segment: number, conv: string, seq: number) => 'l' + sep + sortable(segment) + sep + conv + sep + sortable(seq),
+  messages: () => 'l',
+  messagesIn: (segment: number) => 'l' + sep + sortable(segment),
+  messageRows: (segment: number, conv: string) => 'l' + sep + sortable(segment) + sep + conv,
+  segment: (conv: string, first: number) => 'j' + sep + conv + sep + sortable(first),
+  segments: (conv: string) => 'j' + sep + conv,
   head: (conv: string) => 'h' + sep + conv,
   cid: (conv: string, from: string, cid: string) => 'c' + sep + conv + sep + from + sep + cid,
   resend: (session: string, packetId: number) => 'i' + sep + session + sep + packetId,
@@ -62,6 +68,7 @@ export const key = {
   member: (user: string, conv: string) => 'm' + sep + user + sep + conv,
   memberships: (user: string) => 'm' + sep + user,
   hidden: (user: string, conv: string, seq: number) => 'x' + sep + user + sep + conv + sep + sortable(seq),
+  hiddenOfUser: (user: string) => 'x' + sep + user,
   hiddenOf: (user: string, conv: string) => 'x' + sep + user + sep + conv,
   hider: (conv: string, seq: number, user: string) => 'y' + sep + conv + sep + sortable(seq) + sep + user,
   hiders: (conv: string) => 'y' + sep + conv,

@@ -7,6 +7,8 @@ export class Lru<T> {
   readonly #half: number
   #young = new Map<string, T>()
   #old = new Map<string, T>()
+  /** Generations that were dropped. What was set since the last but one of them is still there. */
+  dropped = 0
 
   /** `max`: entries, at least 2. */
   constructor (max: number) { this.#half = Math.max(1, Math.floor(max / 2)) }
@@ -28,6 +30,7 @@ export class Lru<T> {
     if (this.#young.size >= this.#half && !this.#young.has(key)) {
       this.#old = this.#young
       this.#young = new Map()
+      this.dropped++
     } else {
       this.#old.delete(key)
     }

@@ -1,11 +1,14 @@
 /** Members' rows: watermarks, settings, and what each user hid for themself. */
-import type { Marks, Member, Moved, Page } from '../store.ts'
+import type { Conversation, Head, Marks, Member, Moved, Page } from '../store.ts'
 import { decodeMessage } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
+import { messageKeys } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
+
+const noHead: Head = Object.freeze({ seq: 0, n: 0, ts: 0 })
 
 /**
  * A row as the contract shows it. The purge does not write the rows of members: a message that was purged is not unread,
@@ -14,6 +17,10 @@ import type { Tables } from './tables.ts'
 function shown (row: Member, head: HeadRow | null): Member {
   if (head === null || row.readSeq >= head.purgedSeq) return { ...row }
   return { ...row, readSeq: head.purgedSeq, readN: head.purgedN }
+}
+
+function conversation (row: Member, head: HeadRow | null): Conversation {
+  return { member: shown(row, head), head: head === null ? noHead : { seq: head.seq, n: head.n, ts: head.ts } }
 }
 
 export class Members {
@@ -31,6 +38,12 @@ export class Members {
     return shown(row, await this.#tables.heads.readOne(this.#db, key.head(conv)))
   }
 
+  async membersAt (at: ReadonlyArray<{ user: string, conv: string }>): Promise<Array<Member | undefined>> {
+    const rows = await this.#tables.members.read(this.#db, at.map(({ user, conv }) => key.member(user, conv)))
+    const heads = await this.#tables.heads.read(this.#db, at.map(({ conv }) => key.head(conv)))
+    return rows.map((row, i) => row === null ? undefined : shown(row, heads[i] as HeadRow | null))
+  }
+
   async memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> {
     const range = under(key.memberships(user), page.after)
     if (page.kind !== undefined) {
@@ -42,6 +55,32 @@ export class Members {
     const rows = (await this.#db.rows(range, page.limit)).map(([name, text]) => this.#tables.members.codec.decode(text, name))
     const heads = await this.#tables.heads.read(this.#db, rows.map(row => key.head(row.conv)))
     return rows.map((row, i) => shown(row, heads[i] as HeadRow | null))
+  }
+
+  async conversations (user: string, page: Page): Promise<Conversation[]> {
+    const { lists, members, heads } = this.#tables
+    const list = page.after === undefined ? lists.get(user) : undefined
+    if (list === undefined || list.members.length > page.limit) return await this.#scan(user, page)
+    const [rows, ends] = await Promise.all([members.read(this.#db, list.members), heads.read(this.#db, list.heads)])
+    // Left meanwhile: no row.
+    return rows.flatMap((row, i) => row === null ? [] : [conversation(row, ends[i] as HeadRow | null)])
+  }
+
+  /** A page as it is on disk; a whole list is remembered, with its rows. */
+  async #scan (user: string, page: Page): Promise<Conversation[]> {
+    const { lists, members, heads } = this.#tables
+    const { changes } = lists
+    const since = members.now()
+    const found = await this.#db.rows(under(key.memberships(user), page.after), page.limit)
+    const rows = found.map(([name, text]) => members.codec.decode(text, name))
+    const names = found.map(([name]) => name)
+    const headNames = rows.map(row => key.head(row.conv))
+    if (page.after === undefined && rows.length < page.limit) {
+      if (changes === lists.changes) lists.set(user, { members: names, heads: headNames })
+      rows.forEach((row, i) => { members.keep(names[i] as string, row, since) })
+    }
+    const ends = await heads.read(this.#db, headNames)
+    return rows.map((row, i) => conversation(row, ends[i] as HeadRow | null))
   }
 
   /** Watermarks forward, without sync. Inside `exclusive`. */
@@ -105,7 +144,7 @@ export class Members {
         rows.push(row)
       }
     }
-    const texts = await this.#db.getMany(rows.map(row => key.message(row.conv, row.readSeq)))
+    const texts = await this.#db.getMany(await messageKeys(this.#db, rows.map(({ conv, readSeq }) => ({ conv, seq: readSeq, head: draft.heads.get(key.head(conv)) }))))
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i] as Member
       const text = texts[i]
@@ -125,7 +164,7 @@ export class Members {
     if (old === null || head === null) return 0
     const floor = Math.max(old.joinedSeq, old.clearedSeq, head.purgedSeq)
     const wanted = [...new Set(seqs)].filter(seq => Number.isSafeInteger(seq) && seq > floor && seq <= head.seq)
-    const texts = await this.#db.getMany(wanted.map(seq => key.message(conv, seq)))
+    const texts = await this.#db.getMany(await messageKeys(this.#db, wanted.map(seq => ({ conv, seq, head }))))
     const hidden = await this.#db.getMany(wanted.map(seq => key.hidden(user, conv, seq)))
     const batch = this.#db.batch()
     const row = draft.members.edit(name) as Member
@@ -155,6 +194,14 @@ export class Members {
     const to = Math.min(upTo, Number.MAX_SAFE_INTEGER - 1) + 1
     const rows = await this.#db.rows({ gt: key.hidden(user, conv, Math.max(0, after)), lt: key.hidden(user, conv, to) })
     return rows.map(([name]) => lastNumber(name))
+  }
+
+  async hiddenAt (user: string, at: ReadonlyArray<{ conv: string, seq: number }>): Promise<boolean[]> {
+    // Few users hide anything: one look spares the others.
+    const some = at.length > 0 && (await this.#db.rows(under(key.hiddenOfUser(user)), 1)).length > 0
+    if (!some) return at.map(() => false)
+    const texts = await this.#db.getMany(at.map(({ conv, seq }) => key.hidden(user, conv, Math.max(0, seq))))
+    return texts.map(text => text !== undefined)
   }
 
   /** Inside `exclusive`. */

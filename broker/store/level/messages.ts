@@ -1,8 +1,10 @@
 /** Reading the log of conversations. */
 import type { Head, StoredMessage } from '../store.ts'
-import { decodeMessage, publicMessage } from './codec.ts'
+import { decodeStored } from './codec.ts'
+import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber } from './keys.ts'
+import { messageKeys, scanLog } from './segments.ts'
 import type { Tables } from './tables.ts'
 
 export interface MessageRange { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }
@@ -31,11 +33,10 @@ export class Messages {
     const maxBytes = range.maxBytes ?? Infinity
     const found: StoredMessage[] = []
     let bytes = 0
-    const keys = { gt: key.message(conv, after), lt: key.message(conv, before) }
     let full = false
-    for await (const rows of this.#db.scan(keys, { limit: range.limit, reverse })) {
+    for await (const rows of scanLog(this.#db, conv, head, { after, before, limit: range.limit, reverse })) {
       for (const [name, text] of rows) {
-        const message = publicMessage(decodeMessage(text, lastNumber(name)))
+        const message = decodeStored(text, lastNumber(name))
         bytes += Buffer.byteLength(message.content)
         full = bytes > maxBytes && found.length > 0
         if (full) break
@@ -48,12 +49,31 @@ export class Messages {
 
   async messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>> {
     const heads = await this.#tables.heads.read(this.#db, at.map(({ conv }) => key.head(conv)))
-    const texts = await this.#db.getMany(at.map(({ conv, seq }) => key.message(conv, Math.max(0, seq))))
-    return at.map(({ seq }, i) => {
-      const text = texts[i]
-      const head = heads[i]
-      if (text === undefined || head === null || head === undefined || seq <= head.purgedSeq) return undefined
-      return publicMessage(decodeMessage(text, seq))
+    const { newest } = this.#tables
+    const found: Array<StoredMessage | undefined> = new Array(at.length).fill(undefined)
+    const wanted: Array<{ conv: string, seq: number, head: HeadRow }> = []
+    const places: number[] = []
+    at.forEach(({ conv, seq }, i) => {
+      const head = heads[i] as HeadRow | null
+      if (head === null || seq <= head.purgedSeq) return
+      const known = newest.get(conv)
+      if (known?.seq === seq) {
+        found[i] = { ...known }
+      } else {
+        wanted.push({ conv, seq, head })
+        places.push(i)
+      }
     })
+    if (wanted.length === 0) return found
+    const texts = await this.#db.getMany(await messageKeys(this.#db, wanted))
+    texts.forEach((text, j) => {
+      if (text === undefined) return
+      const { conv, seq, head } = wanted[j] as { conv: string, seq: number, head: HeadRow }
+      const message = decodeStored(text, seq)
+      found[places[j] as number] = message
+      // Conversation lists ask for it again and again.
+      if (seq === head.seq) newest.set(conv, { ...message })
+    })
+    return found
   }
 }

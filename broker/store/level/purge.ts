@@ -5,9 +5,10 @@
  * `purgedSeq` of the head moves with it; members' rows are not touched, see `shown` in members.ts.
  */
 import { cidCodec, decodeMessage, resendCodec } from './codec.ts'
-import type { MessageRow } from './codec.ts'
+import type { HeadRow, MessageRow } from './codec.ts'
 import type { Database } from './database.ts'
-import { key, lastNumber, lastPart, parts, under } from './keys.ts'
+import { key, lastNumber, lastPart, parts, sorted, under } from './keys.ts'
+import { emptySegments, scanLog } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
 
@@ -51,19 +52,7 @@ export class Purge {
     const head = draft.heads.edit(headKey)
     if (head === null) throw new Error(`the head of ${conv} is missing`)
 
-    const gone: MessageRow[] = []
-    let next: MessageRow | undefined
-    const start = { gt: key.message(conv, Number(firstSeq) - 1), lt: under(key.messages(conv)).lt }
-    for (const [name, text] of await this.#db.rows(start, limit + 1)) {
-      const message = decodeMessage(text, lastNumber(name))
-      const dropped = message.seq <= head.purgedSeq // of a group that was removed
-      if (gone.length === limit || (!dropped && message.ts >= before)) {
-        next = message
-        break
-      }
-      gone.push(message)
-    }
-
+    const { gone, names, next } = await this.#old(conv, head, Number(firstSeq) - 1, before, limit)
     const batch = this.#db.batch()
     const cidKeys = gone.flatMap(row => row.cid === undefined ? [] : [key.cid(conv, row.from, row.cid)])
     const cidSeqs = gone.flatMap(row => row.cid === undefined ? [] : [row.seq])
@@ -74,8 +63,11 @@ export class Purge {
       // The key may be of a newer message already.
       if (text !== undefined && cidCodec.decode(text, name).seq === cidSeqs[i]) batch.del(name)
     }
-    for (const { seq } of gone) batch.del(key.message(conv, seq))
+    for (const name of names) batch.del(name)
     const last = gone.at(-1)
+    if (last !== undefined) {
+      for (const name of await emptySegments(this.#db, conv, last.seq)) batch.del(name)
+    }
     if (last !== undefined && last.seq > head.purgedSeq) {
       await this.#unhide(draft, batch, conv, last.seq)
       head.purgedSeq = last.seq
@@ -90,6 +82,22 @@ export class Purge {
     return gone.length
   }
 
+  /** At most `limit` messages after `after` that are to go, with their keys, and the first one that stays. */
+  async #old (conv: string, head: HeadRow, after: number, before: number, limit: number): Promise<{ gone: MessageRow[], names: string[], next: MessageRow | undefined }> {
+    const gone: MessageRow[] = []
+    const names: string[] = []
+    for await (const rows of scanLog(this.#db, conv, head, { after, before: Infinity, limit: limit + 1, reverse: false })) {
+      for (const [name, text] of rows) {
+        const message = decodeMessage(text, lastNumber(name))
+        const dropped = message.seq <= head.purgedSeq // of a group that was removed
+        if (gone.length === limit || (!dropped && message.ts >= before)) return { gone, names, next: message }
+        gone.push(message)
+        names.push(name)
+      }
+    }
+    return { gone, names, next: undefined }
+  }
+
   /** Removes what users hid up to `upTo`, and takes it out of their numbers. */
   async #unhide (draft: Draft, batch: ReturnType<Database['batch']>, conv: string, upTo: number): Promise<void> {
     const rows = await this.#db.rows({ gt: under(key.hiders(conv)).gt, lt: key.hider(conv, upTo + 1, '') })
@@ -97,7 +105,7 @@ export class Purge {
     await draft.load(this.#db)
     for (const [name, counts] of rows) {
       const user = lastPart(name)
-      const seq = lastNumber(parts(name)[2] as string)
+      const seq = sorted(parts(name)[2] as string)
       batch.del(name)
       batch.del(key.hidden(user, conv, seq))
       const member = draft.members.get(key.member(user, conv))

@@ -1,5 +1,5 @@
 /** The embedded store: the contract of `../store.ts` on LevelDB. One process at a time has it open. */
-import type { Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Progress, Records, SessionRow, Store, StoredEvent, StoredMessage, TimeMs, UserRow } from '../store.ts'
+import type { Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Progress, Records, SessionRow, Store, StoredEvent, StoredMessage, TimeMs, UserRow } from '../store.ts'
 import { backupLevel } from './backup.ts'
 import { commit } from './commit.ts'
 import { Database } from './database.ts'
@@ -12,6 +12,7 @@ import { Messages } from './messages.ts'
 import type { MessageRange } from './messages.ts'
 import { Purge } from './purge.ts'
 import { LevelRecords } from './records.ts'
+import { Segments } from './segments.ts'
 import { Sessions } from './sessions.ts'
 import { Tables, defaultCacheSizes } from './tables.ts'
 import type { CacheSizes } from './tables.ts'
@@ -31,6 +32,8 @@ export interface LevelStoreOptions {
   blockCacheBytes?: number
   /** Bytes that LevelDB collects before it writes a table; it is also what opening has to replay. Default 16 MiB. */
   writeBufferBytes?: number
+  /** Characters of messages in a segment, about; see segments.ts. Default 64 Mi. */
+  segmentLength?: number
   /** Milliseconds between two tries to go on after the disk was full. Default 250. */
   retryIntervalMs?: number
   /** Called after each synced write with the number of its rows. */
@@ -56,14 +59,16 @@ export async function openLevelStore (options: LevelStoreOptions): Promise<Store
     ...(options.faults === undefined ? {} : { faults: options.faults })
   })
   await db.open()
+  const segments = await Segments.open(db, options.segmentLength ?? 64 * 1024 * 1024)
   const cache = { ...defaultCacheSizes, ...options.cache }
-  return new LevelStore(db, new Tables(cache), (options.resendWindowSeconds ?? 86400) * 1000)
+  return new LevelStore(db, new Tables(cache), segments, (options.resendWindowSeconds ?? 86400) * 1000)
 }
 
 class LevelStore implements Store {
   readonly records: Records
   readonly #db: Database
   readonly #tables: Tables
+  readonly #segments: Segments
   readonly #resendWindowMs: number
   readonly #messages: Messages
   readonly #members: Members
@@ -71,9 +76,10 @@ class LevelStore implements Store {
   readonly #sessions: Sessions
   readonly #purge: Purge
 
-  constructor (db: Database, tables: Tables, resendWindowMs: number) {
+  constructor (db: Database, tables: Tables, segments: Segments, resendWindowMs: number) {
     this.#db = db
     this.#tables = tables
+    this.#segments = segments
     this.#resendWindowMs = resendWindowMs
     this.#messages = new Messages(db, tables)
     this.#members = new Members(db, tables)
@@ -85,7 +91,7 @@ class LevelStore implements Store {
   }
 
   commit (operations: readonly Operation[]): Promise<Outcome[]> {
-    return this.#db.exclusive(() => commit(this.#db, this.#tables, operations, this.#resendWindowMs))
+    return this.#db.exclusive(() => commit(this.#db, this.#tables, this.#segments, operations, this.#resendWindowMs))
   }
 
   heads (convs: readonly string[]): Promise<Array<Head | undefined>> { return this.#messages.heads(convs) }
@@ -94,16 +100,20 @@ class LevelStore implements Store {
   purge (before: TimeMs, limit: number): Promise<number> { return this.#purge.run(before, limit) }
 
   member (user: string, conv: string): Promise<Member | undefined> { return this.#members.member(user, conv) }
+  membersAt (at: ReadonlyArray<{ user: string, conv: string }>): Promise<Array<Member | undefined>> { return this.#members.membersAt(at) }
   memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> { return this.#members.memberships(user, page) }
+  conversations (user: string, page: Page): Promise<Conversation[]> { return this.#members.conversations(user, page) }
   advance (marks: Marks): Promise<Moved> { return this.#db.exclusive(() => this.#members.advance(marks)) }
   hide (user: string, conv: string, seqs: readonly number[]): Promise<number> { return this.#db.exclusive(() => this.#members.hide(user, conv, seqs)) }
   hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> { return this.#members.hidden(user, conv, after, upTo) }
+  hiddenAt (user: string, at: ReadonlyArray<{ conv: string, seq: number }>): Promise<boolean[]> { return this.#members.hiddenAt(user, at) }
   clear (user: string, conv: string): Promise<void> { return this.#db.exclusive(() => this.#members.clear(user, conv)) }
   settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void> {
     return this.#db.exclusive(() => this.#members.settings(user, conv, change))
   }
 
   group (gid: string): Promise<GroupRow | undefined> { return this.#directory.group(gid) }
+  groupsAt (gids: readonly string[]): Promise<Array<GroupRow | undefined>> { return this.#directory.groupsAt(gids) }
   groupMember (gid: string, user: string): Promise<GroupMember | undefined> { return this.#directory.groupMember(gid, user) }
   groupMembers (gid: string, page: Page): Promise<GroupMember[]> { return this.#directory.groupMembers(gid, page) }
   groupSize (gid: string): Promise<number> { return this.#directory.groupSize(gid) }

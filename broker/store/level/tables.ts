@@ -1,15 +1,27 @@
 /** Rows of one kind with a bounded cache in front of them, and the view of one write on them. */
-import type { Cursor, GroupMember, Member } from '../store.ts'
+import type { Cursor, GroupMember, Member, StoredMessage } from '../store.ts'
 import type { Codec, EventHeadRow, HeadRow } from './codec.ts'
 import { countCodec, cursorCodec, eventHeadCodec, groupMemberCodec, headCodec, memberCodec } from './codec.ts'
 import type { Batch, Database } from './database.ts'
+import { parts } from './keys.ts'
+import { Lists } from './lists.ts'
 import { Lru } from './lru.ts'
+import { WeightedLru } from './weighted-lru.ts'
 
-/** How many rows of each kind stay in memory. Entries; a member's row takes about 300 bytes. */
-export interface CacheSizes { heads: number, members: number, groupMembers: number, groups: number, events: number, cursors: number }
+/**
+ * How many rows of each kind stay in memory. Entries; a member's row takes about 300 bytes. `lists`: keys of the rows of users whose
+ * conversations were listed, about 250 bytes each. `newest`: not rows but characters of the newest messages of conversations that
+ * were listed; one or two bytes each.
+ */
+export interface CacheSizes { heads: number, members: number, groupMembers: number, groups: number, events: number, cursors: number, lists: number, newest: number }
 export const defaultCacheSizes: CacheSizes = {
-  heads: 50_000, members: 100_000, groupMembers: 50_000, groups: 5_000, events: 20_000, cursors: 50_000
+  heads: 50_000, members: 100_000, groupMembers: 50_000, groups: 5_000, events: 20_000, cursors: 50_000, lists: 100_000, newest: 16 * 1024 * 1024
 }
+
+/** What a message takes beside its content. */
+const messageWeight = 300
+
+interface Moment { changes: number, dropped: number }
 
 /** Rows in the cache are never changed in place; `null` = known to be absent. */
 export class Table<T extends object> {
@@ -17,10 +29,13 @@ export class Table<T extends object> {
   readonly cache: Lru<T | null>
   /** Grows with each change of a row: a reader must not cache what it read before the change. */
   changes = 0
+  /** Hears of rows that were put in place or removed, not of those that were edited. */
+  readonly onPlaced: ((key: string) => void) | undefined
 
-  constructor (codec: Codec<T>, max: number) {
+  constructor (codec: Codec<T>, max: number, onPlaced?: (key: string) => void) {
     this.codec = codec
     this.cache = new Lru(max)
+    this.onPlaced = onPlaced
   }
 
   decode (text: string | undefined, key: string): T | null {
@@ -38,16 +53,25 @@ export class Table<T extends object> {
       places.push(i)
     }
     if (missing.length > 0) {
-      const changes = this.changes
+      const since = this.now()
       const texts = await db.getMany(missing)
       for (let i = 0; i < missing.length; i++) {
         const key = missing[i] as string
         const row = this.decode(texts[i], key)
         found[places[i] as number] = row
-        if (changes === this.changes) this.cache.set(key, row)
+        this.keep(key, row, since)
       }
     }
     return found as Array<T | null>
+  }
+
+  /** The moment before a read, for `keep`. */
+  now (): Moment { return { changes: this.changes, dropped: this.cache.dropped } }
+
+  /** Caches a row that was read from disk, unless it may have been written since the moment. */
+  keep (key: string, row: T | null, since: Moment): void {
+    // A row that was written meanwhile came into the cache then, and is still there unless the cache is very small.
+    if (since.changes === this.changes || (this.cache.dropped - since.dropped < 2 && this.cache.get(key) === undefined)) this.cache.set(key, row)
   }
 
   async readOne (db: Database, key: string): Promise<T | null> {
@@ -57,6 +81,7 @@ export class Table<T extends object> {
 
   clear (): void {
     this.changes++
+    this.cache.dropped += 2
     this.cache.clear()
   }
 }
@@ -68,10 +93,15 @@ export class Tables {
   readonly groupSizes: Table<{ count: number }>
   readonly eventHeads: Table<EventHeadRow>
   readonly cursors: Table<Cursor>
+  readonly lists: Lists
+  /** By conversation. A message never changes; whether it is the newest one, and not purged, its head tells. */
+  readonly newest: WeightedLru<Readonly<StoredMessage>>
 
   constructor (sizes: CacheSizes) {
+    this.lists = new Lists(sizes.lists)
+    this.newest = new WeightedLru(sizes.newest, ({ content }) => content.length + messageWeight)
     this.heads = new Table(headCodec, sizes.heads)
-    this.members = new Table(memberCodec, sizes.members)
+    this.members = new Table(memberCodec, sizes.members, name => { this.lists.forget(parts(name)[1] as string) })
     this.groupMembers = new Table(groupMemberCodec, sizes.groupMembers)
     this.groupSizes = new Table(countCodec, sizes.groups)
     this.eventHeads = new Table(eventHeadCodec, sizes.events)
@@ -80,6 +110,8 @@ export class Tables {
 
   clear (): void {
     for (const table of [this.heads, this.members, this.groupMembers, this.groupSizes, this.eventHeads, this.cursors]) table.clear()
+    this.lists.clear()
+    this.newest.clear()
   }
 }
 
@@ -88,6 +120,7 @@ export class Sheet<T extends object> {
   readonly #table: Table<T>
   readonly #rows = new Map<string, T | null>()
   readonly #dirty = new Set<string>()
+  readonly #placed: string[] = []
 
   constructor (table: Table<T>) { this.#table = table }
 
@@ -125,6 +158,7 @@ export class Sheet<T extends object> {
   set (key: string, row: T | null): void {
     this.#rows.set(key, row)
     this.#dirty.add(key)
+    if (this.#table.onPlaced !== undefined) this.#placed.push(key)
   }
 
   entries (): IterableIterator<[string, T | null]> { return this.#rows.entries() }
@@ -141,6 +175,7 @@ export class Sheet<T extends object> {
   settle (): void {
     if (this.#dirty.size > 0) this.#table.changes++
     for (const [key, row] of this.#rows) this.#table.cache.set(key, row)
+    for (const key of this.#placed) this.#table.onPlaced?.(key)
   }
 }
 

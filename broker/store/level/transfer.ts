@@ -13,6 +13,7 @@ import type { Batch } from './database.ts'
 import { Database } from './database.ts'
 import { databasePath, isVacant, readMarker, removeMarker, writeMarker } from './format.ts'
 import { key, lastNumber, parts, under } from './keys.ts'
+import { messageKeys, migratedSegment } from './segments.ts'
 
 const bytes = { keyEncoding: 'utf8', valueEncoding: 'view' } as const
 const pageRows = 1000
@@ -113,17 +114,17 @@ class LevelTransfer implements TransferSource, TransferTarget {
   }
 
   async #heads (rows: Array<[string, string]>): Promise<Array<TransferRows['head']>> {
-    const heads = rows.map(([name, text]) => ({ conv: parts(name)[1] as string, ...headCodec.decode(text, name) }))
-    const first = await this.#db.getMany(heads.map(({ conv, purgedSeq }) => key.message(conv, purgedSeq + 1)))
-    return heads.map((head, i) => {
+    const heads = rows.map(([name, text]) => ({ conv: parts(name)[1] as string, head: headCodec.decode(text, name) }))
+    const first = await this.#db.getMany(await messageKeys(this.#db, heads.map(({ conv, head }) => ({ conv, head, seq: head.purgedSeq + 1 }))))
+    return heads.map(({ conv, head: { seq, n, ts, purgedSeq, purgedN } }, i) => {
       const text = first[i]
-      return text === undefined ? head : { ...head, oldestTs: decodeMessage(text, head.purgedSeq + 1).ts }
+      return { conv, seq, n, ts, purgedSeq, purgedN, ...(text === undefined ? {} : { oldestTs: decodeMessage(text, purgedSeq + 1).ts }) }
     })
   }
 
   /** Without those that wait for the purge. */
   async #messages (rows: Array<[string, string]>): Promise<Array<TransferRows['message']>> {
-    const messages = rows.map(([name, text]) => ({ conv: parts(name)[1] as string, ...decodeMessage(text, lastNumber(name)) }))
+    const messages = rows.map(([name, text]) => ({ conv: parts(name)[2] as string, ...decodeMessage(text, lastNumber(name)) }))
     const convs = [...new Set(messages.map(({ conv }) => conv))]
     const heads = await this.#db.getMany(convs.map(conv => key.head(conv)))
     const marks = new Map(convs.map((conv, i) => [conv, headCodec.decode(heads[i] as string, conv).purgedSeq]))
@@ -199,7 +200,8 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
   block: (batch, row) => { batch.put(key.block(row.uid, row.other), '1') },
   group: (batch, row) => { batch.put(key.group(row.gid), JSON.stringify(row)) },
   head: (batch, { conv, oldestTs, ...row }) => {
-    batch.put(key.head(conv), headCodec.encode(row))
+    batch.put(key.head(conv), headCodec.encode({ ...row, segment: migratedSegment, segmentFirst: 1 }))
+    batch.put(key.segment(conv, 1), String(migratedSegment))
     if (oldestTs !== undefined) batch.put(key.oldest(oldestTs, conv), String(row.purgedSeq + 1))
   },
   member: (batch, row) => {
@@ -212,7 +214,7 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
     batch.put(key.hider(conv, seq, user), counts ? '1' : '0')
   },
   message: (batch, { conv, seq, n, ...row }) => {
-    batch.put(key.message(conv, seq), encodeMessage({ op: 'message', conv, marksSender: false, ...row }, n))
+    batch.put(key.message(migratedSegment, conv, seq), encodeMessage({ op: 'message', conv, marksSender: false, ...row }, n))
     if (row.cid !== undefined) batch.put(key.cid(conv, row.from, row.cid), cidCodec.encode({ seq, n, ts: row.ts, id: row.id }))
   },
   event: (batch, { user, seq, ts, content, slot }) => {

@@ -13,6 +13,7 @@
  */
 import { directUsers } from '../../topics.ts'
 import type { Member, NewMessage, Outcome } from '../store.ts'
+import { Burst } from './burst.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
 import { emptyHead, markSender, messageDoc, newMember, place, storedMessage } from './documents.ts'
@@ -43,12 +44,15 @@ export class Append {
   readonly #db: Connection
   readonly #rows: Rows
   readonly #resends: Resends
+  readonly #onDerivedFailure: ((error: unknown) => void) | undefined
+  readonly #derivedFailures = new Burst()
   /** Conversations of rejected commits, with the last number that was told. */
   readonly #told = new Map<string, number>()
 
-  constructor (db: Connection, rows: Rows, resendWindowMs: number) {
+  constructor (db: Connection, rows: Rows, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
     this.#db = db
     this.#rows = rows
+    this.#onDerivedFailure = onDerivedFailure
     this.#resends = new Resends(db, resendWindowMs)
   }
 
@@ -242,9 +246,10 @@ export class Append {
     try {
       await this.#db.fault('derived')
       await writeDerived(this.#db, [...members.values()], heads)
-    } catch {
+    } catch (error) {
       // Forgotten rows are read anew together with the end of their log.
       this.#forget(entries)
+      if (this.#derivedFailures.begins()) this.#onDerivedFailure?.(error)
       return
     }
     for (const conv of heads.keys()) {

@@ -37,6 +37,12 @@ export const whole = { batchSize: 10_000 } as const
 /** For marks that may be lost: losing one costs a repeated packet. */
 export const quick = { w: 1 } as const
 
+/** A filter of `_id`. One alone is asked for as such: FerretDB 1 has an index for that form only. */
+export function oneOf (ids: readonly string[]): string | { $in: readonly string[] } {
+  const [first] = ids
+  return ids.length === 1 && first !== undefined ? first : { $in: ids }
+}
+
 /** The database that a URL names, if it does. */
 export function urlDatabase (url: string): string | undefined {
   const name = /^mongodb(?:\+srv)?:\/\/[^/]*\/([^?]+)/.exec(url)?.[1]

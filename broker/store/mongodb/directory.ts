@@ -6,7 +6,7 @@ import { whole } from './connection.ts'
 import { blockKey, groupRow } from './documents.ts'
 import type { MemberDoc, UserDoc } from './documents.ts'
 import type { GroupChanges } from './group-changes.ts'
-import { memberAt } from './rows.ts'
+import { idsOfQuery, memberAt, pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
 
 export class Directory {
@@ -23,6 +23,15 @@ export class Directory {
   async group (gid: string): Promise<GroupRow | undefined> {
     const doc = await this.#db.groups.findOne({ _id: gid })
     return doc === null ? undefined : groupRow(doc)
+  }
+
+  async groupsAt (gids: readonly string[]): Promise<Array<GroupRow | undefined>> {
+    const docs = await Promise.all(pieces([...new Set(gids)], idsOfQuery).map(some => this.#db.groups.find({ _id: { $in: some } }, whole).toArray()))
+    const found = new Map(docs.flat().map(doc => [doc._id, doc]))
+    return gids.map(gid => {
+      const doc = found.get(gid)
+      return doc === undefined ? undefined : groupRow(doc)
+    })
   }
 
   async groups (page: Page): Promise<GroupRow[]> {

@@ -81,7 +81,7 @@ export interface CursorDoc { /** `stream session` */ _id: string, p: string, s: 
 /** The memory of a packet id whose message was purged. */
 export interface ResendDoc { _id: string, c: string, s: number, n: number, id: string, ts: number, g: string }
 export interface RecordDoc { _id: string, v: Binary }
-export interface MetaDoc { _id: string, version: number }
+export interface MetaDoc { _id: string, version?: number, /** Of a migration: JSON of where it stopped. */ checkpoint?: string }
 
 /** Three digits of a hash (FNV-1a), a dot, and the id. */
 export function place (id: string): string {

@@ -6,7 +6,7 @@ import type { AnyBulkWriteOperation } from 'mongodb'
 import { Lru } from '../level/lru.ts'
 import type { NewEvent, Outcome, StoredEvent } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { quick, whole } from './connection.ts'
+import { oneOf, quick, whole } from './connection.ts'
 import type { EventDoc, EventHeadDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
 import { pieces } from './rows.ts'
@@ -127,7 +127,7 @@ export class EventLog {
     }
     const changes = this.#changes
     await Promise.all(pieces(missing, usersOfQuery).map(async some => {
-      const found = new Map((await this.#db.eventHeads.find({ _id: { $in: some } }, whole).toArray()).map(doc => [doc._id, doc]))
+      const found = new Map((await this.#db.eventHeads.find({ _id: oneOf(some) }, whole).toArray()).map(doc => [doc._id, doc]))
       const ends = some.map(u => ({ u, s: { $gt: found.get(u)?.s ?? 0 } }))
       const behind = await this.#db.events.find({ $or: ends }, whole).project<Pick<EventDoc, 'u' | 's'>>({ _id: 0, u: 1, s: 1 }).toArray()
       for (const user of some) heads.set(user, { seq: found.get(user)?.s ?? 0, deliveredSeq: found.get(user)?.d ?? 0 })

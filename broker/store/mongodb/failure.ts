@@ -10,7 +10,7 @@ export class StoreUnavailableError extends Error {
   }
 }
 
-/** The database cannot be used: of a format version that this program does not know. */
+/** The database cannot be used: of a format version that this program does not know, or half filled. */
 export class StoreFormatError extends Error {
   override readonly name = 'StoreFormatError'
 }
@@ -33,6 +33,8 @@ const passing = new Set([6, 7, 50, 64, 89, 91, 189, 262, 9001, 10058, 10107, 116
 /** True when nobody knows whether the command was applied, or when the server could not take it now. */
 export function isUnavailable (error: unknown): boolean {
   if (error instanceof StoreUnavailableError || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) return true
+  // Its text quotes what a database holds, and may read like one of those below.
+  if (error instanceof StoreFormatError) return false
   if (error instanceof MongoBulkWriteError) {
     if (error.result.getWriteConcernError() !== undefined) return true
     // A lost connection, in the driver's words for bulk writes: no code, and no document that was refused.

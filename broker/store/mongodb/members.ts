@@ -1,13 +1,13 @@
 /** Members' rows: watermarks, settings, and what each user hid for themself. */
 import type { AnyBulkWriteOperation, Filter } from 'mongodb'
-import type { Marks, Member, Moved, Page } from '../store.ts'
+import type { Conversation, Marks, Member, Moved, Page } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { quick, whole } from './connection.ts'
 import { hiddenKey, memberKey, place, shown } from './documents.ts'
 import type { HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
-import { memberAt, pieces } from './rows.ts'
-import type { Rows, View } from './rows.ts'
+import { idsOfQuery, memberAt, pieces } from './rows.ts'
+import type { MemberAt, Rows, View } from './rows.ts'
 
 const pairsOfQuery = 200
 
@@ -26,10 +26,22 @@ export class Members {
     return row === null ? undefined : shown(row, view.heads.get(conv) ?? null)
   }
 
+  async membersAt (at: readonly MemberAt[]): Promise<Array<Member | undefined>> {
+    const view = await this.#rows.read(at.map(({ conv }) => conv), at)
+    return at.map(({ user, conv }) => {
+      const row = alive(view, user, conv)
+      return row === null ? undefined : shown(row, view.heads.get(conv) ?? null)
+    })
+  }
+
   async memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> {
+    return (await this.conversations(user, page)).map(({ member }) => member)
+  }
+
+  async conversations (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Conversation[]> {
     const start = memberKey(user, '')
     const kind = page.kind === undefined ? { gt: start, lt: start.slice(0, -1) + '!' } : { gt: `${start}${page.kind}:`, lt: `${start}${page.kind};` }
-    const found: Member[] = []
+    const found: Conversation[] = []
     let after = start + (page.after ?? '')
     if (after < kind.gt) after = kind.gt
     while (found.length < page.limit && after < kind.lt) {
@@ -37,7 +49,8 @@ export class Members {
       const { docs, rows, heads } = await this.#list({ _id: { $gt: after, $lt: kind.lt } }, limit)
       for (const row of rows) {
         const head = heads.get(row.conv) ?? null
-        if (row.conv.startsWith('g:') || (head?.seq ?? 0) > 0) found.push(shown(row, head))
+        const { seq = 0, n = 0, ts = 0 } = head ?? {}
+        if (row.conv.startsWith('g:') || seq > 0) found.push({ member: shown(row, head), head: { seq, n, ts } })
       }
       const last = docs.at(-1)
       if (last === undefined || docs.length < limit) break
@@ -162,12 +175,21 @@ export class Members {
   async hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> {
     if (upTo <= after) return []
     const view = await this.#rows.read([conv], [{ user, conv }])
-    const row = alive(view, user, conv)
-    if (row === null) return []
-    // What a crash left of an earlier membership, or before a clear, lies below these.
-    const floor = Math.max(0, after, row.joinedSeq, row.clearedSeq, view.heads.get(conv)?.purgedSeq ?? 0)
+    if (alive(view, user, conv) === null) return []
+    const floor = Math.max(after, hiddenFloor(view, user, conv))
     const docs = await this.#db.hidden.find({ u: user, c: conv, s: { $gt: floor, $lte: upTo } }, whole).sort({ s: 1 }).project<{ s: number }>({ _id: 0, s: 1 }).toArray()
     return docs.map(doc => doc.s)
+  }
+
+  async hiddenAt (user: string, at: ReadonlyArray<{ conv: string, seq: number }>): Promise<boolean[]> {
+    const view = await this.#rows.read(at.map(({ conv }) => conv), at.map(({ conv }) => ({ user, conv })))
+    const keys = at.map(({ conv, seq }) => alive(view, user, conv) !== null && seq > hiddenFloor(view, user, conv) ? hiddenKey(user, conv, seq) : undefined)
+    const wanted = keys.filter(key => key !== undefined)
+    // By the user too: the collection is sharded by it.
+    const docs = await Promise.all(pieces(wanted, idsOfQuery).map(some =>
+      this.#db.hidden.find({ u: user, _id: { $in: some } }, whole).project<{ _id: string }>({ _id: 1 }).toArray()))
+    const found = new Set(docs.flat().map(doc => doc._id))
+    return keys.map(key => key !== undefined && found.has(key))
   }
 
   /** Inside `exclusive`. */
@@ -199,6 +221,12 @@ export class Members {
     }
     this.#rows.settle([], [[memberAt(row.user, row.conv), row]])
   }
+}
+
+/** What a crash left in `hidden` of an earlier membership, or before a clear, lies below it. */
+function hiddenFloor (view: View, user: string, conv: string): number {
+  const row = view.members.get(memberAt(user, conv))
+  return Math.max(0, row?.joinedSeq ?? 0, row?.clearedSeq ?? 0, view.heads.get(conv)?.purgedSeq ?? 0)
 }
 
 /** A member's row, unless a crash left it before the first message of its direct conversation. */

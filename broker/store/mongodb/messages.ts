@@ -3,18 +3,23 @@ import type { Head, StoredMessage } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
 import { place, storedMessage } from './documents.ts'
+import type { MessageDoc } from './documents.ts'
 import { pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
 
 export interface MessageRange { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }
 
-/** Messages of one query of a range with a limit of bytes: what is read beyond it is thrown away. */
+/** Most messages of one query. */
 const messagesOfQuery = 1000
+/** Bytes of a message, as long as none was read. */
+const usualBytes = 200
 const pairsOfQuery = 200
 
 export class Messages {
   readonly #db: Connection
   readonly #rows: Rows
+  /** Bytes of a message in the ranges read lately. What a query brings beyond a limit of bytes was read for nothing. */
+  #meanBytes = usualBytes
 
   constructor (db: Connection, rows: Rows) {
     this.#db = db
@@ -36,9 +41,10 @@ export class Messages {
     let after = Math.max(range.after ?? 0, head.purgedSeq)
     let before = Math.min(range.before ?? Infinity, Number.MAX_SAFE_INTEGER)
     const found: StoredMessage[] = []
-    for (let bytes = 0, full = false; !full && found.length < range.limit && before > after + 1;) {
-      const limit = Math.min(range.limit - found.length, messagesOfQuery)
+    for (let bytes = 0, full = false, guess = 1; !full && found.length < range.limit && before > after + 1; guess *= 2) {
+      const limit = Math.min(range.limit - found.length, messagesOfQuery, Math.ceil(guess * (maxBytes - bytes) / this.#meanBytes) + 1)
       const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: before } }, whole).sort({ s: reverse ? -1 : 1 }).limit(limit).toArray()
+      this.#learn(docs)
       for (const doc of docs) {
         bytes += Buffer.byteLength(doc.p)
         full = bytes > maxBytes && found.length > 0
@@ -51,6 +57,13 @@ export class Messages {
       else after = last.s
     }
     return reverse ? found.reverse() : found
+  }
+
+  #learn (docs: readonly MessageDoc[]): void {
+    if (docs.length === 0) return
+    // Length in UTF-16 is near enough.
+    const mean = docs.reduce((sum, doc) => sum + doc.p.length, 0) / docs.length
+    this.#meanBytes = Math.max(1, (this.#meanBytes + mean) / 2)
   }
 
   async messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>> {

@@ -14,7 +14,7 @@ import { directUsers } from '../../topics.ts'
 import { Lru } from '../level/lru.ts'
 import type { Member } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { whole } from './connection.ts'
+import { oneOf, whole } from './connection.ts'
 import { duplicates } from './failure.ts'
 import { emptyHead, headRow, markSender, memberDoc, memberKey, memberRow, newMember, place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
@@ -35,8 +35,9 @@ export function memberAt (user: string, conv: string): string { return `${user} 
 type Trace = Pick<MessageDoc, 'c' | 's' | 'n' | 'f' | 'o' | 'ts'>
 const traceFields = { _id: 0, c: 1, s: 1, n: 1, f: 1, o: 1, ts: 1 } as const
 
-/** Ids of one query, and conversations whose logs one query looks behind. */
-const idsOfQuery = 2000
+/** Ids of one query. */
+export const idsOfQuery = 2000
+/** Conversations whose logs one query looks behind. */
 const logsOfQuery = 200
 
 export class Rows {
@@ -127,7 +128,7 @@ export class Rows {
   /** Reads what is missing; resolves to what the logs hold behind the heads. */
   async #fetch (view: View, missing: { convs: string[], members: MemberAt[] }): Promise<Trace[]> {
     const ids = [...missing.convs.map(place), ...missing.members.map(({ user, conv }) => memberKey(user, conv))]
-    const docs = (await Promise.all(pieces(ids, idsOfQuery).map(some => this.#db.rows.find({ _id: { $in: some } }, whole).toArray()))).flat()
+    const docs = (await Promise.all(pieces(ids, idsOfQuery).map(some => this.#db.rows.find({ _id: oneOf(some) }, whole).toArray()))).flat()
     const members: MemberDoc[] = []
     for (const doc of docs) {
       if ('u' in doc) members.push(doc)
@@ -158,7 +159,7 @@ export class Rows {
       for (const user of users) wanted.set(memberAt(user, conv), { user, conv })
     }
     const ids = [...wanted.values()].map(({ user, conv }) => memberKey(user, conv))
-    const docs = (await this.#db.rows.find({ _id: { $in: ids } }, whole).toArray()).filter(doc => 'u' in doc)
+    const docs = (await this.#db.rows.find({ _id: oneOf(ids) }, whole).toArray()).filter(doc => 'u' in doc)
     for (const row of await this.toMembers(docs)) members.set(memberAt(row.user, row.conv), row)
     const touched = new Set<string>()
     const heads = new Map<string, HeadRow>()

@@ -3,7 +3,7 @@ import type { AnyBulkWriteOperation } from 'mongodb'
 import { Lru } from '../level/lru.ts'
 import type { Cursor, Marks, Page, SessionRow } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { quick, whole } from './connection.ts'
+import { oneOf, quick, whole } from './connection.ts'
 import { cursorKey } from './documents.ts'
 import type { CursorDoc, SessionDoc } from './documents.ts'
 import { pieces } from './rows.ts'
@@ -14,6 +14,8 @@ export class Sessions {
   readonly #db: Connection
   readonly #cursors: Lru<Cursor | null>
   #changes = 0
+  /** Rows whose write is in the queue of jobs and has not begun. */
+  #batch: { rows: Map<string, SessionRow>, written: Promise<void> } | undefined
 
   constructor (db: Connection, cacheSize: number) {
     this.#db = db
@@ -25,25 +27,54 @@ export class Sessions {
     return doc === null ? undefined : sessionRow(doc)
   }
 
-  async putSession ({ session, ...row }: SessionRow): Promise<void> {
-    await this.#db.sessions.replaceOne({ _id: session }, row, { upsert: true })
+  /** Clients that come all at once, behind a restart, share a write: one each would keep the messages behind them waiting. */
+  putSession (row: SessionRow): Promise<void> {
+    let batch = this.#batch
+    if (batch === undefined) {
+      const rows = new Map<string, SessionRow>()
+      const ends = (): void => { if (this.#batch?.rows === rows) this.#batch = undefined }
+      const written = this.#db.exclusive(async () => {
+        ends()
+        await this.#put(rows)
+      })
+      // A job that fails with the one before it never begins.
+      written.then(ends, ends)
+      this.#batch = batch = { rows, written }
+    }
+    batch.rows.set(row.session, row)
+    return batch.written
+  }
+
+  async #put (rows: ReadonlyMap<string, SessionRow>): Promise<void> {
+    await this.#db.bulk(this.#db.sessions, [...rows.values()].map(({ session, ...replacement }) => (
+      { replaceOne: { filter: { _id: session }, replacement, upsert: true } }
+    )), { ordered: false })
+  }
+
+  dropSession (session: string): Promise<void> {
+    // What is put from now on comes behind the removal.
+    this.#batch = undefined
+    return this.#db.exclusive(() => this.#drop(session))
+  }
+
+  /** The account with its blocks and sessions. The account comes last: until then trying again is possible. */
+  dropUser (uid: string): Promise<void> {
+    this.#batch = undefined
+    return this.#db.exclusive(async () => {
+      const sessions = await this.#db.sessions.find(ofUser(uid), whole).project<{ _id: string }>({ _id: 1 }).toArray()
+      for (const { _id } of sessions) await this.#drop(_id)
+      await this.#db.blocks.deleteMany({ u: uid })
+      await this.#db.users.deleteOne({ _id: uid })
+    })
   }
 
   /** Inside `exclusive`. A session that is there has its cursors: they go behind it. */
-  async dropSession (session: string): Promise<void> {
+  async #drop (session: string): Promise<void> {
     await this.#db.sessions.deleteOne({ _id: session })
     const docs = await this.#db.cursors.find({ p: session }, whole).project<{ _id: string }>({ _id: 1 }).toArray()
     if (docs.length > 0) await this.#db.cursors.deleteMany({ p: session })
     this.#changes++
     for (const { _id } of docs) this.#cursors.set(_id, null)
-  }
-
-  /** The account with its blocks and sessions. Inside `exclusive`. The account comes last: until then trying again is possible. */
-  async dropUser (uid: string): Promise<void> {
-    const sessions = await this.#db.sessions.find(ofUser(uid), whole).project<{ _id: string }>({ _id: 1 }).toArray()
-    for (const { _id } of sessions) await this.dropSession(_id)
-    await this.#db.blocks.deleteMany({ u: uid })
-    await this.#db.users.deleteOne({ _id: uid })
   }
 
   async sessions (page: Page & { user?: string }): Promise<SessionRow[]> {
@@ -96,7 +127,7 @@ export class Sessions {
     }
     const changes = this.#changes
     await Promise.all(pieces(missing, idsOfQuery).map(async some => {
-      for (const doc of await this.#db.cursors.find({ _id: { $in: some } }, whole).toArray()) rows.set(doc._id, { seq: doc.s, sent: doc.t })
+      for (const doc of await this.#db.cursors.find({ _id: oneOf(some) }, whole).toArray()) rows.set(doc._id, { seq: doc.s, sent: doc.t })
     }))
     if (changes === this.#changes) for (const key of missing) this.#cursors.set(key, rows.get(key) ?? null)
     return rows

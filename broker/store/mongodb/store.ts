@@ -1,9 +1,10 @@
 /** The MongoDB store. `docs/mongodb.md` describes its collections and what each operation costs. */
 import { Refusal } from '../../errors.ts'
 import type {
-  Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Records, SessionRow, Store, StoredEvent, StoredMessage,
+  Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Records, SessionRow, Store, StoredEvent, StoredMessage,
   TimeMs, UserRow
 } from '../store.ts'
+import type { Checkpoint } from '../transfer.ts'
 import { Append } from './append.ts'
 import { commit } from './commit.ts'
 import { Connection } from './connection.ts'
@@ -27,6 +28,8 @@ export type { FaultPlace, Faults, SentCommand } from './connection.ts'
 
 /** The version of the documents. A store of another version is refused. */
 export const formatVersion = 1
+/** Of a database that a migration is filling: servers refuse it. */
+export const unfinishedVersion = 0
 
 export interface MongoStoreOptions {
   /** `mongodb://…` or `mongodb+srv://…`. It may hold a password and is never shown. */
@@ -39,6 +42,8 @@ export interface MongoStoreOptions {
   cache?: Partial<CacheSizes>
   /** Milliseconds after which an operation that gets no answer fails. Default 5000. */
   timeoutMs?: number
+  /** Called when heads and marks could not be written behind messages that are stored: with the first failure of a burst. */
+  onDerivedFailure?: (error: unknown) => void
   /** Called with each command that is sent, for tests and measurements. */
   onCommand?: (command: SentCommand) => void
   /** For tests. */
@@ -47,7 +52,7 @@ export interface MongoStoreOptions {
 
 /**
  * Connects, makes the indexes that are missing, and opens the store. Throws `StoreUnavailableError` (no answer in time),
- * `StoreFormatError` (documents of an unknown version), and what the driver says to a bad URL or password.
+ * `StoreFormatError` (documents of an unknown version, or of a migration that was not finished), and what the driver says to a bad URL or password.
  */
 export async function openMongoStore (options: MongoStoreOptions): Promise<Store> {
   const db = new Connection({
@@ -67,21 +72,37 @@ export async function openMongoStore (options: MongoStoreOptions): Promise<Store
     await db.close()
     throw error
   }
-  return new MongoStore(db, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000)
+  return new MongoStore(db, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000, options.onDerivedFailure)
 }
 
 async function checkFormat (db: Connection): Promise<void> {
-  const found = await db.meta.findOne({ _id: 'format' })
-  if (found !== null && found.version !== formatVersion) {
+  const documents = await db.meta.find({ _id: { $in: ['format', 'migration'] } }).toArray()
+  const found = documents.find(({ _id }) => _id === 'format')
+  const migration = documents.find(({ _id }) => _id === 'migration')
+  if (found?.version === formatVersion) {
+    // A migration that ended just before its first row or behind its last one. Left there, it would be gone on with.
+    if (migration !== undefined) await db.meta.deleteOne({ _id: 'migration' })
+    return
+  }
+  if (migration !== undefined || found?.version === unfinishedVersion) throw new StoreFormatError(unfinished(migration?.checkpoint))
+  if (found !== undefined) {
     throw new StoreFormatError(`the database has format version ${found.version}, and this program knows version ${formatVersion}`)
   }
-  if (found !== null) return
   try {
     await db.meta.insertOne({ _id: 'format', version: formatVersion })
   } catch (error) {
     // Another process opened the same new database.
     if ((error as { code?: unknown }).code !== 11000 && duplicates(error) === undefined) throw error
   }
+}
+
+/** What to do about a migration that stopped; its checkpoint says where it came from. */
+function unfinished (checkpoint: string | undefined): string {
+  const source = checkpoint === undefined ? undefined : (JSON.parse(checkpoint) as Checkpoint).source
+  if (source === undefined) return 'the database holds an unfinished migration: run the same sabethes migrate again'
+  // What identifies a database is its address without user and password.
+  const from = source.replace(/^mongodb:(?!\/\/)/, 'mongodb://')
+  return `the database holds an unfinished migration from ${source}: finish it with sabethes migrate --from '${from}' --to config`
 }
 
 class MongoStore implements Store {
@@ -97,11 +118,11 @@ class MongoStore implements Store {
   readonly #purge: Purge
   readonly #settled: () => Promise<void>
 
-  constructor (db: Connection, cache: CacheSizes, resendWindowMs: number) {
+  constructor (db: Connection, cache: CacheSizes, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
     const rows = new Rows(db, cache)
     const records = new MongoRecords(db)
     this.#db = db
-    this.#append = new Append(db, rows, resendWindowMs)
+    this.#append = new Append(db, rows, resendWindowMs, onDerivedFailure)
     this.#events = new EventLog(db, cache.events)
     this.#groups = new GroupChanges(db, rows, cache.groups)
     this.#messages = new Messages(db, rows)
@@ -124,7 +145,9 @@ class MongoStore implements Store {
   purge (before: TimeMs, limit: number): Promise<number> { return this.#purge.run(before, limit) }
 
   member (user: string, conv: string): Promise<Member | undefined> { return this.#db.read(() => this.#members.member(user, conv)) }
+  membersAt (at: ReadonlyArray<{ user: string, conv: string }>): Promise<Array<Member | undefined>> { return this.#db.read(() => this.#members.membersAt(at)) }
   memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> { return this.#db.read(() => this.#members.memberships(user, page)) }
+  conversations (user: string, page: Page): Promise<Conversation[]> { return this.#db.read(() => this.#members.conversations(user, page)) }
 
   advance (marks: Marks): Promise<Moved> {
     return this.#db.exclusive(async () => {
@@ -142,12 +165,14 @@ class MongoStore implements Store {
 
   hide (user: string, conv: string, seqs: readonly number[]): Promise<number> { return this.#db.exclusive(() => this.#members.hide(user, conv, seqs)) }
   hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> { return this.#db.read(() => this.#members.hidden(user, conv, after, upTo)) }
+  hiddenAt (user: string, at: ReadonlyArray<{ conv: string, seq: number }>): Promise<boolean[]> { return this.#db.read(() => this.#members.hiddenAt(user, at)) }
   clear (user: string, conv: string): Promise<void> { return this.#db.exclusive(() => this.#members.clear(user, conv)) }
   settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void> {
     return this.#db.exclusive(() => this.#members.settings(user, conv, change))
   }
 
   group (gid: string): Promise<GroupRow | undefined> { return this.#db.read(() => this.#directory.group(gid)) }
+  groupsAt (gids: readonly string[]): Promise<Array<GroupRow | undefined>> { return this.#db.read(() => this.#directory.groupsAt(gids)) }
   groupMember (gid: string, user: string): Promise<GroupMember | undefined> { return this.#db.read(() => this.#directory.groupMember(gid, user)) }
   groupMembers (gid: string, page: Page): Promise<GroupMember[]> { return this.#db.read(() => this.#directory.groupMembers(gid, page)) }
   groupSize (gid: string): Promise<number> { return this.#db.read(() => this.#directory.groupSize(gid)) }
@@ -155,7 +180,7 @@ class MongoStore implements Store {
 
   user (uid: string): Promise<UserRow | undefined> { return this.#db.read(() => this.#directory.user(uid)) }
   putUser (user: UserRow): Promise<void> { return this.#db.exclusive(() => this.#directory.putUser(user)) }
-  dropUser (uid: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropUser(uid)) }
+  dropUser (uid: string): Promise<void> { return this.#sessions.dropUser(uid) }
   users (page: Page): Promise<UserRow[]> { return this.#db.read(() => this.#directory.users(page)) }
   blocks (uid: string): Promise<string[]> { return this.#db.read(() => this.#directory.blocks(uid)) }
   setBlock (uid: string, other: string, blocked: boolean): Promise<void> { return this.#db.read(() => this.#directory.setBlock(uid, other, blocked)) }
@@ -164,8 +189,8 @@ class MongoStore implements Store {
   eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }> { return this.#db.read(() => this.#events.head(user)) }
 
   session (session: string): Promise<SessionRow | undefined> { return this.#db.read(() => this.#sessions.session(session)) }
-  putSession (row: SessionRow): Promise<void> { return this.#db.exclusive(() => this.#sessions.putSession(row)) }
-  dropSession (session: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropSession(session)) }
+  putSession (row: SessionRow): Promise<void> { return this.#sessions.putSession(row) }
+  dropSession (session: string): Promise<void> { return this.#sessions.dropSession(session) }
   sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#db.read(() => this.#sessions.sessions(page)) }
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#db.read(() => this.#sessions.cursors(session, streams)) }
 

@@ -10,15 +10,13 @@ import { StoreFormatError, duplicates } from './failure.ts'
 import { createIndexes } from './indexes.ts'
 import { Rows, defaultCacheSizes, pieces } from './rows.ts'
 import { eventSlot, transferDocuments } from './transfer-documents.ts'
-import { formatVersion } from './store.ts'
+import { formatVersion, unfinishedVersion } from './store.ts'
 
 const pageRows = 1000
 /** Milliseconds after which a server that does not answer at the start is given up. */
 const connectTimeoutMs = 10_000
 /** A sorted read may take long until its first batch; nobody waits for it. */
 const operationTimeoutMs = 600_000
-/** Of a database that is being filled; servers refuse it. */
-const unfinishedVersion = 0
 
 export interface MongoTransferOptions { url: string, database?: string }
 
@@ -87,7 +85,7 @@ class MongoTransfer implements TransferSource, TransferTarget {
       const heads = new Map((await this.#db.eventHeads.find({ _id: { $in: [...logs.keys()] } }).toArray()).map(doc => [doc._id, doc.s]))
       const operations = [...logs].filter(([user, seq]) => (heads.get(user) ?? 0) < seq)
         .map(([user, s]): AnyBulkWriteOperation<EventHeadDoc> => ({ updateOne: { filter: { _id: user }, update: { $max: { s, d: 0 } }, upsert: true } }))
-      if (operations.length > 0) await this.#db.eventHeads.bulkWrite(operations)
+      await this.#db.bulk(this.#db.eventHeads, operations, { ordered: false })
       logs = new Map()
     }
     for await (const docs of this.#pages(this.#db.events, {}, { u: 1, s: 1 }, { _id: 0, u: 1, s: 1 })) {
@@ -222,7 +220,7 @@ class MongoTransfer implements TransferSource, TransferTarget {
   }
 
   async checkpoint (): Promise<Checkpoint | undefined> {
-    const found = await this.#db.meta.findOne({ _id: 'migration' }) as { checkpoint?: string } | null
+    const found = await this.#db.meta.findOne({ _id: 'migration' })
     if (found?.checkpoint !== undefined) return JSON.parse(found.checkpoint) as Checkpoint
     const version = await this.version()
     if (version !== undefined && version !== formatVersion) throw new StoreFormatError(`${this.identity} has format version ${version}, and this program knows version ${formatVersion}`)
@@ -260,8 +258,7 @@ class MongoTransfer implements TransferSource, TransferTarget {
   }
 
   async #mark (checkpoint: Checkpoint): Promise<void> {
-    const set = { checkpoint: JSON.stringify(checkpoint) } as object
-    await this.#db.meta.updateOne({ _id: 'migration' }, { $set: set }, { upsert: true, writeConcern: durable })
+    await this.#db.meta.updateOne({ _id: 'migration' }, { $set: { checkpoint: JSON.stringify(checkpoint) } }, { upsert: true, writeConcern: durable })
   }
 
   close (): Promise<void> { return this.#db.close() }
