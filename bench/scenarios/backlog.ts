@@ -122,6 +122,7 @@ export const backlog: Scenario = {
       bystander_without_p99_ms: p99(alone),
       bystander_with_p50_ms: during['delivery_p50_ms'] as number,
       bystander_with_p99_ms: p99(during),
+      bystander_p50_ratio: (during['delivery_p50_ms'] as number) / (alone['delivery_p50_ms'] as number),
       bystander_p99_ratio: p99(during) / p99(alone),
       bystander_messages: other.during.delivery.count,
       send_late_p99_ms: late,

@@ -1,8 +1,11 @@
 import type { Tick } from './tick.ts'
 import type { Transport } from './transport.ts'
+import { Chunks } from './chunks.ts'
 
 const firstChunkBytes = 1024
 const maxChunkBytes = 65536
+/** The large chunks of all connections: each serves one turn, and a fresh one for each would be the collector's main work. */
+const chunks = new Chunks([16_384, maxChunkBytes])
 
 /**
  * The outgoing side of a connection. Packets are encoded straight into one chunk that is handed to the kernel at the end of
@@ -57,7 +60,7 @@ export class Output {
       this.#full.push(this.#chunk.subarray(0, this.#used))
       this.#pendingBytes += this.#used
     }
-    this.#chunk = Buffer.allocUnsafe(Math.max(size, bytes))
+    this.#chunk = chunks.take(Math.max(size, bytes))
     this.#used = 0
   }
 
@@ -75,7 +78,11 @@ export class Output {
     if (this.#closed) return
     for (const buffer of full) this.#transport.write(buffer)
     if (chunk !== undefined && used > 0) this.#transport.write(chunk.subarray(0, used))
-    if (this.#transport.unsentBytes === 0) this.#drained()
+    if (this.#transport.unsentBytes > 0) return
+    // The kernel has all of it. What waits in a socket stays as it is until it is sent.
+    for (const buffer of full) chunks.give(buffer)
+    if (chunk !== undefined) chunks.give(chunk)
+    this.#drained()
   }
 
   /** Drops what is not handed over; later writes do nothing. */

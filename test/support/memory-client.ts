@@ -92,7 +92,8 @@ class MemoryTransport implements Transport {
       this.#waiting.push(chunk)
       this.unsentBytes += chunk.length
     } else {
-      this.#receive(chunk)
+      // Taken at once: the chunk is the server's again.
+      this.#receive(Buffer.from(chunk))
     }
   }
 

@@ -108,6 +108,20 @@ await t.test('a Receive Maximum smaller than what was in flight', async t => {
   t.strictSame(seen, [1, 2, 3, 4].map(seq => `${conv}#${seq}!`).concat(`${conv}#5`))
 })
 
+await t.test('what was in flight is read in pages, whatever lies between', async t => {
+  const { engine, client } = bench(t)
+  for (let i = 0; i < 200; i++) engine.append(conv, 'alice')
+  // Sixty in a row, of which one is hidden, and a few far behind them that were acknowledged out of order.
+  engine.hidden.add(`${conv} 7`)
+  const seqs = [...Array.from({ length: 60 }, (_, i) => i + 1), 150, 200]
+  engine.store('bob/phone', { subscriptions: inbox, inflight: seqs.map(seq => ({ packetId: seq, stream: conv, seq })) }, { [conv]: { seq: 0, sent: 200 } })
+  const bob = client()
+  await bob.connect('bob', { clean: false })
+  await settled(engine)
+  t.strictSame(bob.take().map(name), seqs.filter(seq => seq !== 7).map(seq => `${conv}#${seq}!`))
+  t.ok(engine.reads.length <= 5, `${engine.reads.length} reads`)
+})
+
 await t.test('a message in flight that is not there any more is skipped', async t => {
   const { engine, access, client } = bench(t)
   for (let i = 0; i < 2; i++) engine.append(conv, 'alice')

@@ -7,6 +7,9 @@ import type { Session } from './session.ts'
 import type { Stream, StreamKind } from './stream.ts'
 
 const reportIntervalMs = 20
+/** After so many messages for sessions that are behind, they pause while others are sending. */
+const pauseMessages = 128
+const pauseMs = 1
 const header0 = publishHeader(0, false, false)
 const headerRetained = publishHeader(0, false, true)
 
@@ -24,6 +27,11 @@ export class Pump {
   readonly now: () => number
   #dirty: Stream[] = []
   #timer: NodeJS.Timeout | undefined
+  /** Since the last pause: commits, and messages that were read from the log. */
+  #commits = 0
+  #readMessages = 0
+  #paused: Set<Session> | undefined
+  #pauseTimer: NodeJS.Timeout | undefined
 
   constructor (engine: Engine, topics: Topics, now: () => number = Date.now) {
     this.engine = engine
@@ -65,6 +73,7 @@ export class Pump {
   /** A committed message goes to everybody who reads it live. */
   message (message: Committed): void {
     const { conv } = message
+    this.#commits++
     if (conv.charCodeAt(0) === 0x64) {
       const cut = conv.indexOf(':', 2)
       const a = conv.slice(2, cut)
@@ -160,6 +169,29 @@ export class Pump {
     }
   }
 
+  /** So many messages were read from the log. */
+  wasRead (messages: number): void { this.#readMessages += messages }
+
+  /**
+   * True when a session that is behind has to wait; it is woken. Those who catch up take the processor in turns with those who
+   * send: an event loop that is never idle has used its share of the core, and then waits for the store's threads at each step
+   * of everybody's messages.
+   */
+  pauses (session: Session): boolean {
+    if (this.#paused === undefined) {
+      if (this.#readMessages < pauseMessages || this.#commits === 0) return false
+      this.#readMessages = this.#commits = 0
+      this.#paused = new Set()
+      this.#pauseTimer = setTimeout(() => {
+        const paused = this.#paused ?? []
+        this.#paused = undefined
+        for (const one of paused) one.catchUp()
+      }, pauseMs)
+    }
+    this.#paused.add(session)
+    return true
+  }
+
   /** Reports the stream's cursor at once if it moved. */
   report (stream: Stream): void {
     if (!stream.dirty) return
@@ -188,6 +220,7 @@ export class Pump {
 
   close (): void {
     clearTimeout(this.#timer)
+    clearTimeout(this.#pauseTimer)
     this.#timer = undefined
     this.flush()
   }

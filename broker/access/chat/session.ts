@@ -8,6 +8,8 @@ import { Interest } from './interest.ts'
 import { maxWindow, Window } from './window.ts'
 
 const readBytes = 65536
+/** Of what is sent again; the window bounds how many. */
+const resendBytes = 1_048_576
 /** Messages of one read for a device that keeps up with its backlog. */
 const maxReadAhead = 128
 /** What was read ahead is kept this long. */
@@ -186,12 +188,14 @@ export class Session {
     if (stream === undefined || this.#window.free === 0 || this.crowded) return
     if (this.#ahead?.stream === stream) return this.#deliver(this.#ahead)
     this.#ahead = undefined
+    if (this.pump.pauses(this)) return
     this.#reading = true
     const { head } = stream
     // A device that takes what it gets is read ahead for; the first read brings no more than it has room for.
     const limit = Math.max(this.#window.free, this.#readAhead)
     this.pump.engine.read({ user: this.user, stream: stream.id, after: stream.sentTo, limit, maxBytes: readBytes }).then(page => {
       this.#reading = false
+      this.pump.wasRead(page.entries.length)
       if (this.closed) return
       if (stream.closed) this.catchUp()
       else this.#deliver({ stream, entries: page.entries, at: 0, last: page.last, head })
@@ -235,17 +239,39 @@ export class Session {
   /** Sends again what an earlier connection left unacknowledged, with the same packet ids [MQTT-4.4.0-1]. */
   async resend (inflight: SessionResume['inflight']): Promise<void> {
     const wanted = inflight.slice(0, this.#window.capacity).filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
-    const found = await Promise.all(wanted.map(async one =>
-      await this.pump.engine.read({ user: this.user, stream: one.stream, after: one.seq - 1, limit: 1, maxBytes: readBytes })))
+    const numbers = new Map<string, number[]>()
+    for (const { stream, seq } of wanted) {
+      const seqs = numbers.get(stream)
+      if (seqs === undefined) numbers.set(stream, [seq])
+      else seqs.push(seq)
+    }
+    const found = new Map(await Promise.all([...numbers].map(async ([stream, seqs]) => [stream, await this.#entriesAt(stream, seqs)] as const)))
     if (this.closed) return
-    for (const [i, one] of wanted.entries()) {
-      const entry = found[i]?.entries[0]
-      if (entry === undefined || entry.seq !== one.seq) continue
+    for (const one of wanted) {
+      const entry = found.get(one.stream)?.get(one.seq)
+      if (entry === undefined) continue
       const stream = this.streams.get(one.stream) ?? this.addStream(one.stream, one.seq - 1, unknownHead)
       if (stream === undefined) continue
       stream.redeliverTo = Math.max(stream.redeliverTo, one.seq)
       this.#send(stream, entry, one.packetId)
     }
+  }
+
+  /** What is left of these numbers of a stream, read in pages: they mostly follow each other. */
+  async #entriesAt (stream: string, seqs: readonly number[]): Promise<Map<number, Deliverable>> {
+    const wanted = [...new Set(seqs)].sort((a, b) => a - b)
+    const found = new Map<number, Deliverable>()
+    while (wanted.length > 0 && !this.closed) {
+      const first = wanted[0] as number
+      const page = await this.pump.engine.read({ user: this.user, stream, after: first - 1, limit: wanted.length, maxBytes: resendBytes })
+      const entries = new Map(page.entries.map(entry => [entry.seq, entry]))
+      while (wanted.length > 0 && (wanted[0] as number) <= Math.max(first, page.last)) {
+        const seq = wanted.shift() as number
+        const entry = entries.get(seq)
+        if (entry !== undefined) found.set(seq, entry)
+      }
+    }
+    return found
   }
 
   addScan (scan: Scan): void {

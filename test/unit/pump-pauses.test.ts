@@ -1,0 +1,47 @@
+/** Sessions that catch up leave the core to those who send: after a number of messages they pause, and are woken. */
+import t from 'tap'
+import { Pump } from '../../broker/access/chat/pump.ts'
+import type { Session } from '../../broker/access/chat/session.ts'
+import type { Engine } from '../../broker/engine/port.ts'
+import { Topics } from '../../broker/topics.ts'
+
+const commit = { kind: 'message', conv: 'd:a:b', seq: 1, from: 'a', payload: Buffer.from('{}') } as const
+
+function behind (): { session: Session, woken: Promise<void>, times: () => number } {
+  let times = 0
+  let wake = (): void => {}
+  const woken = new Promise<void>(resolve => { wake = resolve })
+  const session = { catchUp: () => { times++; wake() } } as unknown as Session
+  return { session, woken, times: () => times }
+}
+
+await t.test('alone they never pause, beside others after 128 messages, together', async t => {
+  const pump = new Pump({} as unknown as Engine, new Topics('im'))
+  t.teardown(() => pump.close())
+  const [one, other] = [behind(), behind()]
+  pump.wasRead(1000)
+  t.notOk(pump.pauses(one.session), 'nobody sends')
+  pump.message(commit)
+  t.ok(pump.pauses(one.session))
+  t.ok(pump.pauses(one.session), 'asked twice')
+  t.ok(pump.pauses(other.session))
+  await Promise.all([one.woken, other.woken])
+  t.equal(one.times(), 1, 'woken once')
+  pump.message(commit)
+  pump.wasRead(127)
+  t.notOk(pump.pauses(one.session), 'not enough was read since')
+  pump.wasRead(1)
+  t.ok(pump.pauses(one.session))
+})
+
+await t.test('closing ends a pause', async t => {
+  const pump = new Pump({} as unknown as Engine, new Topics('im'))
+  const one = behind()
+  pump.wasRead(128)
+  pump.message(commit)
+  t.ok(pump.pauses(one.session))
+  pump.close()
+  // Nothing is to happen: a later timer than the pause's.
+  await new Promise(resolve => setTimeout(resolve, 20))
+  t.equal(one.times(), 0)
+})
