@@ -52,7 +52,7 @@ export async function startServer (config: Config): Promise<RunningServer> {
 async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> {
   const log = createLog(config.log)
   const startedAt = performance.now()
-  const store = await openStore(config)
+  const store = await openStore(config, log)
   cleanup.add(() => store.close())
   const topics = new Topics(config.mqtt.prefix)
   const openTopics = new OpenTopics(config.mqtt.openTopics, config.mqtt.prefix)
@@ -69,7 +69,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   access.use(engine, await ordinary(config, store, openTopics, log))
   cleanup.add(() => access.close())
 
-  const http = createHttp({ ready: () => store.health(), version: packageVersion() })
+  const http = createHttp({ ready: () => store.health(), version: packageVersion(), log: log.child({ part: 'http' }) })
   const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: config.mqtt.limits.packetBytes })
   const mqttAt = await listenTcp(access, config.mqtt.tcp)
   cleanup.add(() => { mqttAt.close() })

@@ -8,7 +8,8 @@ export default definePlugin({
   description: 'Refuses direct messages to users who blocked the sender',
   options: z.strictObject({}),
   after: ['rate-limit'],
-  timeoutMs: 5000,
+  // The store gives up before: store.timeoutMs is 5 s.
+  timeoutMs: 30_000,
   onFailure: 'refuse',
   start (_options, context) {
     return {

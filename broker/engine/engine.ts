@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { codes } from '../errors.ts'
 import type { Draft, GateVerdict } from '../plugin-api.ts'
 import type { Store } from '../store/store.ts'
-import { Committer } from './committer.ts'
+import { Committer, StoreFailure } from './committer.ts'
 import type { CommitCounts } from './committer.ts'
 import { createControl } from './control.ts'
 import type { ControlParts, ControlSetup } from './control.ts'
@@ -52,7 +52,11 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
 
   // Gates ask for block lists, which need the committer, which needs the gates: plugins start on a context that reaches
   // what is made below, and are asked only after it is control.
-  const running = await startPlugins(options.plugins, { now, blocks: (receiver, sender) => control.blocks(receiver, sender) }, log)
+  const blocks = (receiver: string, sender: string): boolean | Promise<boolean> => {
+    const answer = control.blocks(receiver, sender)
+    return answer instanceof Promise ? answer.catch((error: unknown) => { throw new StoreFailure(error) }) : answer
+  }
+  const running = await startPlugins(options.plugins, { now, blocks }, log)
 
   const gates = new Gates(running, log)
   const committer = new Committer({ store, gates, log, output: emit, onFailed: sessions => { lanes.fail(sessions) } })

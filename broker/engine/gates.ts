@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import { codes } from '../errors.ts'
 import type { Code, Draft, GateVerdict, PluginInstance, Stored } from '../plugin-api.ts'
+import { StoreFailure } from './committer.ts'
 
 /** A started plugin, with what the engine needs to know of it. */
 export interface RunningPlugin {
@@ -41,7 +42,7 @@ export class Gates {
     this.#log = log
   }
 
-  /** Asks the gates in order until one refuses. A promise only when a gate answers with one. Never throws or rejects. */
+  /** Asks the gates in order until one refuses. A promise only when a gate answers with one. Throws, or rejects with, `StoreFailure` alone. */
   check (draft: Draft, from = 0): GateVerdict | Promise<GateVerdict> {
     for (let i = from; i < this.#gates.length; i++) {
       const gate = this.#gates[i] as RunningPlugin
@@ -76,26 +77,27 @@ export class Gates {
   }
 
   /** The answer, or what a failure or a timeout means. An answer that comes too late is dropped. */
-  #within (gate: RunningPlugin, answer: PromiseLike<unknown>): Promise<unknown> {
-    return new Promise(resolve => {
-      const timer = setTimeout(() => {
+  async #within (gate: RunningPlugin, answer: PromiseLike<unknown>): Promise<unknown> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<GateVerdict>(resolve => {
+      timer = setTimeout(() => {
         gate.counts.timedOut += 1
         this.#log.warn({ plugin: gate.name, timeoutMs: gate.timeoutMs }, 'onPublish of a plugin timed out')
         resolve(gate.onFailure === 'pass' ? undefined : refusalOf('unavailable'))
       }, gate.timeoutMs)
-      const settle = (value: unknown): void => {
-        clearTimeout(timer)
-        resolve(value)
-      }
-      try {
-        answer.then(settle, error => settle(this.#failure(gate, error)))
-      } catch (error) {
-        settle(this.#failure(gate, error))
-      }
     })
+    try {
+      return await Promise.race([answer, late])
+    } catch (error) {
+      return this.#failure(gate, error)
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   #failure (gate: RunningPlugin, error: unknown): GateVerdict {
+    // Not the plugin's: a refusal would acknowledge a message that the client had better send again.
+    if (error instanceof StoreFailure) throw error
     gate.counts.failed += 1
     this.#log.error({ plugin: gate.name, err: error }, 'onPublish of a plugin failed')
     return gate.onFailure === 'pass' ? undefined : refusalOf('internal')

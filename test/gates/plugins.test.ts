@@ -103,6 +103,21 @@ await t.test('block-list with the real lists', async t => {
   t.equal(bench.envelopes().length, 2)
 })
 
+await t.test('block-list: when the store cannot tell, nothing is acknowledged', async t => {
+  const bench = await openBench(t, { plugins: await loadPlugins([{ name: 'block-list' }], { baseDir: '.' }) })
+  const { blocks } = bench.store
+  let broken = true
+  bench.store.blocks = async uid => {
+    if (broken) throw new Error('no answer')
+    return await blocks(uid)
+  }
+  const refs = ['1', '2'].map(body => bench.send('alice', 'im/to/u/bob', body))
+  t.match(await Promise.all(refs.map(ref => bench.verdict(ref))), [{ ok: 'failed' }, { ok: 'failed' }], 'the client sends both again')
+  t.match(bench.engine.plugins[0]?.counts, { refused: 0, failed: 0, timedOut: 0 }, "that is not the plugin's failure")
+  broken = false
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', '1')), { ok: true, seq: 1 })
+})
+
 await t.test('the example', async t => {
   const lines: object[] = []
   const clock = { ms: Date.UTC(2026, 0, 1, 23) }
