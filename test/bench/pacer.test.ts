@@ -45,6 +45,16 @@ await t.test('everything due is sent, in turn, and measured in its phase', async
   }
 })
 
+await t.test('a generator that sleeps between messages sends them all, none before it is due', async t => {
+  const pairs = twoPairs()
+  const pacer = new Pacer(pairs, 200, true)
+  const phase = pacer.phase(pacer.start)
+  await pacer.run(() => pacer.start + 100)
+  t.equal(pacer.sent, 20)
+  t.equal(phase.late.count, 20)
+  for (const lateMs of Object.values(phase.late.summary('late'))) t.ok(lateMs >= 0)
+})
+
 await t.test('latencies count from the due time, not from a late sending', async t => {
   const pairs = twoPairs()
   const pacer = new Pacer(pairs, 1000)

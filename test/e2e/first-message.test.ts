@@ -4,6 +4,7 @@ import t from 'tap'
 import { mosquittoPub, mosquittoSub, requireMosquitto } from '../support/mosquitto.ts'
 import { RawClient, json } from '../support/raw-client.ts'
 import { run, startServer } from '../support/server.ts'
+import { sized } from '../support/store-choice.ts'
 import { requireTool } from '../support/tools.ts'
 
 await t.test('kill -9 the moment mosquitto_pub is done', async t => {
@@ -30,7 +31,7 @@ await t.test('kill -9 the moment mosquitto_pub is done', async t => {
 await t.test('kill -9 at the PUBACK, many times', async t => {
   const server = await startServer(t)
   const ids = new Map<string, string>()
-  for (let round = 1; round <= 10; round++) {
+  for (let round = 1; round <= sized({ level: 10, mongodb: 5 }); round++) {
     const { client } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'pen' })
     await client.publish('im/to/u/bob', `message ${round}`)
     await server.kill9()

@@ -7,6 +7,7 @@ import { until } from '../support/mailbox.ts'
 import { device } from '../support/mqtt.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
+import { sized } from '../support/store-choice.ts'
 
 await t.test('under load', async t => {
   const server = await startServer(t, { config: wide })
@@ -24,7 +25,7 @@ await t.test('under load', async t => {
   running.catch((cause: Error) => { complaints.add(cause.message) })
   for (let round = 1; round <= 2; round++) {
     const mark = checker.acknowledgedCount
-    await until(() => checker.acknowledgedCount >= mark + 300, 60_000, 'load')
+    await until(() => checker.acknowledgedCount >= mark + sized({ level: 300, mongodb: 100 }), 60_000, 'load')
     t.comment(`stopped within ${await server.stop()} ms`)
     await server.restart()
   }

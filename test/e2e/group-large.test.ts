@@ -1,47 +1,33 @@
-/** A group of 10,000: one row for a send, 500 members online get it in order, the rest when they come. */
-import { join } from 'node:path'
-import { existsSync } from 'node:fs'
-import { ClassicLevel } from 'classic-level'
+/** A large group: one row for a send, the members online get it in order, the rest when they come. */
 import t from 'tap'
 import { wide } from '../support/configs.ts'
 import { device } from '../support/mqtt.ts'
 import { RawClient, json } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
+import { sized } from '../support/store-choice.ts'
+import { storeRows } from '../support/store-rows.ts'
 
-const members = Array.from({ length: 9999 }, (_, i) => `m${i}`)
-const online = 500
+/** The founder is one more. */
+const members = Array.from({ length: sized({ level: 9999, mongodb: 499 }) }, (_, i) => `m${i}`)
+const online = sized({ level: 500, mongodb: 50 })
 const sends = 20
 
-/** Rows of the store in all, and those that hold `text`. The server must not run. */
-async function rows (data: string, text: string): Promise<{ all: number, holding: string[] }> {
-  const path = [data, join(data, 'store'), join(data, 'level'), join(data, 'db')].find(one => existsSync(join(one, 'CURRENT')))
-  if (path === undefined) throw new Error(`no LevelDB in ${data}`)
-  const level = new ClassicLevel<Buffer, Buffer>(path, { keyEncoding: 'buffer', valueEncoding: 'buffer', createIfMissing: false })
-  const found = { all: 0, holding: [] as string[] }
-  for await (const [key, value] of level.iterator()) {
-    found.all++
-    if (value.includes(text)) found.holding.push(key.toString('latin1'))
-  }
-  await level.close()
-  return found
-}
-
-await t.test('10,000 members', async t => {
+await t.test(`${members.length + 1} members`, async t => {
   const server = await startServer(t, { config: wide })
   const founder = await device(t, server.url, 'founder', { clientId: 'desk' })
   await founder.result('groups.create', { gid: 'town', name: 'Town', members: [] })
   for (let at = 0; at < members.length; at += 1000) await founder.result('groups.add', { gid: 'town', members: members.slice(at, at + 1000) })
   await founder.end()
   await server.stop()
-  const before = await rows(server.data, 'only once')
+  const before = await storeRows(server, 'only once')
   t.equal(before.holding.length, 0)
-  t.ok(before.all >= 10_000, `${before.all} rows`)
+  t.ok(before.all > members.length, `${before.all} rows`)
   await server.restart()
   const speaker = await device(t, server.url, 'founder', { clientId: 'desk' })
   await speaker.publish('im/to/g/town', { cid: 'c-first', body: 'only once' })
   await speaker.end()
   await server.stop()
-  const after = await rows(server.data, 'only once')
+  const after = await storeRows(server, 'only once')
   t.equal(after.holding.length, 1, 'one send writes one message row')
   t.ok(after.all - before.all <= 8, `${after.all - before.all} rows more (message, idempotency, head and the like), not one for each member`)
   await server.restart()

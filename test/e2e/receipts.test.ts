@@ -3,6 +3,7 @@ import t from 'tap'
 import { device } from '../support/mqtt.ts'
 import type { Device } from '../support/mqtt.ts'
 import { startServer } from '../support/server.ts'
+import { sized } from '../support/store-choice.ts'
 
 /** Reads events until one of `kind` in `conv` by `by` reaches `seq`; answers how many of that kind came. */
 async function watermark (who: Device, kind: string, conv: string, by: string, seq: number): Promise<number> {
@@ -60,7 +61,7 @@ await t.test('a fast reader does not flood the sender', async t => {
   await alice.subscribe('im/u/alice/event')
   const bob = await device(t, server.url, 'bob')
   await bob.subscribe('im/u/bob/inbox')
-  const total = 300
+  const total = sized({ level: 300, mongodb: 100 })
   const sends: Array<Promise<unknown>> = []
   bob.onMessage = message => {
     sends.push(bob.publish('im/to/u/alice/read', String((JSON.parse(message.text) as { seq: number }).seq)))

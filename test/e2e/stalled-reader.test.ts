@@ -5,11 +5,12 @@ import { within } from '../support/mailbox.ts'
 import { device } from '../support/mqtt.ts'
 import { RawClient, json } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
+import { sized } from '../support/store-choice.ts'
 
-const size = 50_000
-const count = 400
+const size = sized({ level: 50_000, mongodb: 65_000 })
+const count = sized({ level: 400, mongodb: 120 })
 
-await t.test('20 MB offered to a reader that stops reading', async t => {
+await t.test(`${size * count / 1e6} MB offered to a reader that stops reading`, async t => {
   const server = await startServer(t, { config: merge(wide, { mqtt: { limits: { stallTimeoutMs: 1500, inflight: 1000 } } }) })
   const { client: stalled } = await RawClient.connect(t, server.mqttPort, { user: 'bob', clientId: 'phone', clean: false, acknowledge: false })
   await stalled.subscribe('im/u/bob/inbox')
@@ -72,19 +73,20 @@ await t.test('an idle receiver that never acknowledges is not cut off', async t 
   t.equal(bob.received, 10)
 })
 
-await t.test('10,000 messages wait for somebody who is offline [fault 16]', async t => {
+const waiting = sized({ level: 10_000, mongodb: 2000 })
+
+await t.test(`${waiting} messages wait for somebody who is offline [fault 16]`, async t => {
   const server = await startServer(t, { config: wide })
   const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice' })
-  const total = 10_000
-  for (let at = 0; at < total; at += 500) {
+  for (let at = 0; at < waiting; at += 500) {
     await Promise.all(Array.from({ length: 500 }, async (_, i) => { await alice.publish('im/to/u/bob', `message ${at + i + 1}`) }))
   }
   const { client: bob } = await RawClient.connect(t, server.mqttPort, { user: 'bob' })
   await bob.subscribe('im/u/bob/inbox')
-  for (let seq = 1; seq <= total; seq++) {
+  for (let seq = 1; seq <= waiting; seq++) {
     const one = json(await bob.next('im/u/bob/inbox', 30_000))
     if (one.seq !== seq || one.body !== `message ${seq}`) { t.fail(`expected ${seq}, got ${JSON.stringify(one)}`); break }
   }
   await bob.ping()
-  t.equal(bob.received, total, 'complete, in order, once')
+  t.equal(bob.received, waiting, 'complete, in order, once')
 })

@@ -1,14 +1,15 @@
-/** Connections that are cut: in the middle of a PUBLISH, before the PUBACK, and 2,000 that come back at once. */
+/** Connections that are cut: in the middle of a PUBLISH, before the PUBACK, and many that come back at once. */
 import type { Socket } from 'node:net'
 import t from 'tap'
 import { wide } from '../support/configs.ts'
 import { RawClient, json } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
+import { sized } from '../support/store-choice.ts'
 import { generate } from 'mqtt-packet'
 
 await t.test("a sender's socket cut mid-PUBLISH and before the PUBACK [fault 13]", async t => {
   const server = await startServer(t, { config: wide })
-  const rounds = 500
+  const rounds = sized({ level: 500, mongodb: 100 })
   const ids = new Map<string, string>()
   const { client: bob } = await RawClient.connect(t, server.mqttPort, { user: 'bob', clientId: 'phone', clean: false })
   await bob.subscribe('im/u/bob/inbox')
@@ -38,9 +39,10 @@ await t.test("a sender's socket cut mid-PUBLISH and before the PUBACK [fault 13]
   t.equal(bob.received, rounds, 'and nothing more')
 })
 
-await t.test('2,000 clients come back at once [fault 15]', async t => {
+const count = sized({ level: 2000, mongodb: 300 })
+
+await t.test(`${count} clients come back at once [fault 15]`, async t => {
   const server = await startServer(t, { config: wide })
-  const count = 2000
   const connectAll = async (fresh: boolean): Promise<RawClient[]> => {
     const clients: RawClient[] = []
     const at = Array.from({ length: count }, (_, i) => i)

@@ -7,8 +7,11 @@ import type { Place } from '../support/load.ts'
 import { until } from '../support/mailbox.ts'
 import { device } from '../support/mqtt.ts'
 import { startServer } from '../support/server.ts'
+import { sized } from '../support/store-choice.ts'
 
 const kills = 5
+/** Acknowledgements between two kills, at least. */
+const load = sized({ level: 100, mongodb: 60 })
 const people = Array.from({ length: 20 }, (_, i) => `u${i}`)
 const direct = (a: string, b: string): string => a < b ? `d:${a}:${b}` : `d:${b}:${a}`
 
@@ -44,7 +47,7 @@ await t.test('nothing acknowledged is lost, doubled or out of order on any devic
 
   for (let kill = 1; kill <= kills; kill++) {
     const mark = checker.acknowledgedCount
-    await until(() => checker.acknowledgedCount >= mark + 100, 60_000, `100 acknowledgements before kill ${kill}`)
+    await until(() => checker.acknowledgedCount >= mark + load, 60_000, `${load} acknowledgements before kill ${kill}`)
     await new Promise(resolve => setTimeout(resolve, Math.random() * 300))
     await server.kill9()
     const began = Date.now()
@@ -52,7 +55,7 @@ await t.test('nothing acknowledged is lost, doubled or out of order on any devic
     t.comment(`kill ${kill}: ${checker.acknowledgedCount} acknowledged, serving again after ${Date.now() - began} ms`)
   }
   const mark = checker.acknowledgedCount
-  await until(() => checker.acknowledgedCount >= mark + 100, 60_000, '100 acknowledgements after the last kill')
+  await until(() => checker.acknowledgedCount >= mark + load, 60_000, `${load} acknowledgements after the last kill`)
   for (const sender of senders) sender.stop()
   await failed
   await until(() => checker.missing() === 0, 30_000, 'the receivers').catch((cause: Error) => { t.comment(cause.message) })

@@ -61,6 +61,11 @@ export class Checker {
     log.byConv.set(seen.conv, list)
   }
 
+  /** What was sent to a conversation, in the order of sending. */
+  sentTo (conv: string): Array<{ from: string, body: string, acknowledged: boolean }> {
+    return [...this.#sent].filter(([, sent]) => sent.conv === conv).map(([body, { from, acknowledged }]) => ({ from, body, acknowledged }))
+  }
+
   get sentCount (): number { return this.#sent.size }
   get acknowledgedCount (): number { return [...this.#sent.values()].filter(one => one.acknowledged).length }
   /** How many different messages the device received. */

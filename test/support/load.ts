@@ -113,8 +113,12 @@ export class Sender {
       complaints.add(`${this.user} got ${topic} ${text}`)
       return true
     }
+    // 'connect' comes when all of the store is sent again. What is published before is in no store yet, and dies with the connection.
+    let resent = false
+    client.on('connect', () => { resent = true })
+    client.on('close', () => { resent = false })
     return {
-      get connected () { return client.connected },
+      get connected () { return resent },
       send: (body, topic, payload) => {
         client.publish(topic, payload, { qos: 1 }, cause => { if (cause == null) this.#acknowledged(body) })
       },

@@ -1,8 +1,4 @@
-/**
- * A MongoDB-speaking server for a test. Looked for in this order: the address in `SABETHES_TEST_MONGODB_URL`; `mongod`
- * on the PATH; FerretDB, built with `go`. `SABETHES_TEST_MONGODB_SERVER=secantusdb` takes `secantusd-py` on the PATH instead
- * (see docs/mongodb-test-servers.md).
- */
+/** A MongoDB-speaking server for a test, as mongodb-program.ts finds it. */
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -12,20 +8,19 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
+import root from 'tap'
 import type { Test } from 'tap'
-import { buildFerretdb } from './ferretdb-build.ts'
 import { within } from './mailbox.ts'
-import { freePort } from './server.ts'
-import { absent, found } from './tools.ts'
-
-type Kind = 'mongod' | 'ferretdb' | 'secantusdb'
-/** The program to look for on the PATH. */
-const programs: Readonly<Record<Kind, string>> = { mongod: 'mongod', ferretdb: 'go', secantusdb: 'secantusd-py' }
+import { findMongodb, mongodbCommand } from './mongodb-program.ts'
+import type { MongodbKind, MongodbSync } from './mongodb-program.ts'
+import { freePort } from './ports.ts'
+import type { Database } from './store-choice.ts'
+import { absent } from './tools.ts'
 
 export interface MongodbServer {
   /** `mongodb://…`, without a database. */
   readonly url: string
-  readonly kind: 'env' | Kind
+  readonly kind: 'env' | MongodbKind
   /** A database name that nothing else uses; dropped when the test ends. */
   readonly database: string
   /** `kill -9`; resolves when the process is gone. Rejects for `env`. */
@@ -35,40 +30,28 @@ export interface MongodbServer {
 }
 
 export interface MongodbOptions {
-  /** FerretDB only: `full` calls fsync before every answer (for measurements); `normal`, the default, survives `kill9` too. */
-  sync?: 'full' | 'normal'
+  /** Default `normal`: it survives `kill9` too. */
+  sync?: MongodbSync
 }
 
 /** The server, or `undefined` when this machine has none: the test was then skipped aloud (failed when `CI` is set). */
 export async function mongodbServer (t: Test, options: MongodbOptions = {}): Promise<MongodbServer | undefined> {
-  const database = `sabethes_test_${randomBytes(6).toString('hex')}`
-  const url = process.env.SABETHES_TEST_MONGODB_URL
-  if (url !== undefined && url !== '') {
-    const refuse = async (): Promise<void> => { throw new Error('the server of SABETHES_TEST_MONGODB_URL is not ours to stop') }
-    t.teardown(async () => {
-      const client = new MongoClient(url)
-      try {
-        await client.db(database).dropDatabase()
-      } finally {
-        await client.close()
-      }
-    })
-    return { url, kind: 'env', database, kill9: refuse, restart: refuse }
-  }
-  const wanted = process.env.SABETHES_TEST_MONGODB_SERVER as Kind | undefined
-  const kind = (wanted === undefined ? ['mongod', 'ferretdb'] as const : [wanted]).find(each => found(programs[each]))
-  if (kind === undefined) {
+  const database = freshName()
+  const source = findMongodb()
+  if (source === undefined) {
     absent(t, 'no MongoDB server: set SABETHES_TEST_MONGODB_URL, or install mongod or go')
     return undefined
   }
-  const program = kind === 'ferretdb' ? await buildFerretdb() : programs[kind]
+  const { kind } = source
+  if (kind === 'env') {
+    const { url } = source
+    const refuse = async (): Promise<void> => { throw new Error('the server of SABETHES_TEST_MONGODB_URL is not ours to stop') }
+    t.teardown(async () => { await drop({ url, database }) })
+    return { url, kind, database, kill9: refuse, restart: refuse }
+  }
   const folder = mkdtempSync(join(tmpdir(), 'sabethes-mongodb-'))
   const port = await freePort()
-  const args = {
-    mongod: ['--dbpath', folder, '--bind_ip', '127.0.0.1', '--port', String(port), '--nounixsocket', '--quiet'],
-    ferretdb: ['-state', folder, '-listen', `127.0.0.1:${port}`, '-sync', options.sync ?? 'normal'],
-    secantusdb: ['--host', '127.0.0.1', '--port', String(port), '--storage-path', folder, '--sync-on-commit', '--log-level', 'WARNING']
-  }[kind]
+  const [program, ...args] = await mongodbCommand(kind, { folder, port, sync: options.sync ?? 'normal' })
   let child: ChildProcess | undefined
   let log = ''
 
@@ -100,6 +83,34 @@ export async function mongodbServer (t: Test, options: MongodbOptions = {}): Pro
   })
   await start()
   return { url: `mongodb://127.0.0.1:${port}/`, kind, database, kill9, restart: start }
+}
+
+let shared: Promise<MongodbServer | undefined> | undefined
+
+/**
+ * A database of its own on the one server of this process, which ends with the test file.
+ *
+ * @throws When this machine has no server: who asks for MongoDB by `SABETHES_TEST_STORE` wants no other store.
+ */
+export async function freshDatabase (t: Test): Promise<Database> {
+  shared ??= mongodbServer(root)
+  const server = await shared
+  if (server === undefined) throw new Error('SABETHES_TEST_STORE is mongodb, and there is no MongoDB server')
+  const database = { url: server.url, database: freshName() }
+  // A server of the tests' own loses its folder at the end of the file.
+  if (server.kind === 'env') t.teardown(async () => { await drop(database) })
+  return database
+}
+
+function freshName (): string { return `sabethes_test_${randomBytes(6).toString('hex')}` }
+
+async function drop ({ url, database }: Database): Promise<void> {
+  const client = new MongoClient(url)
+  try {
+    await client.db(database).dropDatabase()
+  } finally {
+    await client.close()
+  }
 }
 
 async function accepts (port: number): Promise<boolean> {

@@ -3,17 +3,21 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { within } from './mailbox.ts'
+import { freePort } from './ports.ts'
+import { databaseOf, onDatabase, storeChoice } from './store-choice.ts'
+import type { Database } from './store-choice.ts'
+
+export { freePort }
 
 /** The compiled `broker/main.js` of the same build as this file. */
 export const mainPath = fileURLToPath(new URL('../../broker/main.js', import.meta.url))
 
 export interface ServerOptions {
-  /** The configuration file's content; flags for ports and data folder are added. */
+  /** The configuration file's content; flags for ports and data folder are added, and the store of `SABETHES_TEST_STORE` unless it has a `store.driver`. */
   config?: Record<string, unknown>
   /** Data folder; a fresh one by default. */
   data?: string
@@ -33,7 +37,10 @@ export interface Server {
   readonly url: string
   /** `ws://127.0.0.1:…/mqtt` */
   readonly wsUrl: string
+  /** The data folder. */
   readonly data: string
+  /** Where its rows are when they are not in the data folder: a database of its own, over all its starts. */
+  readonly database: Database | undefined
   readonly configPath: string
   /** Everything it wrote to stdout and stderr, over all its starts. */
   logs (): string
@@ -46,29 +53,6 @@ export interface Server {
   restart (): Promise<void>
   /** Resident memory, bytes. */
   rssBytes (): number
-}
-
-const taken = new Set<number>()
-
-/**
- * A free port below the ephemeral range: a client that retries a dead port inside that range can connect to itself, and
- * an outgoing connection of another test can take the port while the server is down.
- */
-export async function freePort (): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 22_000)
-    if (taken.has(port)) continue
-    const probe = createServer()
-    const free = await new Promise<boolean>(resolve => {
-      probe.once('error', () => resolve(false))
-      probe.listen(port, '127.0.0.1', () => resolve(true))
-    })
-    if (!free) continue
-    probe.close()
-    await once(probe, 'close')
-    taken.add(port)
-    return port
-  }
 }
 
 /** The environment without settings of a server that the person running the tests may have. */
@@ -86,7 +70,8 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   const data = options.data ?? join(folder, 'data')
   mkdirSync(folder, { recursive: true })
   const configPath = join(folder, 'sabethes.yaml')
-  writeFileSync(configPath, JSON.stringify(options.config ?? {}, null, 2))
+  const config = await configured(t, options.config ?? {})
+  writeFileSync(configPath, JSON.stringify(config, null, 2))
   const [mqttPort, httpPort] = [await freePort(), await freePort()]
   let child: ChildProcess | undefined
   let log = ''
@@ -140,6 +125,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
     url: `mqtt://127.0.0.1:${mqttPort}`,
     wsUrl: `ws://127.0.0.1:${httpPort}/mqtt`,
     data,
+    database: databaseOf(config),
     configPath,
     logs: () => log,
     running: () => child !== undefined && !gone(child),
@@ -155,6 +141,15 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
       return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? NaN) * 1024
     }
   }
+}
+
+/** The configuration with the store that the environment asks for. */
+async function configured (t: Test, config: Record<string, unknown>): Promise<Record<string, unknown>> {
+  const named = (config['store'] as { driver?: string } | undefined)?.driver
+  if (storeChoice === 'level' || named !== undefined) return config
+  // Only here: the driver takes time to load.
+  const { freshDatabase } = await import('./mongodb.ts')
+  return onDatabase(config, await freshDatabase(t))
 }
 
 async function ready (port: number): Promise<boolean> {
