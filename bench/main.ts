@@ -22,6 +22,7 @@ import { idle } from './scenarios/idle.ts'
 import { manyGroups } from './scenarios/many-groups.ts'
 import { paced } from './scenarios/paced.ts'
 import { latency } from './scenarios/latency.ts'
+import { mongodb } from './scenarios/mongodb.ts'
 import { pairs } from './scenarios/pairs.ts'
 import { reconnect } from './scenarios/reconnect.ts'
 import { startup } from './scenarios/startup.ts'
@@ -30,7 +31,7 @@ import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 const scenarios: readonly Scenario[] = [
-  pairs, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, idle, behind, startup
+  pairs, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, startup
 ]
 const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
 
@@ -45,7 +46,7 @@ function say (text: string): void { process.stderr.write(text + '\n') }
 
 async function measure (scenario: Scenario, peer: Peer, settings: Settings): Promise<Round> {
   try {
-    const running = await peer.start({ cpu: settings.brokerCpu, stored: settings.stored })
+    const running = await peer.start({ cpu: settings.brokerCpu, databaseCpus: settings.databaseCpus, stored: settings.stored })
     try {
       const result = await scenario.run(peer, running, settings)
       return running.process.ended ? { metrics: {}, fault: `the broker ended: ${running.process.output.trim()}` } : result
@@ -61,8 +62,15 @@ async function measure (scenario: Scenario, peer: Peer, settings: Settings): Pro
 }
 
 async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Readonly<Record<string, string>>, settings: Settings) {
-  const left = { ...skipped, ...scenario.without }
-  const taking = [...chosen.filter(peer => !(peer.name in left)), ...scenario.extra ?? []]
+  const left: Record<string, string> = { ...skipped, ...scenario.without }
+  const extra = scenario.extra ?? []
+  for (const peer of extra) {
+    const why = peer.missing()
+    if (why === undefined) continue
+    left[peer.name] = why
+    say(`*** SKIPPING ${peer.name.toUpperCase()}: ${why} ***`)
+  }
+  const taking = [...chosen, ...extra].filter(peer => !(peer.name in left))
   const rounds = new Map<string, Round[]>(taking.map(peer => [peer.name, []]))
   for (let number = 1; number <= settings.rounds; number++) {
     for (const peer of taking) {
@@ -72,7 +80,7 @@ async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Re
       say(`${scenario.name} ${number}/${settings.rounds} ${peer.name}: ${result.fault !== undefined ? `VOID, ${result.fault}` : `${figure?.toFixed(2)} ${scenario.headline}`}`)
     }
   }
-  const known = new Set(chosen.map(peer => peer.name))
+  const known = new Set([...chosen, ...extra].map(peer => peer.name))
   return summarise(scenario, settings, rounds, Object.fromEntries(Object.entries(left).filter(([name]) => known.has(name))))
 }
 

@@ -7,14 +7,16 @@ export interface Usage {
   /** Share of one core, 0 to 1 (above with several threads on several cores). */
   brokerCpu: number
   generatorCpu: number
+  /** Of the broker's database, where it has one of the bench's own; else NaN. */
+  databaseCpu: number
   /** Share of the broker's core that other programs had, and of the generator's. */
   foreignCpu: number
   foreignGeneratorCpu: number
 }
 
-export interface Cores { brokerCpu: number | undefined, generatorCpu: number | undefined }
+export interface Cores { brokerCpu: number | undefined, generatorCpu: number | undefined, databaseCpus: string | undefined }
 
-interface Moment { at: number, broker: number, generator: number, core: number, generatorCore: number }
+interface Moment { at: number, broker: number, generator: number, database: number, core: number, generatorCore: number }
 
 /** Busy seconds of one core (user, nice, system), or of none when it is not known. */
 function coreSeconds (cpu: number | undefined): number {
@@ -25,11 +27,13 @@ function coreSeconds (cpu: number | undefined): number {
 
 export class Meter {
   #broker: BrokerProcess
+  #database: BrokerProcess | undefined
   #cpus: Cores
   #start: Moment
 
-  constructor (broker: BrokerProcess, cpus: Cores) {
+  constructor (broker: BrokerProcess, cpus: Cores, database?: BrokerProcess) {
     this.#broker = broker
+    this.#database = database
     this.#cpus = cpus
     this.#start = this.#now()
   }
@@ -40,12 +44,16 @@ export class Meter {
     const seconds = (to.at - from.at) / 1000
     const broker = to.broker - from.broker
     const generator = to.generator - from.generator
+    const database = to.database - from.database
+    // On two cores the database has the generator's: that is no other program.
+    const beside = this.#cpus.databaseCpus === String(this.#cpus.generatorCpu) ? database : 0
     return {
       seconds,
       brokerCpu: broker / seconds,
       generatorCpu: generator / seconds,
+      databaseCpu: this.#database === undefined ? Number.NaN : database / seconds,
       foreignCpu: this.#cpus.brokerCpu === undefined ? 0 : Math.max(0, to.core - from.core - broker) / seconds,
-      foreignGeneratorCpu: this.#cpus.generatorCpu === undefined ? 0 : Math.max(0, to.generatorCore - from.generatorCore - generator) / seconds
+      foreignGeneratorCpu: this.#cpus.generatorCpu === undefined ? 0 : Math.max(0, to.generatorCore - from.generatorCore - generator - beside) / seconds
     }
   }
 
@@ -55,6 +63,7 @@ export class Meter {
       at: performance.now(),
       broker: this.#broker.cpuSeconds(),
       generator: (user + system) / 1e6,
+      database: this.#database?.cpuSeconds() ?? 0,
       core: coreSeconds(this.#cpus.brokerCpu),
       generatorCore: coreSeconds(this.#cpus.generatorCpu)
     }

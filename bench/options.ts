@@ -15,6 +15,7 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --pairs N         pairs (50)                       --window N       unacknowledged messages of a publisher (20)
   --payload BYTES   size of a payload (100)          --body KIND      text, json or cid (text)
   --rate N          messages/s of paced (2000)       --members N      members of fanout's group (500)
+  --mongodb-rate N  messages/s of mongodb's latencies (100)
   --groups N        groups of many-groups (1000)     --connections N  connections of idle (19500, or what ulimit -n lets)
   --large-members N members of group-10000 (10000)   --online N       how many of them are online (2000)
   --clients N       clients of reconnect (2000)      --conversations N  of the user of conversation-list (1000)
@@ -23,6 +24,7 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --waiting N       waiting messages of backlog (10000)
   --readers N       sessions of behind, users of backlog (20)
   --broker-cpu N    core of the broker (0)           --generator-cpu N  core of the generator (1)
+  --database-cpus LIST  cores of mongodb's database (the others; with two cores the generator's)
   --json FILE       writes everything measured       --markdown       prints tables for bench/README.md
   --plot FILE       draws the scenario latency as SVG
   --check FILE      fails when a ratio is far below FILE (bench/thresholds.json)
@@ -69,6 +71,7 @@ export function readOptions (args: readonly string[]): Options {
       payload: text,
       body: text,
       rate: text,
+      'mongodb-rate': text,
       members: text,
       groups: text,
       connections: text,
@@ -82,6 +85,7 @@ export function readOptions (args: readonly string[]): Options {
       readers: text,
       'broker-cpu': text,
       'generator-cpu': text,
+      'database-cpus': text,
       json: text,
       markdown: flag,
       check: text,
@@ -108,12 +112,17 @@ export function readOptions (args: readonly string[]): Options {
   if (connections > openFiles - reservedFiles) throw new Error(`--connections: this shell lets a process have ${openFiles} files open (ulimit -Hn); at most ${openFiles - reservedFiles}`)
   const [largeMembers, online] = [number('large-members', 10_000, 2000), number('online', 2000, 500)]
   if (online > largeMembers) throw new Error('--online: more than --large-members')
+  const [brokerCpu, generatorCpu] = bound ? [number('broker-cpu', 0, 0, 0), number('generator-cpu', 1, 1, 0)] : []
+  const others = Array.from({ length: availableParallelism() }, (_, core) => core).filter(core => core !== brokerCpu && core !== generatorCpu)
+  const databaseCpus = values['database-cpus'] ?? String(others.length > 0 ? others : generatorCpu)
+  if (!/^\d+([-,]\d+)*$/.test(databaseCpus)) throw new Error(`--database-cpus: '${databaseCpus}' is no list of cores`)
   return {
     scenarios: positionals,
     peers: (values.peers ?? 'sabethes,mosquitto,aedes').split(','),
     settings: {
-      brokerCpu: bound ? number('broker-cpu', 0, 0, 0) : undefined,
-      generatorCpu: bound ? number('generator-cpu', 1, 1, 0) : undefined,
+      brokerCpu,
+      generatorCpu,
+      databaseCpus: bound ? databaseCpus : undefined,
       rounds: number('rounds', 3, 1),
       seconds: number('seconds', 5, 2, 0.1),
       warmUpSeconds: number('warm-up', 2, 1, 0),
@@ -123,6 +132,8 @@ export function readOptions (args: readonly string[]): Options {
       websocket: false,
       body: body as BodyKind,
       rate: number('rate', 2000),
+      mongodbRate: number('mongodb-rate', 100),
+      sleeps: false,
       members: number('members', 500),
       groups,
       connections,

@@ -1,11 +1,24 @@
 /** What a scenario needs to know of a broker. */
+import type { Commands } from '../../test/support/mongodb-commands.ts'
 import type { BrokerProcess } from './process.ts'
 
 export interface StartOptions {
   /** The core the broker is bound to; `undefined` leaves it free. */
   cpu: number | undefined
+  /** The cores of the broker's database, for the peer that has one; a list as taskset takes it. */
+  databaseCpus: string | undefined
   /** Messages that are in the store at the start, for the peer that begins with a full one. */
   stored: number
+}
+
+/** The database that a broker keeps its store in. */
+export interface RunningDatabase {
+  /** `undefined` when it is not the bench's own. */
+  readonly process: BrokerProcess | undefined
+  /** Commands that it has answered so far. */
+  commands (): Promise<Commands>
+  /** Messages that it holds. */
+  messages (): Promise<number>
 }
 
 export interface RunningPeer {
@@ -15,6 +28,7 @@ export interface RunningPeer {
   readonly process: BrokerProcess
   /** From the command to the first connection taken, milliseconds. */
   readonly startMs: number
+  readonly database?: RunningDatabase
   /** Ends the broker and removes its data. */
   stop (): Promise<void>
 }

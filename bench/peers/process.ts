@@ -59,8 +59,8 @@ export class BrokerProcess {
 
   static folder (): string { return mkdtempSync(join(tmpdir(), 'sabethes-bench-')) }
 
-  /** Runs `command` bound to core `cpu`. taskset replaces itself with the command, so the pid is the broker's. */
-  static start (command: readonly string[], folder: string, cpu: number | undefined, env: Record<string, string> = {}): BrokerProcess {
+  /** Runs `command` bound to core `cpu`, or to a list of cores. taskset replaces itself with the command, so the pid is the broker's. */
+  static start (command: readonly string[], folder: string, cpu: number | string | undefined, env: Record<string, string> = {}): BrokerProcess {
     const taskset = cpu === undefined ? undefined : find('taskset')
     const [program, ...args] = taskset === undefined ? command : [taskset, '-c', String(cpu), ...command]
     const child = spawn(program as string, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })

@@ -20,11 +20,11 @@ const environment = {
 /** Users that one request may name. */
 const usersPerRequest = 1000
 
-/** Starts the server on the data folder, which is in `folder` and goes with it. */
-async function start (folder: string, data: string, cpu: number | undefined): Promise<RunningPeer> {
+/** Starts the server on the data folder, which is in `folder` and goes with it. `more` is added to its configuration. */
+export async function startSabethes (folder: string, data: string, cpu: number | undefined, more: Record<string, string> = {}): Promise<RunningPeer> {
   const [port, wsPort] = [await freePort(), await freePort()]
   const command = [process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', data]
-  const broker = BrokerProcess.start(command, folder, cpu, environment)
+  const broker = BrokerProcess.start(command, folder, cpu, { ...environment, ...more })
   const startMs = await broker.listening(port)
   return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
 }
@@ -37,7 +37,7 @@ export const sabethes: Peer = {
   missing () { return existsSync(program) ? undefined : `the server is not built (${program})` },
   start ({ cpu }) {
     const folder = BrokerProcess.folder()
-    return start(folder, join(folder, 'data'), cpu)
+    return startSabethes(folder, join(folder, 'data'), cpu)
   },
   toUser: user => `im/to/u/${user}`,
   inbox: user => `im/u/${user}/inbox`,
@@ -66,6 +66,6 @@ export const sabethesStored: Peer = {
     const full = await filledStore(stored)
     const folder = BrokerProcess.folder()
     copyStore(full, join(folder, 'data'))
-    return await start(folder, join(folder, 'data'), cpu)
+    return await startSabethes(folder, join(folder, 'data'), cpu)
   }
 }

@@ -21,11 +21,13 @@ export class Pacer {
   sent = 0
   #publishers: readonly Publisher[]
   #msPerMessage: number
+  #sleeps: boolean
   #phases: Phase[] = []
 
-  /** Takes over the callbacks of the pairs. `rate` is messages a second over all of them. */
-  constructor ({ publishers, receivers }: Pairs, rate: number) {
+  /** Takes over the callbacks of the pairs. `rate` is messages a second over all of them. With `sleeps` it leaves its core to others meanwhile. */
+  constructor ({ publishers, receivers }: Pairs, rate: number, sleeps = false) {
     this.#publishers = publishers
+    this.#sleeps = sleeps
     this.#msPerMessage = 1000 / rate
     const dueOf = (pair: number, counter: number) => this.start + ((counter - 1) * publishers.length + pair) * this.#msPerMessage
     // One clock reading a read, not a message.
@@ -76,7 +78,10 @@ export class Pacer {
           this.#phaseOf(due)?.late.add(now - due)
           this.sent++
         }
-        setImmediate(tick)
+        // A timer is up to a millisecond late.
+        const restMs = this.#sleeps ? Math.floor(this.start + this.sent * this.#msPerMessage - now) - 1 : 0
+        if (restMs >= 1) setTimeout(tick, restMs)
+        else setImmediate(tick)
       }
       tick()
     })

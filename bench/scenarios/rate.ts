@@ -20,7 +20,7 @@ function count (receivers: readonly Receiver[]) {
 export async function measureRate (running: RunningPeer, settings: Settings, receivers: readonly Receiver[]): Promise<{ metrics: Record<string, number>, usage: Usage }> {
   await wait(settings.warmUpSeconds * 1000)
   const from = count(receivers)
-  const meter = new Meter(running.process, settings)
+  const meter = new Meter(running.process, settings, running.database?.process)
   await wait(settings.seconds * 1000)
   const usage = meter.read()
   const to = count(receivers)

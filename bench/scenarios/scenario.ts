@@ -6,6 +6,8 @@ import type { Peer, RunningPeer } from '../peers/peer.ts'
 export interface Settings {
   brokerCpu: number | undefined
   generatorCpu: number | undefined
+  /** Cores of the broker's database, as taskset takes them. */
+  databaseCpus: string | undefined
   rounds: number
   seconds: number
   warmUpSeconds: number
@@ -18,6 +20,10 @@ export interface Settings {
   body: BodyKind
   /** Messages a second of `paced`, over all pairs. */
   rate: number
+  /** The same of `mongodb`. */
+  mongodbRate: number
+  /** Whether the generator sleeps between two messages of a schedule, where it shares its core with what is measured. */
+  sleeps: boolean
   /** Members of the group of `fanout`. */
   members: number
   /** Members of the group of `group-10000`, and how many of them are online. */
