@@ -49,7 +49,7 @@ export const configSchema = z.strictObject({
     limits: section('Limits of connections; what exceeds them is refused or cut off.', {
       packetBytes: z.int().min(1024).max(268_435_455).default(262_144).describe('Largest packet, bytes.'),
       connectBytes: z.int().min(128).max(268_435_455).default(16_384).describe('Largest CONNECT packet, bytes.'),
-      connectTimeoutMs: timer(5000, 'Time a new connection has to send its CONNECT, milliseconds.'),
+      connectTimeoutMs: timer(5000, 'Time from a new connection to its CONNACK, milliseconds; a store that does not answer counts.'),
       keepAliveMaxSeconds: z.int().min(1).max(65_535).default(1800).describe('Longest keep alive, seconds: an MQTT 5 client that asks for more, or for none, is told this one; 3.1.1 clients keep theirs.'),
       connections: count(100_000, 'Connections in all.'),
       connectionsPerAddress: count(20_000, 'Connections from one address.'),

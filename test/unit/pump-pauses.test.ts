@@ -16,7 +16,8 @@ function behind (): { session: Session, woken: Promise<void>, times: () => numbe
 }
 
 await t.test('alone they never pause, beside others after 128 messages, together', async t => {
-  const pump = new Pump({} as unknown as Engine, new Topics('im'))
+  let now = 1_000_000
+  const pump = new Pump({} as unknown as Engine, new Topics('im'), () => now)
   t.teardown(() => pump.close())
   const [one, other] = [behind(), behind()]
   pump.wasRead(1000)
@@ -27,12 +28,21 @@ await t.test('alone they never pause, beside others after 128 messages, together
   t.ok(pump.pauses(other.session))
   await Promise.all([one.woken, other.woken])
   t.equal(one.times(), 1, 'woken once')
-  pump.message(commit)
   pump.wasRead(127)
   t.notOk(pump.pauses(one.session), 'not enough was read since')
   pump.wasRead(1)
-  t.ok(pump.pauses(one.session))
+  t.ok(pump.pauses(one.session), 'they sent a moment ago')
+  now += 51
+  const third = behind()
+  pump.wasRead(128)
+  await until(() => !pump.pauses(third.session))
+  t.notOk(pump.pauses(third.session), 'nobody has sent for a while')
 })
+
+/** Timers run on meanwhile. */
+async function until (done: () => boolean): Promise<void> {
+  while (!done()) await new Promise<void>(resolve => { setImmediate(resolve) })
+}
 
 await t.test('closing ends a pause', async t => {
   const pump = new Pump({} as unknown as Engine, new Topics('im'))

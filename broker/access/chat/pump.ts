@@ -10,6 +10,8 @@ const reportIntervalMs = 20
 /** After so many messages for sessions that are behind, they pause while others are sending. */
 const pauseMessages = 128
 const pauseMs = 1
+/** Others are sending when something was committed so short a time ago: those who are held up commit seldom. */
+const sendingMs = 50
 const header0 = publishHeader(0, false, false)
 const headerRetained = publishHeader(0, false, true)
 
@@ -27,9 +29,9 @@ export class Pump {
   readonly now: () => number
   #dirty: Stream[] = []
   #timer: NodeJS.Timeout | undefined
-  /** Since the last pause: commits, and messages that were read from the log. */
-  #commits = 0
+  /** Messages that were read from the log since the last pause. */
   #readMessages = 0
+  #committedAt = -Infinity
   #paused: Set<Session> | undefined
   #pauseTimer: NodeJS.Timeout | undefined
 
@@ -73,7 +75,7 @@ export class Pump {
   /** A committed message goes to everybody who reads it live. */
   message (message: Committed): void {
     const { conv } = message
-    this.#commits++
+    this.#committedAt = this.now()
     if (conv.charCodeAt(0) === 0x64) {
       const cut = conv.indexOf(':', 2)
       const a = conv.slice(2, cut)
@@ -179,8 +181,8 @@ export class Pump {
    */
   pauses (session: Session): boolean {
     if (this.#paused === undefined) {
-      if (this.#readMessages < pauseMessages || this.#commits === 0) return false
-      this.#readMessages = this.#commits = 0
+      if (this.#readMessages < pauseMessages || this.now() - this.#committedAt > sendingMs) return false
+      this.#readMessages = 0
       this.#paused = new Set()
       this.#pauseTimer = setTimeout(() => {
         const paused = this.#paused ?? []
