@@ -27,6 +27,11 @@ export interface CommitterOptions {
   readonly output: (outputs: Output[]) => void
   /** A commit failed: what these sessions submitted behind it must fail too, or it would overtake what they send again. */
   readonly onFailed: (sessions: ReadonlySet<string>) => void
+  /**
+   * Sending moved the sender's read mark past messages of others. Also told of a repeat, whose first one may have been stored
+   * right before a crash.
+   */
+  readonly onReplied?: (user: string, conv: string, seq: number) => void
   /** Operations of one batch (a single control commit may be larger). */
   readonly maxOperations?: number
   /** Characters of content of one batch. */
@@ -182,6 +187,7 @@ export class Committer {
         outputs.push({ kind: 'verdict', ref, ok: true, conv, id, seq })
         if (changes !== undefined) changes.apply(message, outcome)
         if (outcome.missed !== undefined) this.#announceMissed(conv, outcome.missed, outputs, heard)
+        if (outcome.passed === true || (outcome.replay && message.marksSender)) this.#options.onReplied?.(message.from, conv, seq)
         if (outcome.replay) {
           this.counts.replays += 1
           continue

@@ -34,6 +34,8 @@ export interface ControlSetup extends ControlOptions {
 /** `Control` with what the operator's channel needs. */
 export interface ControlParts extends Control {
   readonly accounts: Accounts
+  /** A message of `user` moved their own read mark past messages of others, to `seq`. */
+  replied (user: string, conv: string, seq: number): void
   /** One round of the retention purge; resolves to how many messages went. */
   purge (): Promise<number>
 }
@@ -76,13 +78,17 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   return {
     methods,
     accounts,
+    replied: (user, conv, seq) => { receipts.read(user, conv, seq) },
     async readMark (caller, target, seq) {
       if (!Number.isSafeInteger(seq) || seq < 0) throw new Refusal('bad_payload', 'a read mark is a message number: 42 or {"seq":42}')
       const conv = target.kind === 'user' ? directId(caller.user, target.id) : groupId(target.id)
       const member = await membership(host, caller, conv)
       const [head] = await host.store.heads([conv])
       const upTo = Math.min(seq, head?.seq ?? 0)
-      if (upTo > member.readSeq) await marks.read(caller.user, conv, upTo)
+      // A reply reads without saying that a device received what was there.
+      if (upTo > Math.min(member.readSeq, member.deliveredSeq)) await marks.read(caller.user, conv, upTo)
+      // Nothing moves: but a crash may have come between an earlier mark and its receipt.
+      if (upTo <= member.readSeq) receipts.read(caller.user, conv, member.readSeq)
     },
     authenticate: request => accounts.authenticate(request),
     openSession: start => sessions.open(start),

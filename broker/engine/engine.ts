@@ -59,7 +59,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   const running = await startPlugins(options.plugins, { now, blocks }, log)
 
   const gates = new Gates(running, log)
-  const committer = new Committer({ store, gates, log, output: emit, onFailed: sessions => { lanes.fail(sessions) } })
+  const committer = new Committer({ store, gates, log, output: emit, onFailed: sessions => { lanes.fail(sessions) }, onReplied: (user, conv, seq) => { control.replied(user, conv, seq) } })
   const host: EngineHost = {
     store,
     limits,

@@ -142,7 +142,7 @@ function itemText ({ member, head }: Conversation, last: StoredMessage | undefin
   if (isDirect(conv)) {
     const peer = other as Member | undefined
     return `{"conv":"${conv}","kind":"direct","with":"${peerOf(conv, user)}",${common},` +
-      `"peerReadSeq":${peer?.readSeq ?? 0},"peerDeliveredSeq":${peer?.deliveredSeq ?? 0}}`
+      `"peerReadSeq":${peer?.readSeq ?? 0},"peerDeliveredSeq":${Math.max(peer?.deliveredSeq ?? 0, peer?.readSeq ?? 0)}}`
   }
   const gid = gidOf(conv)
   const name = JSON.stringify((other as GroupRow | undefined)?.name ?? gid)

@@ -12,10 +12,20 @@ const pauseFactor = 19
 /** Receipts kept for another try when the store fails. */
 const maxKept = 200_000
 
+/** Marks that were told lately and need not be told again. Entries, about 150 bytes each. */
+const maxTold = 50_000
+
+type Slot = 'delivered' | 'read' | 'self-read'
+
+/** A receipt on its way. */
+interface Receipt { to: string, slot: Slot, conv: string, by: string, seq: number }
+
 export class Receipts {
   readonly #host: EngineHost
   readonly #maxIntervalMs: number
-  #waiting = new Map<string, NewEvent>()
+  #waiting = new Map<string, Receipt>()
+  /** How far each slot is known to be told. */
+  readonly #told = new Map<string, number>()
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #pauseMs = 0
@@ -32,13 +42,21 @@ export class Receipts {
   moved (moved: Moved): void {
     for (const { user, conv, read, delivered, row } of moved) {
       const other = conv.startsWith('d:') ? peerOf(conv, user) : undefined
-      if (other !== undefined && other !== user) {
-        if (delivered) this.#put('delivered', conv, other, user, row.deliveredSeq)
-        if (read) this.#put('read', conv, other, user, row.readSeq)
-      }
-      if (read) this.#put('self-read', conv, user, user, row.readSeq)
+      if (delivered && other !== undefined && other !== user) this.#put({ to: other, slot: 'delivered', conv, by: user, seq: row.deliveredSeq })
+      if (read) this.#read(user, conv, row.readSeq, other)
     }
     this.#schedule()
+  }
+
+  /** A user's read mark is at `seq`: by a reply, or long since. Nobody is told twice, as far as is known. */
+  read (user: string, conv: string, seq: number): void {
+    this.#read(user, conv, seq, conv.startsWith('d:') ? peerOf(conv, user) : undefined)
+    this.#schedule()
+  }
+
+  #read (user: string, conv: string, seq: number, other: string | undefined): void {
+    if (other !== undefined && other !== user) this.#put({ to: other, slot: 'read', conv, by: user, seq })
+    this.#put({ to: user, slot: 'self-read', conv, by: user, seq })
   }
 
   /** Commits what waits. */
@@ -63,14 +81,14 @@ export class Receipts {
     await this.flush()
   }
 
-  #put (slotKind: 'delivered' | 'read' | 'self-read', conv: string, to: string, by: string, seq: number): void {
-    const kind = slotKind === 'self-read' ? 'read' : slotKind
-    const slot = `${slotKind} ${conv}`
-    const key = `${to} ${slot}`
-    const ts = this.#host.now()
+  #put (receipt: Receipt): void {
+    const key = keyOf(receipt)
+    // A watermark never goes back: replies and marks come by different ways.
+    const known = Math.max(this.#told.get(key) ?? 0, this.#waiting.get(key)?.seq ?? 0)
+    if (receipt.seq <= known) return
     // Deleted first: the newest goes to the end of the order.
     this.#waiting.delete(key)
-    this.#waiting.set(key, { op: 'event', user: to, slot, ts, content: JSON.stringify({ kind, conv, seq, by, ts }) })
+    this.#waiting.set(key, receipt)
   }
 
   #schedule (): void {
@@ -87,13 +105,32 @@ export class Receipts {
     const batch = this.#waiting
     this.#waiting = new Map()
     try {
-      const events = [...batch.values()]
-      for (let at = 0; at < events.length; at += chunkSize) await this.#host.commit(events.slice(at, at + chunkSize))
+      const receipts = [...batch.values()]
+      for (let at = 0; at < receipts.length; at += chunkSize) {
+        const some = receipts.slice(at, at + chunkSize)
+        const ts = this.#host.now()
+        await this.#host.commit(some.map(receipt => event(receipt, ts)))
+        for (const receipt of some) this.#tell(receipt)
+      }
     } catch (error) {
       if (this.#waiting.size + batch.size <= maxKept) this.#waiting = new Map([...batch, ...this.#waiting])
       throw error
     }
   }
+
+  #tell (receipt: Receipt): void {
+    const key = keyOf(receipt)
+    this.#told.delete(key)
+    this.#told.set(key, receipt.seq)
+    if (this.#told.size > maxTold) this.#told.delete(this.#told.keys().next().value as string)
+  }
+}
+
+function keyOf ({ to, slot, conv }: Receipt): string { return `${to} ${slot} ${conv}` }
+
+function event ({ to, slot, conv, by, seq }: Receipt, ts: number): NewEvent {
+  const kind = slot === 'self-read' ? 'read' : slot
+  return { op: 'event', user: to, slot: `${slot} ${conv}`, ts, content: JSON.stringify({ kind, conv, seq, by, ts }) }
 }
 
 /** The other user of a direct conversation (oneself in a conversation with oneself). */

@@ -77,6 +77,8 @@ export interface Outcome {
   ts: TimeMs
   /** True when the message was stored before (same cid, or a DUP resend): nothing was written for it. */
   replay: boolean
+  /** Of a message with `marksSender`: the sender's read mark went past messages of others. Absent = it did not, or `replay`. */
+  passed?: true
   /**
    * What lies before this in the same log and was stored by commits that were rejected all the same (a database that did not
    * answer in time), ascending; with `replay` it may hold this message itself. Nobody has been told of it: it is announced

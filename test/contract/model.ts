@@ -94,10 +94,11 @@ async function run (w: World, s: Step): Promise<void> {
         continue
       }
       if (log.length === 0 && conv.startsWith('d:')) for (const u of conv.slice(2).split(':')) model.put(u, conv)
-      log.push({ seq: log.length + 1, id: op.id, ts: op.ts, counts: op.counts, purged: false, cid: op.cid, from })
       const m = model.member(from, conv)
+      const passed: boolean = m !== undefined && s.marks && log.some(x => x.seq > m.read && !x.purged)
+      log.push({ seq: log.length + 1, id: op.id, ts: op.ts, counts: op.counts, purged: false, cid: op.cid, from })
       if (m !== undefined && s.marks) m.read = log.length
-      assert.deepStrictEqual(out[i], { seq: log.length, n: log.filter(x => x.counts).length, id: op.id, ts: op.ts, replay: false })
+      assert.deepStrictEqual(out[i], { seq: log.length, n: log.filter(x => x.counts).length, id: op.id, ts: op.ts, replay: false, ...(passed ? { passed } : {}) })
     }
   } else if (s.do === 'read') {
     const conv = convs[s.conv] as string

@@ -23,6 +23,8 @@ export const limits = {
 export interface EngineBench {
   engine: EngineInstance
   store: Store
+  /** The same without the hooks: for another engine on it, as after a restart. */
+  level: Store
   outputs: Output[]
   /** Operations of each commit so far. */
   commits: number[]
@@ -39,8 +41,9 @@ export function loadedPlugin (plugin: Plugin, options: unknown = {}): LoadedPlug
   return { name: plugin.name, description: plugin.description, source: 'test', plugin, options }
 }
 
-export async function openBench (t: Test, options: Partial<EngineOptions> = {}): Promise<EngineBench> {
-  const level = await openLevelStore({ path: t.testdir() })
+/** `opened`: the store of an earlier bench, which closes it. */
+export async function openBench (t: Test, options: Partial<EngineOptions> = {}, opened?: Store): Promise<EngineBench> {
+  const level = opened ?? await openLevelStore({ path: t.testdir() })
   const topics = new Topics()
   const waiting = new Map<number, (verdict: Verdict) => void>()
   const known = new Map<number, Verdict>()
@@ -50,6 +53,7 @@ export async function openBench (t: Test, options: Partial<EngineOptions> = {}):
     outputs: [],
     commits: [],
     before: () => {},
+    level,
     store: new Proxy(level, {
       get (target, key) {
         const value = Reflect.get(target, key) as unknown
@@ -95,7 +99,7 @@ export async function openBench (t: Test, options: Partial<EngineOptions> = {}):
   })
   t.teardown(async () => {
     await bench.engine?.close()
-    await level.close()
+    if (opened === undefined) await level.close()
   })
   return bench as EngineBench
 }

@@ -129,17 +129,19 @@ class Commit {
       const digest = (op.resend as { digest: string }).digest
       this.#remember(batch, resendKey, resendCodec.encode({ seq, n, ts: op.ts, id: op.id, conv: op.conv, digest }))
     }
+    const outcome: Outcome = { seq, n, id: op.id, ts: op.ts, replay: false }
     if (op.marksSender) {
       const sender = this.#draft.members.edit(key.member(op.from, op.conv))
       if (sender !== null) {
         // A gap stays: what came before may not have reached any device of the sender yet.
         if (sender.deliveredSeq === seq - 1) sender.deliveredSeq = seq
+        if (Math.max(sender.readSeq, head.purgedSeq) < seq - 1) outcome.passed = true
         sender.readSeq = seq
         sender.readN = n
         sender.hiddenUnread = 0
       }
     }
-    return { seq, n, id: op.id, ts: op.ts, replay: false }
+    return outcome
   }
 
   /** The first message of a direct conversation makes both users its members. */

@@ -34,6 +34,8 @@ interface Entry {
   same: Entry | undefined
   at: { seq: number, n: number }
   stored: boolean
+  /** The sender's read mark went past messages of others. */
+  passed: boolean
   outcome: Outcome | undefined
 }
 
@@ -114,7 +116,7 @@ export class Append {
   #entry (op: NewMessage): Entry {
     const join = op.cid !== undefined ? `c ${op.conv} ${op.from} ${op.cid}` : op.resend === undefined ? '' : this.#resends.join(op.resend)
     const key = op.cid !== undefined ? 'c' + op.cid : 'i' + op.id
-    return { op, join, key, same: undefined, at: { seq: 0, n: 0 }, stored: false, outcome: undefined }
+    return { op, join, key, same: undefined, at: { seq: 0, n: 0 }, stored: false, passed: false, outcome: undefined }
   }
 
   /** Repeats within the batch. */
@@ -232,7 +234,8 @@ export class Append {
   async #derive (view: View, entries: readonly Entry[]): Promise<void> {
     const heads = new Map<string, HeadRow>()
     const members = new Map<string, Member>()
-    for (const { op, at } of entries.filter(entry => entry.stored).sort((a, b) => a.at.seq - b.at.seq)) {
+    for (const entry of entries.filter(entry => entry.stored).sort((a, b) => a.at.seq - b.at.seq)) {
+      const { op, at } = entry
       const old = heads.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
       if (at.seq > old.seq) heads.set(op.conv, { ...old, seq: at.seq, n: at.n, ts: op.ts, oldest: old.oldest ?? op.ts })
       if (!op.marksSender) continue
@@ -240,6 +243,7 @@ export class Append {
       const row = members.get(key) ?? view.members.get(key)
       if (row == null) continue
       if (!members.has(key)) members.set(key, { ...row })
+      entry.passed = Math.max(row.readSeq, old.purgedSeq) < at.seq - 1
       markSender(members.get(key) as Member, at.seq, at.n)
     }
     if (heads.size === 0) return
@@ -266,7 +270,7 @@ export class Append {
     const { op, at, same } = entry
     if (same !== undefined) return { ...this.#outcome(same), replay: true }
     this.#resends.settled(entry.join)
-    entry.outcome ??= { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false }
+    entry.outcome ??= { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false, ...(entry.passed ? { passed: true } : {}) }
     return entry.outcome
   }
 
