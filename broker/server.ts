@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import { Access } from './access/access.ts'
 import type { OrdinaryBroker } from './access/aedes/adapter.ts'
+import { connectionsThatFit, descriptorLimit } from './access/descriptors.ts'
 import type { AccessLimits } from './access/limits.ts'
 import { listenTcp, listening } from './access/listeners.ts'
 import { OpenTopics } from './access/open-topics.ts'
@@ -10,6 +11,7 @@ import type { RunningServer } from './cli/server-module.ts'
 import type { Config } from './config/schema.ts'
 import type { EngineInstance } from './engine/engine.ts'
 import type { PluginInfo } from './http/control-target.ts'
+import { hostRule } from './http/host-rule.ts'
 import { startControl, type ControlTarget } from './http/control.ts'
 import { createHttp } from './http/server.ts'
 import { createLog } from './log.ts'
@@ -59,7 +61,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const access = new Access({
     topics,
     openTopics,
-    limits: accessLimits(config),
+    limits: accessLimits(config, log),
     log: log.child({ part: 'access' }),
     anonymous: config.auth.mode === 'dev' && config.mqtt.openTopics.length > 0
   })
@@ -69,8 +71,16 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   access.use(engine, await ordinary(config, store, openTopics, log))
   cleanup.add(() => access.close())
 
-  const http = createHttp({ ready: () => store.health(), version: packageVersion(), log: log.child({ part: 'http' }) })
-  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: config.mqtt.limits.packetBytes })
+  const hostAllowed = hostRule(config.http.host, config.http.hosts)
+  const http = createHttp({
+    ready: () => store.health(),
+    version: packageVersion(),
+    log: log.child({ part: 'http' }),
+    readyForMs: config.http.readyForMs,
+    limits: config.http,
+    hostAllowed
+  })
+  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: config.mqtt.limits.packetBytes, hostAllowed })
   const mqttAt = await listenTcp(access, config.mqtt.tcp)
   cleanup.add(() => { mqttAt.close() })
   const httpAt = await listening(http, config.http)
@@ -94,9 +104,15 @@ async function ordinary (config: Config, store: Store, openTopics: OpenTopics, l
   return await OrdinaryBroker.start({ records: store.records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
 }
 
-function accessLimits (config: Config): AccessLimits {
+function accessLimits (config: Config, log: Logger): AccessLimits {
+  const { connections: configured, descriptorReserve } = config.mqtt.limits
+  const connections = connectionsThatFit(configured, descriptorReserve, descriptorLimit())
+  if (connections < configured) {
+    log.warn({ configured, connections, descriptorReserve }, 'the system allows fewer open files than mqtt.limits.connections asks for: connections are limited to what fits (ulimit -n)')
+  }
   return {
     ...config.mqtt.limits,
+    connections,
     sessionExpirySeconds: config.sessions.expirySeconds,
     maxSessionExpirySeconds: config.sessions.maxExpirySeconds
   }

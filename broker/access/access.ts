@@ -12,6 +12,7 @@ import type { ConnectFrame, FrameLimits } from './frame/index.ts'
 import { PendingPublishes } from './inbound.ts'
 import type { AccessLimits } from './limits.ts'
 import type { OpenTopics } from './open-topics.ts'
+import { Sockets } from './sockets.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { Tick } from './tick.ts'
 import type { Transport } from './transport.ts'
@@ -46,12 +47,12 @@ export class Access {
   readonly subscriptions: Subscriptions = new Subscriptions(this)
   readonly sessions = new Map<string, Connected>()
   readonly connections = new Set<Connection>()
+  readonly sockets: Sockets
   /** Delayed wills by session. */
   readonly wills = new Map<string, NodeJS.Timeout>()
   ordinary: OrdinaryBroker | undefined
   #engine: Engine | undefined
   #pump: Pump | undefined
-  readonly #addresses = new Map<string, number>()
   readonly #users = new Map<string, number>()
   readonly #locks = new Map<string, { tail: Promise<void>, waiters: number }>()
   readonly #timer: NodeJS.Timeout
@@ -69,6 +70,9 @@ export class Access {
       maxTopicLevels: options.limits.topicLevels,
       maxFilters: options.limits.subscriptionsPerSession
     }
+    this.sockets = new Sockets(options.limits, address => {
+      this.log.warn({ address, connections: this.connections.size, sockets: this.sockets.count }, 'too many connections')
+    })
     this.#timer = setInterval(() => { this.#sweep() }, sweepIntervalMs)
     this.#timer.unref()
   }
@@ -84,15 +88,9 @@ export class Access {
     this.ordinary = ordinary
   }
 
-  /** Takes a new byte stream; refuses it at once when there are too many. */
+  /** Takes a new byte stream, whose socket `sockets` has counted. */
   accept (transport: Transport): void {
-    const ofAddress = this.#addresses.get(transport.address) ?? 0
-    if (this.#closing || this.connections.size >= this.limits.connections || ofAddress >= this.limits.connectionsPerAddress) {
-      this.log.warn({ address: transport.address, connections: this.connections.size }, 'too many connections')
-      transport.destroy()
-      return
-    }
-    this.#addresses.set(transport.address, ofAddress + 1)
+    if (this.#closing) return transport.destroy()
     this.clock.refresh()
     this.connections.add(new Connection(this, transport))
   }
@@ -128,6 +126,7 @@ export class Access {
   /** The connection's user is known; `countOf` counts it from now on. */
   enter (connection: Connection, user: string): void {
     connection.user = user
+    connection.transport.settle(true)
     this.#users.set(user, this.countOf(user) + 1)
   }
 
@@ -172,10 +171,8 @@ export class Access {
   /** The connection is over: its session is put away, its will published unless it said goodbye. Safe to call twice. */
   connectionClosed (connection: Connection, graceful: boolean): void {
     if (this.connections.delete(connection)) {
-      const { address } = connection.transport
-      const left = (this.#addresses.get(address) ?? 1) - 1
-      if (left > 0) this.#addresses.set(address, left)
-      else this.#addresses.delete(address)
+      // What is left of its socket is no more than a stranger's.
+      connection.transport.settle(false)
       const ofUser = this.countOf(connection.user) - 1
       if (ofUser > 0) this.#users.set(connection.user, ofUser)
       else this.#users.delete(connection.user)

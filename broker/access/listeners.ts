@@ -1,16 +1,19 @@
 import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Access } from './access.ts'
+import type { Place } from './sockets.ts'
 import type { Transport, TransportHandler } from './transport.ts'
 
 /** A TCP socket as a transport. */
 class TcpTransport implements Transport {
   readonly address: string
   readonly #socket: Socket
+  readonly #place: Place
   readonly #lingerMs: number
 
   /** `lingerMs`: how long a closed connection's peer has for taking what was written. */
-  constructor (socket: Socket, lingerMs: number) {
+  constructor (socket: Socket, place: Place, lingerMs: number) {
     this.#socket = socket
+    this.#place = place
     this.#lingerMs = lingerMs
     this.address = socket.remoteAddress ?? ''
   }
@@ -30,17 +33,19 @@ class TcpTransport implements Transport {
   pause (): void { this.#socket.pause() }
   resume (): void { this.#socket.resume() }
 
-  end (): void {
-    const socket = this.#socket
-    socket.destroySoon()
-    if (socket.destroyed) return
-    // A peer that reads nothing would keep the socket for ever, uncounted.
-    const timer = setTimeout(() => { socket.destroy() }, this.#lingerMs)
-    timer.unref()
-    socket.once('close', () => { clearTimeout(timer) })
-  }
+  settle (known: boolean): void { this.#place.settle(known) }
+  end (): void { endWithin(this.#socket, this.#lingerMs) }
 
   destroy (): void { this.#socket.destroy() }
+}
+
+/** Closes a socket when it has sent what was written, at the latest after `lingerMs`: a peer that reads nothing would keep it for ever. */
+export function endWithin (socket: Socket, lingerMs: number): void {
+  socket.destroySoon()
+  if (socket.destroyed) return
+  const timer = setTimeout(() => { socket.destroy() }, lingerMs)
+  timer.unref()
+  socket.once('close', () => { clearTimeout(timer) })
 }
 
 /** Where a listener really is. `close` takes no more connections; those that are open are their owners' to end. */
@@ -48,7 +53,10 @@ export interface Listening { host: string, port: number, close (): void }
 
 /** Listens for MQTT over TCP; rejects when the address cannot be used (EADDRINUSE, EACCES, …). */
 export async function listenTcp (access: Access, options: { host: string, port: number }): Promise<Listening> {
-  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, socket => { access.accept(new TcpTransport(socket, access.limits.stallTimeoutMs)) })
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, socket => {
+    const place = access.sockets.enter(socket)
+    if (place !== undefined) access.accept(new TcpTransport(socket, place, access.limits.stallTimeoutMs))
+  })
   return await listening(server, options)
 }
 

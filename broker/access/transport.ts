@@ -9,6 +9,8 @@ export interface Transport {
   /** Stops and goes on reading; data that is on its way may still arrive after `pause`. */
   pause (): void
   resume (): void
+  /** Who the peer is has become known (true), or no longer matters (false); `Sockets` says what that means. */
+  settle (known: boolean): void
   /** Closes after what was written has been sent. */
   end (): void
   /** Closes at once. */

@@ -32,6 +32,10 @@ function isOrigin (text: string): boolean {
   return text === '*' || (URL.canParse(text) && new URL(text).origin === text)
 }
 
+function isHostName (text: string): boolean {
+  return text === '*' || /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$/i.test(text)
+}
+
 export const configSchema = z.strictObject({
   mqtt: section('MQTT: listeners, topics and limits.', {
     tcp: section('Plain MQTT over TCP.', {
@@ -51,8 +55,9 @@ export const configSchema = z.strictObject({
       connectBytes: z.int().min(128).max(268_435_455).default(16_384).describe('Largest CONNECT packet, bytes.'),
       connectTimeoutMs: timer(5000, 'Time from a new connection to its CONNACK, milliseconds; a store that does not answer counts.'),
       keepAliveMaxSeconds: z.int().min(1).max(65_535).default(1800).describe('Longest keep alive, seconds: an MQTT 5 client that asks for more, or for none, is told this one; 3.1.1 clients keep theirs.'),
-      connections: count(100_000, 'Connections in all.'),
-      connectionsPerAddress: count(20_000, 'Connections from one address.'),
+      connections: count(100_000, 'Connections in all, those of HTTP and those that have not signed in included; not more than the system has descriptors for. When all are taken, the oldest that has not signed in gives way.'),
+      connectionsPerAddress: count(20_000, 'Connections from one address, counted the same way.'),
+      descriptorReserve: count(256, 'File descriptors that connections leave for the store and for files; half of what the system allows at most.'),
       connectionsPerUser: count(100, 'Connections of one user.'),
       subscriptionsPerSession: count(100, 'Subscriptions of one session.'),
       inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
@@ -72,7 +77,15 @@ export const configSchema = z.strictObject({
   }),
   http: section('HTTP: health pages, and WebSocket at mqtt.ws.path.', {
     host: host('Address to listen on for HTTP and WebSocket.'),
-    port: port(8080, 'Port for HTTP and WebSocket; 0 takes any free one.')
+    port: port(8080, 'Port for HTTP and WebSocket; 0 takes any free one.'),
+    hosts: z.array(z.string().refine(isHostName, 'must be a host name without a port, or *')).default([])
+      .describe('Names by which requests may call the server (their Host header), besides localhost and http.host; for a proxy that passes the name on. On loopback other names are refused, because a web page can have its own name lead there; elsewhere any name is right while this is empty. * allows any.'),
+    headersTimeoutMs: timer(5000, 'Time for the headers of a request, from the connection or the answer before, milliseconds.'),
+    requestTimeoutMs: timer(10_000, 'Time for a whole request, and longest time in which a connection neither sends nor takes anything, milliseconds.'),
+    keepAliveTimeoutMs: timer(5000, 'Time that a connection is kept after an answer, milliseconds.'),
+    requestsPerSecond: count(100, 'Requests of one address in a second; upgrades to WebSocket do not count. More are answered 429.'),
+    pipelinedRequests: count(16, 'Requests that a connection may send in one piece; more end it.'),
+    readyForMs: timer(1000, 'Time for which one look at the store answers /readyz for everybody, milliseconds.', 0)
   }),
   auth: section('Who is let in.', {
     mode: z.enum(['dev', 'password']).default('dev').describe('dev lets any user name in and creates it, without a password; password asks for accounts made by `sabethes user add`.'),

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { codes } from '../errors.ts'
+import { limitPipelining, RequestRate, type RequestLimits } from './request-limits.ts'
 
 /** What the health pages ask. */
 export interface Health {
@@ -9,45 +10,107 @@ export interface Health {
   version: string
   /** Causes go here and to nobody who asks: they may name machines, ports and paths. */
   log: Logger
+  /** Milliseconds for which an answer of `ready` serves everybody who asks. */
+  readyForMs: number
+  limits: RequestLimits
+  /** Whether a request with this Host is meant for this server. */
+  hostAllowed: (host: string | undefined) => boolean
 }
+
+const maxHeaderBytes = 16_384
+/** Milliseconds between two looks for connections whose time is over. */
+const checkIntervalMs = 500
 
 /** The HTTP server: health pages now; WebSocket is added by the access side. Not yet listening. */
 export function createHttp (health: Health): Server {
-  const { log } = health
-  let ready = true
-  /** Told once, however often it is asked. */
-  const change = (err?: Error): void => {
-    if (ready === (err === undefined)) return
-    ready = !ready
-    if (err === undefined) log.info('ready again')
-    else log.error({ err }, 'not ready: the store does not take messages')
-  }
-  return createServer({ requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 }, (request, response) => {
-    answer(health, change, request, response).catch((err: Error) => {
+  const { log, limits } = health
+  const rate = new RequestRate(limits.requestsPerSecond)
+  const pages = new HealthPages(health)
+  const server = createServer({
+    requestTimeout: limits.requestTimeoutMs,
+    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: checkIntervalMs,
+    maxHeaderSize: maxHeaderBytes
+  }, (request, response) => {
+    // What was parsed before the connection's end is answered to nobody.
+    if (request.socket.destroyed) return
+    // Bodies are not read here: the rest of the connection could not be trusted.
+    response.shouldKeepAlive = response.shouldKeepAlive && request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined
+    if (!rate.take(request.socket.remoteAddress ?? '')) return tooMany(response)
+    if (!health.hostAllowed(request.headers.host)) {
+      return send(response, 403, problem(403, 'forbidden', 'this server does not go by that name; http.hosts lists further ones'))
+    }
+    pages.answer(request, response).catch((err: Error) => {
       log.error({ err }, 'a health page failed')
       send(response, 500, problem(500, 'internal', codes.internal.text))
     })
   })
+  // Who neither sends nor takes anything, answers not taken included.
+  server.setTimeout(limits.requestTimeoutMs)
+  limitPipelining(server, limits.pipelinedRequests)
+  return server
 }
 
-async function answer (health: Health, change: (err?: Error) => void, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = (request.url ?? '').split('?', 1)[0]
-  // Bodies are not read here: the rest of the connection could not be trusted.
-  response.shouldKeepAlive = response.shouldKeepAlive && request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined
-  if (path !== '/healthz' && path !== '/readyz') return send(response, 404, problem(404, 'not_found', 'there is no such page'))
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    response.setHeader('allow', 'GET, HEAD')
-    return send(response, 405, problem(405, 'method_not_allowed', 'only GET and HEAD'))
+class HealthPages {
+  readonly #health: Health
+  #isReady = true
+  /** The answer that serves all, until `#askAgainAt` (monotonic clock, milliseconds). */
+  #answer: Promise<void> | undefined
+  #askAgainAt = 0
+
+  constructor (health: Health) { this.#health = health }
+
+  async answer (request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { version } = this.#health
+    const path = (request.url ?? '').split('?', 1)[0]
+    if (path !== '/healthz' && path !== '/readyz') return send(response, 404, problem(404, 'not_found', 'there is no such page'))
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('allow', 'GET, HEAD')
+      return send(response, 405, problem(405, 'method_not_allowed', 'only GET and HEAD'))
+    }
+    if (path === '/healthz') return send(response, 200, { status: 'ok', version })
+    try {
+      await this.#ready()
+    } catch {
+      // `#ask` has told the log.
+      return send(response, 503, problem(503, 'unavailable', 'the store does not take messages now; the log says why'))
+    }
+    send(response, 200, { status: 'ready', version })
   }
-  if (path === '/healthz') return send(response, 200, { status: 'ok', version: health.version })
-  try {
-    await health.ready()
-  } catch (err) {
-    change(err as Error)
-    return send(response, 503, problem(503, 'unavailable', 'the store does not take messages now; the log says why'))
+
+  /** One look at the store at a time, and one in `readyForMs`, however many ask. */
+  #ready (): Promise<void> {
+    if (this.#answer === undefined || performance.now() >= this.#askAgainAt) {
+      this.#askAgainAt = Infinity
+      this.#answer = this.#ask().finally(() => { this.#askAgainAt = performance.now() + this.#health.readyForMs })
+    }
+    return this.#answer
   }
-  change()
-  send(response, 200, { status: 'ready', version: health.version })
+
+  async #ask (): Promise<void> {
+    try {
+      await this.#health.ready()
+    } catch (err) {
+      this.#change(err as Error)
+      throw err
+    }
+    this.#change()
+  }
+
+  /** Told once, however often it is asked. */
+  #change (err?: Error): void {
+    if (this.#isReady === (err === undefined)) return
+    this.#isReady = !this.#isReady
+    if (err === undefined) this.#health.log.info('ready again')
+    else this.#health.log.error({ err }, 'not ready: the store does not take messages')
+  }
+}
+
+function tooMany (response: ServerResponse): void {
+  response.shouldKeepAlive = false
+  response.setHeader('retry-after', '1')
+  send(response, 429, problem(429, 'rate_limited', codes.rate_limited.text))
 }
 
 /** RFC 9457. */

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import type { Access } from '../../broker/access/access.ts'
 import { listenTcp } from '../../broker/access/listeners.ts'
+import { Sockets } from '../../broker/access/sockets.ts'
 import type { Transport } from '../../broker/access/transport.ts'
 import { within } from '../support/mailbox.ts'
 import { bench, settled, wideLimits, type Bench } from '../support/memory-client.ts'
@@ -13,26 +14,6 @@ function later ({ access }: Bench, ms: number): void {
   const now = access.clock.now + ms
   for (const connection of [...access.connections]) connection.sweep(now)
 }
-
-await t.test('connections', async t => {
-  const { engine, access, client } = bench(t, { connections: 2 })
-  const [one, two, three] = [client(), client(), client()]
-  t.strictSame([one.closed, two.closed, three.closed], [false, false, true])
-  one.lose()
-  await settled(engine)
-  t.notOk(client().closed, 'one that ends makes room')
-  t.equal(access.connections.size, 2)
-})
-
-await t.test('connectionsPerAddress', async t => {
-  const { engine, client } = bench(t, { connectionsPerAddress: 1 })
-  const one = client({ address: '192.0.2.1' })
-  t.ok(client({ address: '192.0.2.1' }).closed)
-  t.notOk(client({ address: '192.0.2.2' }).closed)
-  one.lose()
-  await settled(engine)
-  t.notOk(client({ address: '192.0.2.1' }).closed)
-})
 
 await t.test('connectionsPerUser, also when they all connect at once', async t => {
   const { engine, access, client } = bench(t, { connectionsPerUser: 3 })
@@ -145,7 +126,8 @@ await t.test('a connection that the server holds is not blamed for its silence',
 await t.test('a closed connection whose peer reads nothing does not keep its socket', async t => {
   let accepted = (_transport: Transport): void => {}
   const coming = new Promise<Transport>(resolve => { accepted = resolve })
-  const access = { accept: accepted, limits: { ...wideLimits, stallTimeoutMs: 100 } } as unknown as Access
+  const sockets = new Sockets({ connections: 10, connectionsPerAddress: 10 }, () => {})
+  const access = { accept: accepted, sockets, limits: { ...wideLimits, stallTimeoutMs: 100 } } as unknown as Access
   const listening = await listenTcp(access, { host: '127.0.0.1', port: 0 })
   const socket = connect({ host: '127.0.0.1', port: listening.port })
   socket.on('error', () => { /* the server resets it */ })

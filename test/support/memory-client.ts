@@ -105,6 +105,7 @@ class MemoryTransport implements Transport {
 
   pause (): void { this.paused = true }
   resume (): void { this.paused = false }
+  settle (): void { /* no socket: nobody counts it */ }
   end (): void { this.ended = true; this.lost() }
   destroy (): void { this.destroyed = true; this.#waiting = []; this.lost() }
   attach (handler: TransportHandler): void { this.handler = handler }

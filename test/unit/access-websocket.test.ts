@@ -11,7 +11,7 @@ import { bench } from '../support/memory-client.ts'
 await t.test('a text frame ends the connection at once [MQTT-6.0.0-1]', async t => {
   const { access, engine } = bench(t)
   const server = createServer()
-  const stop = serveWebSocket(access, server, { path: '/mqtt', origins: [], maxFrameBytes: 10_000 })
+  const stop = serveWebSocket(access, server, { path: '/mqtt', origins: [], maxFrameBytes: 10_000, hostAllowed: () => true })
   const { port, close } = await listening(server, { host: '127.0.0.1', port: 0 })
   const socket = new WebSocket(`ws://127.0.0.1:${port}/mqtt`, 'mqtt')
   t.teardown(async () => {
