@@ -4,6 +4,7 @@ import { directId, groupId } from '../topics.ts'
 import { type AccountOptions, type Accounts, createAccounts } from './accounts.ts'
 import { Blocks } from './blocks.ts'
 import type { Control, ControlOptions } from './control-port.ts'
+import { Expiry } from './expiry.ts'
 import { Groups } from './groups.ts'
 import type { EngineHost, Method } from './host.ts'
 import { Marks } from './marks.ts'
@@ -65,7 +66,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     limits: { ...host.limits },
     features: [...features]
   })
-  const parts: Parts = { marks, groups, blocks, serverInfo }
+  const parts: Parts = { marks, expiry: new Expiry(host.store), groups, blocks, serverInfo }
   const methods = new Map<string, Method>([
     ...conversationMethods(parts),
     ...messageMethods(parts),

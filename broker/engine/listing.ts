@@ -2,6 +2,7 @@
 import type { Conversation, GroupRow, Member, Store, StoredMessage } from '../store/store.ts'
 import { Refusal } from '../errors.ts'
 import { envelopeText } from './envelope.ts'
+import type { Expiry } from './expiry.ts'
 import { JsonText } from './json-text.ts'
 import { peerOf } from './receipts.ts'
 import { lastVisible, unreadOf } from './visible.ts'
@@ -26,14 +27,20 @@ export async function * entriesOf (store: Store, user: string): AsyncGenerator<C
   } while (after !== undefined)
 }
 
+/** What a list is made from. */
+export interface Sources { store: Store, expiry: Expiry }
+/** A conversation in the list. */
+interface Listed extends Conversation { unread: number }
+
 /** Unread per conversation (only those that have any) and their sum: `{"conversations":{conversation: number},"total":…}`. */
-export async function unread (store: Store, user: string): Promise<JsonText> {
+export async function unread ({ store, expiry }: Sources, user: string, now: number): Promise<JsonText> {
   const answer = new JsonText('{"conversations":{')
   let total = 0
   let separator = ''
   for await (const page of entriesOf(store, user)) {
-    for (const { member, head } of page) {
-      const count = unreadOf(member, head.n)
+    const expired = await expiry.unread(page, now)
+    for (const [i, { member, head }] of page.entries()) {
+      const count = unreadOf(member, head.n, expired[i] as number)
       if (count === 0) continue
       answer.add(`${separator}"${member.conv}":${count}`)
       separator = ','
@@ -72,14 +79,16 @@ function readPlace (text: string): Place {
  * One page of the list, and the unread total over all conversations: `{"conversations":[…],"unread":…,"next":…}`.
  * `after` is the `next` of the page before. A page is cut short when its last messages are more than `answerBytes`.
  */
-export async function listConversations (store: Store, user: string, now: number, page: { after?: string, limit: number }): Promise<JsonText> {
+export async function listConversations ({ store, expiry }: Sources, user: string, now: number, page: { after?: string, limit: number }): Promise<JsonText> {
   const start = page.after === undefined ? undefined : readPlace(page.after)
-  const entries: Conversation[] = []
+  const entries: Listed[] = []
   let total = 0
   for await (const some of entriesOf(store, user)) {
-    for (const entry of some) {
-      total += unreadOf(entry.member, entry.head.n)
-      if (start === undefined || isAfter(entry, start)) entries.push(entry)
+    const expired = await expiry.unread(some, now)
+    for (const [i, entry] of some.entries()) {
+      const count = unreadOf(entry.member, entry.head.n, expired[i] as number)
+      total += count
+      if (start === undefined || isAfter(entry, start)) entries.push({ ...entry, unread: count })
     }
   }
   entries.sort(order)
@@ -94,7 +103,7 @@ export async function listConversations (store: Store, user: string, now: number
     const messages = await lastVisible(store, shown.slice(from, to), hidden.slice(from, to), now)
     for (let i = 0; i < messages.length && bytes < answerBytes; i++) {
       const message = messages[i]
-      const text = itemText(shown[listed] as Conversation, message, others[listed])
+      const text = itemText(shown[listed] as Listed, message, others[listed])
       answer.add(listed === 0 ? text : `,${text}`)
       if (message !== undefined) bytes += Buffer.byteLength(message.content)
       listed++
@@ -135,9 +144,9 @@ const gidOf = (conv: string): string => conv.slice(2)
  * last activity, `unread`, `readSeq`, `muted`, `pinned`, `last` (the envelope of the newest message that the user may see), and
  * of direct ones how far the other user read and received (`peerReadSeq`, `peerDeliveredSeq`). Ids need no escaping.
  */
-function itemText ({ member, head }: Conversation, last: StoredMessage | undefined, other: Member | GroupRow | undefined): string {
+function itemText ({ member, head, unread }: Listed, last: StoredMessage | undefined, other: Member | GroupRow | undefined): string {
   const { user, conv, readSeq, muted, pinned } = member
-  const common = `"seq":${head.seq},"ts":${head.ts},"unread":${unreadOf(member, head.n)},"readSeq":${readSeq},"muted":${muted},"pinned":${pinned}` +
+  const common = `"seq":${head.seq},"ts":${head.ts},"unread":${unread},"readSeq":${readSeq},"muted":${muted},"pinned":${pinned}` +
     (last === undefined ? '' : `,"last":${envelopeText(conv, last.seq, last.content)}`)
   if (isDirect(conv)) {
     const peer = other as Member | undefined

@@ -24,9 +24,9 @@ export interface Visible {
 /** The number after which the member may see anything at all. */
 export function floorOf (member: Readonly<Member>): number { return Math.max(member.joinedSeq, member.clearedSeq) }
 
-/** Messages that the member did not read and that count; `headN` is the running number at the conversation's end. */
-export function unreadOf (member: Readonly<Member>, headN: number): number {
-  return Math.max(0, headN - member.readN - member.hiddenUnread)
+/** Messages that the member did not read and that count; `headN` is the running number at the conversation's end, `expired` see expiry.ts. */
+export function unreadOf (member: Readonly<Member>, headN: number, expired: number): number {
+  return Math.max(0, headN - member.readN - member.hiddenUnread - expired)
 }
 
 export interface ForwardRange { after: number, limit: number, maxBytes: number, /** only messages of this sender */ from?: string }

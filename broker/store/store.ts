@@ -90,7 +90,13 @@ export interface Outcome {
 }
 
 /** The end of a conversation's log. `seq` and `n` never go back, whatever is purged. */
-export interface Head { seq: number, n: number, ts: TimeMs }
+export interface Head {
+  seq: number
+  n: number
+  ts: TimeMs
+  /** The number of the last message that counts and expires; absent when there was none. */
+  expiring?: number
+}
 
 /** A message as stored. */
 export interface StoredMessage {
@@ -201,6 +207,11 @@ export interface Store {
   messages (conv: string, range: { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }): Promise<StoredMessage[]>
   /** The messages of the given (conversation, seq) pairs; `undefined` where there is none. */
   messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>>
+  /**
+   * Messages with `seq > after` that count and expire, ascending, whether they have expired yet or not. What of them has expired is
+   * not unread: `n` cannot go back when time passes, so it is taken off when it is asked for.
+   */
+  expiring (conv: string, after: number, limit: number): Promise<Array<{ seq: number, expiresAt: TimeMs }>>
   /** Removes messages older than `before` (and their idempotency keys and deletions), at most `limit`; resolves to how many. */
   purge (before: TimeMs, limit: number): Promise<number>
 

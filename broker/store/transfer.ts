@@ -11,9 +11,9 @@ export interface TransferRows {
   group: GroupRow
   /**
    * The end of a log, and the mark of the purge: messages up to `purgedSeq` are gone. `oldestTs` is the time of the first
-   * message behind it, when there is one.
+   * message behind it, when there is one; `expiring` as in `Head`.
    */
-  head: { conv: string, seq: number, n: number, ts: TimeMs, purgedSeq: number, purgedN: number, oldestTs?: TimeMs }
+  head: { conv: string, seq: number, n: number, ts: TimeMs, purgedSeq: number, purgedN: number, oldestTs?: TimeMs, expiring?: number }
   /** As it is stored: marks may be behind the mark of the purge. Members of groups have a role. */
   member: Member
   /** A message that a user hid; `counts` as the message does. */

@@ -1,6 +1,8 @@
 /** Random histories against a model that counts and filters in the plainest way; each backend is run against it. */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { Expiry } from '../../broker/engine/expiry.ts'
+import { unreadOf } from '../../broker/engine/visible.ts'
 import type { Store } from '../../broker/store/store.ts'
 import { directId } from '../../broker/topics.ts'
 
@@ -8,7 +10,7 @@ const users = ['al', 'bo', 'cy'] as const
 const gids = ['g', 'h'] as const
 const convs = [directId('al', 'bo'), directId('al', 'al'), 'g:g', 'g:h'] as const
 
-interface ModelMessage { seq: number, id: string, ts: number, counts: boolean, purged: boolean, cid: string | undefined, from: string }
+interface ModelMessage { seq: number, expiresAt: number | undefined, id: string, ts: number, counts: boolean, purged: boolean, cid: string | undefined, from: string }
 interface ModelMember { joined: number, cleared: number, read: number, hidden: Set<number> }
 
 class Model {
@@ -27,10 +29,10 @@ class Model {
     this.members.set(`${user} ${conv}`, { joined: head, cleared: 0, read: head, hidden: new Set() })
   }
 
-  unread (user: string, conv: string): number {
+  unread (user: string, conv: string, now: number): number {
     const m = this.member(user, conv)
     if (m === undefined) return 0
-    return this.log(conv).filter(x => x.seq > m.read && x.counts && !x.purged && !m.hidden.has(x.seq)).length
+    return this.log(conv).filter(x => x.seq > m.read && x.counts && !x.purged && !m.hidden.has(x.seq) && (x.expiresAt ?? Infinity) > now).length
   }
 
   conversations (user: string): string[] {
@@ -43,7 +45,7 @@ class Model {
 }
 
 type Step =
-  | { do: 'send', from: number, conv: number, cid: number, counts: boolean, marks: boolean, times: number }
+  | { do: 'send', from: number, conv: number, cid: number, counts: boolean, marks: boolean, times: number, lasts: number }
   | { do: 'read', user: number, conv: number, back: number }
   | { do: 'hide', user: number, conv: number, backs: number[] }
   | { do: 'clear', user: number, conv: number }
@@ -58,7 +60,7 @@ const user = fc.nat(users.length - 1)
 const conv = fc.constantFrom(0, 0, 0, 1, 2, 2, 3)
 const gid = fc.nat(gids.length - 1)
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ do: fc.constant('send' as const), from: user, conv, cid: fc.nat(11), counts: fc.boolean(), marks: fc.boolean(), times: fc.integer({ min: 1, max: 3 }) }) },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('send' as const), from: user, conv, cid: fc.nat(11), counts: fc.boolean(), marks: fc.boolean(), lasts: fc.constantFrom(0, 0, 1, 3, 9, 30), times: fc.integer({ min: 1, max: 3 }) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('read' as const), user, conv, back: fc.integer({ min: -1, max: 4 }) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('hide' as const), user, conv, backs: fc.array(fc.integer({ min: -1, max: 4 }), { maxLength: 4 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('clear' as const), user, conv }) },
@@ -69,12 +71,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reopen' as const) }) }
 )
 
-interface World { store: Store, model: Model, clock: number, made: number, reopen: () => Promise<Store> }
+interface World { store: Store, expiry: Expiry, model: Model, clock: number, made: number, reopen: () => Promise<Store> }
 
 async function run (w: World, s: Step): Promise<void> {
   const { store, model } = w
   if (s.do === 'reopen') {
     w.store = await w.reopen()
+    w.expiry = new Expiry(w.store)
   } else if (s.do === 'send') {
     const conv = convs[s.conv] as string
     const from = users[s.from] as string
@@ -83,7 +86,7 @@ async function run (w: World, s: Step): Promise<void> {
       const id = `m${++w.made}`
       // Small numbers repeat keys, also inside the batch.
       const cid = s.cid < 4 ? `k${s.cid}` : undefined
-      return { op: 'message' as const, conv, from, id, ts: ++w.clock, counts: s.counts, marksSender: s.marks, content: `"id":"${id}"`, ...(cid === undefined ? {} : { cid }) }
+      return { op: 'message' as const, conv, from, id, ts: ++w.clock, counts: s.counts, marksSender: s.marks, content: `"id":"${id}"`, ...(cid === undefined ? {} : { cid }), ...(s.lasts === 0 ? {} : { expiresAt: w.clock + s.lasts }) }
     })
     const out = await store.commit(ops)
     for (const [i, op] of ops.entries()) {
@@ -96,7 +99,7 @@ async function run (w: World, s: Step): Promise<void> {
       if (log.length === 0 && conv.startsWith('d:')) for (const u of conv.slice(2).split(':')) model.put(u, conv)
       const m = model.member(from, conv)
       const passed: boolean = m !== undefined && s.marks && log.some(x => x.seq > m.read && !x.purged)
-      log.push({ seq: log.length + 1, id: op.id, ts: op.ts, counts: op.counts, purged: false, cid: op.cid, from })
+      log.push({ seq: log.length + 1, id: op.id, ts: op.ts, counts: op.counts, purged: false, cid: op.cid, from, expiresAt: 'expiresAt' in op ? op.expiresAt : undefined })
       if (m !== undefined && s.marks) m.read = log.length
       assert.deepStrictEqual(out[i], { seq: log.length, n: log.filter(x => x.counts).length, id: op.id, ts: op.ts, replay: false, ...(passed ? { passed } : {}) })
     }
@@ -150,14 +153,20 @@ async function run (w: World, s: Step): Promise<void> {
   }
 }
 
-async function compare ({ store, model }: World): Promise<void> {
+async function compare ({ store, model, clock, expiry }: World): Promise<void> {
   for (const user of users) {
     const rows = await store.memberships(user, { limit: 99 })
     assert.deepStrictEqual(rows.map(row => row.conv), model.conversations(user))
     const heads = await store.heads(rows.map(row => row.conv))
-    const unread = rows.map((row, i) => (heads[i]?.n ?? 0) - row.readN - row.hiddenUnread)
-    assert.deepStrictEqual(unread, rows.map(row => model.unread(user, row.conv)), `unread of ${user}`)
     const listed = await store.conversations(user, { limit: 99 })
+    // Now, and when more has expired; by what is remembered of earlier steps, and by what is read anew.
+    for (const now of [clock, clock + 2, clock + 12]) {
+      const expected = rows.map(row => model.unread(user, row.conv, now))
+      for (const source of [expiry, new Expiry(store)]) {
+        const expired = await source.unread(listed, now)
+        assert.deepStrictEqual(rows.map((row, i) => unreadOf(row, heads[i]?.n ?? 0, expired[i] as number)), expected, `unread of ${user}`)
+      }
+    }
     assert.deepStrictEqual(listed, rows.map((member, i) => ({ member, head: heads[i] ?? { seq: 0, n: 0, ts: 0 } })))
     assert.deepStrictEqual(await store.membersAt(rows), rows)
     const newest = listed.map(({ member, head }) => ({ conv: member.conv, seq: head.seq }))
@@ -185,8 +194,10 @@ async function compare ({ store, model }: World): Promise<void> {
 export async function checkAgainstModel (fresh: () => { open: () => Promise<Store> }, options: { runs: number, maxSteps: number }): Promise<void> {
   const property = fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: options.maxSteps, size: 'max' }), async steps => {
     const { open } = fresh()
+    const first = await open()
     const world: World = {
-      store: await open(),
+      store: first,
+      expiry: new Expiry(first),
       model: new Model(),
       clock: 1000,
       made: 0,
@@ -201,6 +212,7 @@ export async function checkAgainstModel (fresh: () => { open: () => Promise<Stor
         await compare(world)
       }
       world.store = await world.reopen()
+      world.expiry = new Expiry(world.store)
       await compare(world)
     } finally {
       await world.store.close()

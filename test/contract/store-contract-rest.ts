@@ -124,6 +124,30 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
       t.same(await append(store, message(direct, 'alice', { resend: { ...resend, dup: true }, ts: Date.now() })), [{ seq: 1, n: 1, id: first.id, ts: first.ts, replay: true }])
     })
 
+    await t.test('what counts and expires is known by conversation until it is purged', async t => {
+      const { store, reopen } = await open(t)
+      const soon = { expiresAt: 1_790_000_000_500 }
+      await append(store, message(direct, 'alice'), message(direct, 'alice', soon), message(direct, 'bob', { ...soon, counts: false }))
+      t.same(await store.heads([direct]), [{ ...(await store.heads([direct]))[0], expiring: 2 }])
+      await append(store, message(direct, 'alice', { expiresAt: 7, ts: 2_000_000_000_000 }), message('d:alice:bo', 'bo', soon), message(direct, 'bob', { ts: 2_000_000_000_000 }))
+      t.match(await store.heads([direct, 'd:alice:bo']), [{ seq: 5, expiring: 4 }, { seq: 1, expiring: 1 }])
+      t.match((await store.conversations('alice', { limit: 9 })).map(one => one.head.expiring), [1, 4])
+      const all = [{ seq: 2, expiresAt: soon.expiresAt }, { seq: 4, expiresAt: 7 }]
+      t.same(await store.expiring(direct, 0, 10), all)
+      t.same(await store.expiring(direct, 0, 1), all.slice(0, 1))
+      t.same(await store.expiring(direct, 2, 10), all.slice(1))
+      t.same(await store.expiring(direct, 4, 10), [])
+      t.same(await store.expiring('d:no:one', 0, 10), [])
+      t.equal(await store.purge(1_999_999_999_999, 100), 4)
+      t.same(await store.expiring(direct, 0, 10), all.slice(1))
+      const again = await reopen()
+      t.same(await again.expiring(direct, 0, 10), all.slice(1))
+      t.match(await again.heads([direct]), [{ seq: 5, expiring: 4 }])
+      t.equal(await again.purge(2_000_000_000_001, 100), 2)
+      t.same(await again.expiring(direct, 0, 10), [])
+      t.match(await again.heads([direct]), [{ seq: 5, expiring: 4 }], 'heads never go back')
+    })
+
     await t.test('a long log goes in steps', async t => {
       const { store } = await open(t)
       await store.commit(Array.from({ length: 1700 }, (_, i) => message(direct, 'alice', { ts: i })))

@@ -14,7 +14,7 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
       const stored: StoredMessage = { seq: 1, n: 1, counts: true, id: op.id, from: 'alice', ts: op.ts, expiresAt: 99, content: op.content }
       t.strictSame(await store.messages(direct, { limit: 10 }), [stored])
       t.strictSame(await store.messagesAt([{ conv: direct, seq: 1 }, { conv: direct, seq: 2 }, { conv: 'd:x:y', seq: 1 }]), [stored, undefined, undefined])
-      t.strictSame(await store.heads([direct, 'd:x:y']), [{ seq: 1, n: 1, ts: op.ts }, undefined])
+      t.strictSame(await store.heads([direct, 'd:x:y']), [{ seq: 1, n: 1, ts: op.ts, expiring: 1 }, undefined])
       const again = await reopen()
       t.strictSame(await again.messages(direct, { limit: 10 }), [stored])
     })

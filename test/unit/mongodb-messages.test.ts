@@ -22,7 +22,7 @@ function log (sizes: readonly number[]) {
   }
   const db = { messages: { find } } as unknown as Connection
   const rows = new Rows(db, defaultCacheSizes)
-  rows.settle([[conv, { seq: sizes.length, n: sizes.length, ts: 1, purgedSeq: 0, purgedN: 0, oldest: 1 }]], [])
+  rows.settle([[conv, { seq: sizes.length, n: sizes.length, ts: 1, purgedSeq: 0, purgedN: 0, oldest: 1, expiring: 0 }]], [])
   return { messages: new Messages(db, rows), limits, brought: () => brought }
 }
 

@@ -4,7 +4,7 @@ import { listConversations, maxListed, unread } from '../listing.ts'
 import type { Methods, Parts } from './methods.ts'
 import * as read from './params.ts'
 
-export function conversationMethods ({ marks }: Parts): Methods {
+export function conversationMethods ({ marks, expiry }: Parts): Methods {
   async function setting (host: EngineHost, caller: Caller, params: read.Params, name: 'muted' | 'pinned'): Promise<unknown> {
     const conv = read.conversation(caller, params)
     const on = read.flag(params, 'on', true)
@@ -17,11 +17,11 @@ export function conversationMethods ({ marks }: Parts): Methods {
     ['conversations.list', async (host, caller, params) => {
       const page = { limit: read.limit(params, 50, maxListed), ...read.after(params) }
       await marks.settled(caller.user)
-      return await listConversations(host.store, caller.user, host.now(), page)
+      return await listConversations({ store: host.store, expiry }, caller.user, host.now(), page)
     }],
     ['unread', async (host, caller) => {
       await marks.settled(caller.user)
-      return await unread(host.store, caller.user)
+      return await unread({ store: host.store, expiry }, caller.user, host.now())
     }],
     ['conversations.mute', (host, caller, params) => setting(host, caller, params, 'muted')],
     ['conversations.pin', (host, caller, params) => setting(host, caller, params, 'pinned')],

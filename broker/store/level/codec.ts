@@ -1,11 +1,11 @@
 /** Rows of the embedded store as text. Short rows that the commit path writes are numbers between spaces, the others JSON. */
-import type { Cursor, GroupMember, Member, NewMessage, Role, StoredMessage } from '../store.ts'
+import type { Cursor, GroupMember, Head, Member, NewMessage, Role, StoredMessage } from '../store.ts'
 
 /**
  * The head of a conversation with the mark of the purge: everything up to `purgedSeq` is gone. Its newest messages lie in
- * `segment`, from number `segmentFirst` on.
+ * `segment`, from number `segmentFirst` on. `expiring`: the last message that counts and expires, 0 when there was none.
  */
-export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number, purgedN: number, segment: number, segmentFirst: number }
+export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number, purgedN: number, segment: number, segmentFirst: number, expiring: number }
 /** What an idempotency key points at. */
 export interface CidRow { seq: number, n: number, ts: number, id: string }
 /** The last publish of a packet id of a session. It answers repeats by itself, also when the message was purged. */
@@ -20,10 +20,11 @@ export interface Codec<T> { encode (row: T): string, decode (text: string, key: 
 function numbers (text: string): number[] { return text.split(' ').map(Number) }
 
 export const headCodec: Codec<HeadRow> = {
-  encode: row => `${row.seq} ${row.n} ${row.ts} ${row.purgedSeq} ${row.purgedN} ${row.segment} ${row.segmentFirst}`,
+  encode: row => `${row.seq} ${row.n} ${row.ts} ${row.purgedSeq} ${row.purgedN} ${row.segment} ${row.segmentFirst}` +
+    (row.expiring === 0 ? '' : ` ${row.expiring}`),
   decode: text => {
-    const [seq = 0, n = 0, ts = 0, purgedSeq = 0, purgedN = 0, segment = 0, segmentFirst = 0] = numbers(text)
-    return { seq, n, ts, purgedSeq, purgedN, segment, segmentFirst }
+    const [seq = 0, n = 0, ts = 0, purgedSeq = 0, purgedN = 0, segment = 0, segmentFirst = 0, expiring = 0] = numbers(text)
+    return { seq, n, ts, purgedSeq, purgedN, segment, segmentFirst, expiring }
   }
 }
 
@@ -147,3 +148,6 @@ export function decodeEvent (text: string): { ts: number, content: string } {
   const bar = text.indexOf('|')
   return { ts: Number(text.slice(0, bar)), content: text.slice(bar + 1) }
 }
+
+/** The end of a log as the contract shows it. */
+export function shownHead ({ seq, n, ts, expiring }: HeadRow): Head { return expiring === 0 ? { seq, n, ts } : { seq, n, ts, expiring } }

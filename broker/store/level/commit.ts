@@ -102,7 +102,7 @@ class Commit {
     if (first !== undefined) return { seq: first.seq, n: first.n, id: first.id, ts: first.ts, replay: true }
 
     if (head === null) {
-      head = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, segment: 0, segmentFirst: 0 }
+      head = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, segment: 0, segmentFirst: 0, expiring: 0 }
       heads.set(headKey, head)
       if (op.conv.startsWith('d:')) this.#openDirect(op.conv)
     } else {
@@ -114,6 +114,10 @@ class Commit {
     head.seq = seq
     head.n = n
     head.ts = op.ts
+    if (op.counts && op.expiresAt !== undefined) {
+      head.expiring = seq
+      batch.put(key.expiring(op.conv, seq), String(op.expiresAt))
+    }
     const segment = this.#segments.current
     if (head.segment !== segment) {
       head.segment = segment

@@ -10,6 +10,7 @@
  * | `h conv` | the head of a conversation |
  * | `c conv from cid` | the idempotency key of a message |
  * | `i session packetId` | the last publish without `cid` of a packet id |
+ * | `z conv seq` | when a message that counts expires |
  * | `t ts conv` | the oldest message of a conversation, for the purge |
  * | `m user conv` | a member |
  * | `x user conv seq`, `y conv seq user` | a message that a user hid, from both sides |
@@ -65,6 +66,8 @@ export const key = {
   resends: () => 'i',
   oldest: (ts: number, conv: string) => 't' + sep + sortable(ts) + sep + conv,
   oldestBefore: (ts: number): Range => ({ gt: 't' + sep, lt: 't' + sep + sortable(ts) + sep }),
+  expiring: (conv: string, seq: number) => 'z' + sep + conv + sep + sortable(seq),
+  expirings: (conv: string) => 'z' + sep + conv,
   member: (user: string, conv: string) => 'm' + sep + user + sep + conv,
   memberships: (user: string) => 'm' + sep + user,
   hidden: (user: string, conv: string, seq: number) => 'x' + sep + user + sep + conv + sep + sortable(seq),

@@ -1,6 +1,6 @@
 /** Members' rows: watermarks, settings, and what each user hid for themself. */
 import type { Conversation, Head, Marks, Member, Moved, Page } from '../store.ts'
-import { decodeMessage } from './codec.ts'
+import { decodeMessage, shownHead } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
@@ -20,7 +20,7 @@ function shown (row: Member, head: HeadRow | null): Member {
 }
 
 function conversation (row: Member, head: HeadRow | null): Conversation {
-  return { member: shown(row, head), head: head === null ? noHead : { seq: head.seq, n: head.n, ts: head.ts } }
+  return { member: shown(row, head), head: head === null ? noHead : shownHead(head) }
 }
 
 export class Members {

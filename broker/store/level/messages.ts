@@ -1,9 +1,9 @@
 /** Reading the log of conversations. */
 import type { Head, StoredMessage } from '../store.ts'
-import { decodeStored } from './codec.ts'
+import { decodeStored, shownHead } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
-import { key, lastNumber } from './keys.ts'
+import { key, lastNumber, under } from './keys.ts'
 import { messageKeys, scanLog } from './segments.ts'
 import type { Tables } from './tables.ts'
 
@@ -20,7 +20,15 @@ export class Messages {
 
   async heads (convs: readonly string[]): Promise<Array<Head | undefined>> {
     const rows = await this.#tables.heads.read(this.#db, convs.map(conv => key.head(conv)))
-    return rows.map(row => row === null ? undefined : { seq: row.seq, n: row.n, ts: row.ts })
+    return rows.map(row => row === null ? undefined : shownHead(row))
+  }
+
+  async expiring (conv: string, after: number, limit: number): Promise<Array<{ seq: number, expiresAt: number }>> {
+    const head = await this.#tables.heads.readOne(this.#db, key.head(conv))
+    const floor = Math.max(after, head?.purgedSeq ?? 0)
+    if (head === null || head.expiring <= floor || limit <= 0) return []
+    const rows = await this.#db.rows({ gt: key.expiring(conv, floor), lt: under(key.expirings(conv)).lt }, limit)
+    return rows.map(([name, time]) => ({ seq: lastNumber(name), expiresAt: Number(time) }))
   }
 
   async messages (conv: string, range: MessageRange): Promise<StoredMessage[]> {

@@ -64,6 +64,7 @@ export class Purge {
       if (text !== undefined && cidCodec.decode(text, name).seq === cidSeqs[i]) batch.del(name)
     }
     for (const name of names) batch.del(name)
+    for (const { seq, counts, expiresAt } of gone) if (counts && expiresAt !== undefined) batch.del(key.expiring(conv, seq))
     const last = gone.at(-1)
     if (last !== undefined) {
       for (const name of await emptySegments(this.#db, conv, last.seq)) batch.del(name)

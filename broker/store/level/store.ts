@@ -97,6 +97,7 @@ class LevelStore implements Store {
   heads (convs: readonly string[]): Promise<Array<Head | undefined>> { return this.#messages.heads(convs) }
   messages (conv: string, range: MessageRange): Promise<StoredMessage[]> { return this.#messages.messages(conv, range) }
   messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>> { return this.#messages.messagesAt(at) }
+  expiring (conv: string, after: number, limit: number): Promise<Array<{ seq: number, expiresAt: TimeMs }>> { return this.#messages.expiring(conv, after, limit) }
   purge (before: TimeMs, limit: number): Promise<number> { return this.#purge.run(before, limit) }
 
   member (user: string, conv: string): Promise<Member | undefined> { return this.#members.member(user, conv) }

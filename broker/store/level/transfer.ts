@@ -116,9 +116,9 @@ class LevelTransfer implements TransferSource, TransferTarget {
   async #heads (rows: Array<[string, string]>): Promise<Array<TransferRows['head']>> {
     const heads = rows.map(([name, text]) => ({ conv: parts(name)[1] as string, head: headCodec.decode(text, name) }))
     const first = await this.#db.getMany(await messageKeys(this.#db, heads.map(({ conv, head }) => ({ conv, head, seq: head.purgedSeq + 1 }))))
-    return heads.map(({ conv, head: { seq, n, ts, purgedSeq, purgedN } }, i) => {
+    return heads.map(({ conv, head: { seq, n, ts, purgedSeq, purgedN, expiring } }, i) => {
       const text = first[i]
-      return { conv, seq, n, ts, purgedSeq, purgedN, ...(text === undefined ? {} : { oldestTs: decodeMessage(text, purgedSeq + 1).ts }) }
+      return { conv, seq, n, ts, purgedSeq, purgedN, ...(expiring === 0 ? {} : { expiring }), ...(text === undefined ? {} : { oldestTs: decodeMessage(text, purgedSeq + 1).ts }) }
     })
   }
 
@@ -200,7 +200,7 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
   block: (batch, row) => { batch.put(key.block(row.uid, row.other), '1') },
   group: (batch, row) => { batch.put(key.group(row.gid), JSON.stringify(row)) },
   head: (batch, { conv, oldestTs, ...row }) => {
-    batch.put(key.head(conv), headCodec.encode({ ...row, segment: migratedSegment, segmentFirst: 1 }))
+    batch.put(key.head(conv), headCodec.encode({ expiring: 0, ...row, segment: migratedSegment, segmentFirst: 1 }))
     batch.put(key.segment(conv, 1), String(migratedSegment))
     if (oldestTs !== undefined) batch.put(key.oldest(oldestTs, conv), String(row.purgedSeq + 1))
   },
@@ -215,6 +215,7 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
   },
   message: (batch, { conv, seq, n, ...row }) => {
     batch.put(key.message(migratedSegment, conv, seq), encodeMessage({ op: 'message', conv, marksSender: false, ...row }, n))
+    if (row.counts && row.expiresAt !== undefined) batch.put(key.expiring(conv, seq), String(row.expiresAt))
     if (row.cid !== undefined) batch.put(key.cid(conv, row.from, row.cid), cidCodec.encode({ seq, n, ts: row.ts, id: row.id }))
   },
   event: (batch, { user, seq, ts, content, slot }) => {

@@ -237,7 +237,7 @@ export class Append {
     for (const entry of entries.filter(entry => entry.stored).sort((a, b) => a.at.seq - b.at.seq)) {
       const { op, at } = entry
       const old = heads.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
-      if (at.seq > old.seq) heads.set(op.conv, { ...old, seq: at.seq, n: at.n, ts: op.ts, oldest: old.oldest ?? op.ts })
+      if (at.seq > old.seq) heads.set(op.conv, { ...old, seq: at.seq, n: at.n, ts: op.ts, oldest: old.oldest ?? op.ts, ...(op.counts && op.expiresAt !== undefined ? { expiring: at.seq } : {}) })
       if (!op.marksSender) continue
       const key = memberAt(op.from, op.conv)
       const row = members.get(key) ?? view.members.get(key)
@@ -268,7 +268,10 @@ export class Append {
 
   #outcome (entry: Entry): Outcome {
     const { op, at, same } = entry
-    if (same !== undefined) return { ...this.#outcome(same), replay: true }
+    if (same !== undefined) {
+      const { seq, n, id, ts } = this.#outcome(same)
+      return { seq, n, id, ts, replay: true }
+    }
     this.#resends.settled(entry.join)
     entry.outcome ??= { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false, ...(entry.passed ? { passed: true } : {}) }
     return entry.outcome

@@ -4,7 +4,7 @@
  * conversations nor busy neighbours gather at one place. `docs/mongodb.md` describes every collection.
  */
 import type { Binary } from 'mongodb'
-import type { GroupRow, Member, NewMessage, Role, SessionRow, StoredMessage, UserRow } from '../store.ts'
+import type { GroupRow, Head, Member, NewMessage, Role, SessionRow, StoredMessage, UserRow } from '../store.ts'
 
 /** A message. Its insert is the commit point. */
 export interface MessageDoc {
@@ -27,6 +27,8 @@ export interface MessageDoc {
   o?: 1
   /** When it expires. */
   e?: number
+  /** Of those that count and expire: the conversation and the number, see `expiringKey`. */
+  ec?: string
   /** Packet id and session of a sender without cid, and the digest of what it sent. */
   q?: string
   g?: string
@@ -42,6 +44,8 @@ export interface HeadDoc {
   /** Messages up to it are purged, with the `n` there. */
   ps: number
   pn: number
+  /** The last message that counts and expires. */
+  e?: number
   /** Time of the oldest message that is left, for the purge; 0 while purged ones have not been removed. Absent: none left. */
   o?: number
 }
@@ -83,6 +87,13 @@ export interface ResendDoc { _id: string, c: string, s: number, n: number, id: s
 export interface RecordDoc { _id: string, v: Binary }
 export interface MetaDoc { _id: string, version?: number, /** Of a migration: JSON of where it stopped. */ checkpoint?: string }
 
+const seqDigits = 16
+/** `place(conv)` and the number, which sorts as numbers do: a sparse index holds every document that has one of its fields, so it has one. */
+export function expiringKey (c: string, seq: number): string { return `${c} ${String(seq).padStart(seqDigits, '0')}` }
+
+/** The end of a log as the contract shows it. */
+export function shownHead ({ seq, n, ts, expiring }: HeadRow): Head { return expiring === 0 ? { seq, n, ts } : { seq, n, ts, expiring } }
+
 /** Three digits of a hash (FNV-1a), a dot, and the id. */
 export function place (id: string): string {
   let hash = 0x811c9dc5
@@ -99,12 +110,12 @@ export function blockKey (uid: string, other: string): string { return `${uid} $
 export function resendKey (resend: { session: string, packetId: number }): string { return `${resend.packetId} ${resend.session}` }
 
 /** What a conversation's head is in memory. */
-export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number, purgedN: number, oldest: number | undefined }
+export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number, purgedN: number, oldest: number | undefined, expiring: number }
 
 export function headRow (doc: HeadDoc): HeadRow {
-  return { seq: doc.s, n: doc.n, ts: doc.ts, purgedSeq: doc.ps, purgedN: doc.pn, oldest: doc.o }
+  return { seq: doc.s, n: doc.n, ts: doc.ts, purgedSeq: doc.ps, purgedN: doc.pn, oldest: doc.o, expiring: doc.e ?? 0 }
 }
-export function emptyHead (): HeadRow { return { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, oldest: undefined } }
+export function emptyHead (): HeadRow { return { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, oldest: undefined, expiring: 0 } }
 
 export function memberRow (doc: MemberDoc): Member {
   return {
@@ -177,6 +188,7 @@ export function messageDoc (op: NewMessage, key: string, at: { seq: number, n: n
     ...(op.counts ? {} : { x: 1 }),
     ...(op.marksSender ? { o: 1 } : {}),
     ...(op.expiresAt === undefined ? {} : { e: op.expiresAt }),
+    ...(op.expiresAt === undefined || !op.counts ? {} : { ec: expiringKey(place(op.conv), at.seq) }),
     ...(op.cid !== undefined || op.resend === undefined ? {} : { q: resendKey(op.resend), g: op.resend.digest })
   }
 }

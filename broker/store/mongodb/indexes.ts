@@ -11,6 +11,8 @@ export const indexes: Readonly<Record<string, IndexDescription[]>> = {
     { name: 'c_s', key: { c: 1, s: 1 }, unique: true },
     // A message is stored once.
     { name: 'c_f_k', key: { c: 1, f: 1, k: 1 }, unique: true },
+    // Messages that count and expire.
+    { name: 'ec', key: { ec: 1 }, sparse: true },
     // The last publish of a packet id; only messages without a client message id have it.
     { name: 'q_ts', key: { q: 1, ts: -1, _id: -1 }, sparse: true }
   ],

@@ -3,7 +3,7 @@ import type { AnyBulkWriteOperation, Filter } from 'mongodb'
 import type { Conversation, Marks, Member, Moved, Page } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { quick, whole } from './connection.ts'
-import { hiddenKey, memberKey, place, shown } from './documents.ts'
+import { emptyHead, hiddenKey, memberKey, place, shown, shownHead } from './documents.ts'
 import type { HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
 import { idsOfQuery, memberAt, pieces } from './rows.ts'
@@ -49,8 +49,7 @@ export class Members {
       const { docs, rows, heads } = await this.#list({ _id: { $gt: after, $lt: kind.lt } }, limit)
       for (const row of rows) {
         const head = heads.get(row.conv) ?? null
-        const { seq = 0, n = 0, ts = 0 } = head ?? {}
-        if (row.conv.startsWith('g:') || seq > 0) found.push({ member: shown(row, head), head: { seq, n, ts } })
+        if (row.conv.startsWith('g:') || (head?.seq ?? 0) > 0) found.push({ member: shown(row, head), head: shownHead(head ?? emptyHead()) })
       }
       const last = docs.at(-1)
       if (last === undefined || docs.length < limit) break

@@ -2,7 +2,7 @@
 import type { Head, StoredMessage } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
-import { place, storedMessage } from './documents.ts'
+import { expiringKey, place, shownHead, storedMessage } from './documents.ts'
 import type { MessageDoc } from './documents.ts'
 import { pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
@@ -30,8 +30,17 @@ export class Messages {
     const { heads } = await this.#rows.read(convs, [])
     return convs.map(conv => {
       const row = heads.get(conv)
-      return row == null || row.seq === 0 ? undefined : { seq: row.seq, n: row.n, ts: row.ts }
+      return row == null || row.seq === 0 ? undefined : shownHead(row)
     })
+  }
+
+  async expiring (conv: string, after: number, limit: number): Promise<Array<{ seq: number, expiresAt: number }>> {
+    const head = (await this.#rows.read([conv], [])).heads.get(conv)
+    const floor = Math.max(after, head?.purgedSeq ?? 0)
+    if (head == null || head.expiring <= floor || limit <= 0) return []
+    const range = { $gt: expiringKey(place(conv), floor), $lte: expiringKey(place(conv), Number.MAX_SAFE_INTEGER) }
+    const docs = await this.#db.messages.find({ ec: range }, whole).sort({ ec: 1 }).limit(limit).project<Pick<MessageDoc, 's' | 'e'>>({ _id: 0, s: 1, e: 1 }).toArray()
+    return docs.map(({ s, e }) => ({ seq: s, expiresAt: e as number }))
   }
 
   async messages (conv: string, range: MessageRange): Promise<StoredMessage[]> {

@@ -32,8 +32,8 @@ export interface View { heads: Map<string, HeadRow | null>, members: Map<string,
 export function memberAt (user: string, conv: string): string { return `${user} ${conv}` }
 
 /** What is read of a message to derive rows from it. */
-type Trace = Pick<MessageDoc, 'c' | 's' | 'n' | 'f' | 'o' | 'ts'>
-const traceFields = { _id: 0, c: 1, s: 1, n: 1, f: 1, o: 1, ts: 1 } as const
+type Trace = Pick<MessageDoc, 'c' | 's' | 'n' | 'f' | 'o' | 'ts' | 'ec'>
+const traceFields = { _id: 0, c: 1, s: 1, n: 1, f: 1, o: 1, ts: 1, ec: 1 } as const
 
 /** Ids of one query. */
 export const idsOfQuery = 2000
@@ -163,7 +163,7 @@ export class Rows {
     for (const row of await this.toMembers(docs)) members.set(memberAt(row.user, row.conv), row)
     const touched = new Set<string>()
     const heads = new Map<string, HeadRow>()
-    for (const { c, s, n, f, o, ts } of behind) {
+    for (const { c, s, n, f, o, ts, ec } of behind) {
       const conv = placed(c)
       let head = heads.get(conv)
       if (head === undefined) heads.set(conv, head = { ...view.heads.get(conv) ?? emptyHead() })
@@ -179,6 +179,7 @@ export class Rows {
       head.seq = s
       head.n = n
       head.ts = ts
+      if (ec !== undefined) head.expiring = s
       const sender = members.get(memberAt(f, conv))
       if (o === undefined || sender === undefined) continue
       markSender(sender, s, n)
@@ -227,7 +228,7 @@ export async function writeDerived (db: Connection, members: readonly Member[], 
 /** A head forward. */
 export function headUpdate (head: HeadRow): { $max: Partial<HeadDoc>, $set: Partial<HeadDoc>, $unset?: { o: '' } } {
   return {
-    $max: { s: head.seq, n: head.n, ps: head.purgedSeq, pn: head.purgedN },
+    $max: { s: head.seq, n: head.n, ps: head.purgedSeq, pn: head.purgedN, ...(head.expiring === 0 ? {} : { e: head.expiring }) },
     $set: { ts: head.ts, ...(head.oldest === undefined ? {} : { o: head.oldest }) },
     ...(head.oldest === undefined ? { $unset: { o: '' } } : {})
   }

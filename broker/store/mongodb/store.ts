@@ -142,6 +142,7 @@ class MongoStore implements Store {
   heads (convs: readonly string[]): Promise<Array<Head | undefined>> { return this.#db.read(() => this.#messages.heads(convs)) }
   messages (conv: string, range: MessageRange): Promise<StoredMessage[]> { return this.#db.read(() => this.#messages.messages(conv, range)) }
   messagesAt (at: ReadonlyArray<{ conv: string, seq: number }>): Promise<Array<StoredMessage | undefined>> { return this.#db.read(() => this.#messages.messagesAt(at)) }
+  expiring (conv: string, after: number, limit: number): Promise<Array<{ seq: number, expiresAt: TimeMs }>> { return this.#db.read(() => this.#messages.expiring(conv, after, limit)) }
   purge (before: TimeMs, limit: number): Promise<number> { return this.#purge.run(before, limit) }
 
   member (user: string, conv: string): Promise<Member | undefined> { return this.#db.read(() => this.#members.member(user, conv)) }

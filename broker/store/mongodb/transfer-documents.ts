@@ -10,8 +10,8 @@ export const transferDocuments: { [K in TransferKind]: { collection: string, doc
   group: { collection: 'groups', document: groupDoc },
   head: {
     collection: 'conversations',
-    document: ({ conv, seq, n, ts, purgedSeq, purgedN, oldestTs }): HeadDoc => (
-      { _id: place(conv), s: seq, n, ts, ps: purgedSeq, pn: purgedN, ...(oldestTs === undefined ? {} : { o: oldestTs }) }
+    document: ({ conv, seq, n, ts, purgedSeq, purgedN, oldestTs, expiring }): HeadDoc => (
+      { _id: place(conv), s: seq, n, ts, ps: purgedSeq, pn: purgedN, ...(oldestTs === undefined ? {} : { o: oldestTs }), ...(expiring === undefined ? {} : { e: expiring }) }
     )
   },
   member: { collection: 'conversations', document: memberDoc },

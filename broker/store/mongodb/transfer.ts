@@ -155,9 +155,9 @@ class MongoTransfer implements TransferSource, TransferTarget {
       const first = unsure.length === 0 ? [] : await this.#db.messages.find({ $or: unsure }).project<MessageDoc>({ c: 1, ts: 1 }).toArray()
       const times = new Map(first.map(({ c, ts }) => [c, ts]))
       const rows = docs.map(doc => {
-        const { oldest, ...row } = headRow(doc)
+        const { oldest, expiring, ...row } = headRow(doc)
         const oldestTs = row.seq === row.purgedSeq ? undefined : times.get(doc._id) ?? oldest
-        return { conv: placed(doc._id), ...row, ...(oldestTs === undefined ? {} : { oldestTs }) }
+        return { conv: placed(doc._id), ...row, ...(expiring === 0 ? {} : { expiring }), ...(oldestTs === undefined ? {} : { oldestTs }) }
       })
       yield { rows, at: (docs.at(-1) as HeadDoc)._id }
     }
