@@ -33,13 +33,14 @@ export async function openStore (config: Config, log: Logger): Promise<Store> {
 /** The engine with the configured plugins, and what `sabethes plugin list` shows of them. */
 export async function openEngine (config: Config, deps: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
   // Paths of plugins are relative to the working folder, as store.path is.
-  const plugins = await loadPlugins(config.plugins, { baseDir: process.cwd() })
+  const plugins = await loadPlugins(config.plugins, { baseDir: process.cwd(), timeoutMs: config.pluginLimits.startTimeoutMs })
   const engine = await createEngine({
     ...deps,
     log: deps.log.child({ part: 'engine' }),
     limits: engineLimits(config),
     mode: config.auth.mode,
     plugins,
+    pluginLimits: config.pluginLimits,
     receiptIntervalMs: config.messages.receiptIntervalMs,
     version: packageVersion(),
     prefix: config.mqtt.prefix,

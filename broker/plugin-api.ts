@@ -42,8 +42,8 @@ export interface PluginContext {
 export interface PluginInstance {
   /** Called for each message in order, before the commit. Answer at once where possible: a promise costs latency. */
   onPublish? (draft: Draft): GateVerdict | Promise<GateVerdict>
-  /** Called after the commit, in the order of each conversation. A throw is logged. */
-  onStored? (message: Stored): void
+  /** Called after the commit, in the order of each conversation. Nobody waits for a promise; a throw or a rejection is logged. */
+  onStored? (message: Stored): void | Promise<void>
   /** Releases timers, sockets and files. */
   close? (): void | Promise<void>
 }

@@ -10,6 +10,7 @@ import { serveWebSocket } from './access/websocket.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import type { Config } from './config/schema.ts'
 import type { EngineInstance } from './engine/engine.ts'
+import { Strays } from './engine/strays.ts'
 import type { PluginInfo } from './http/control-target.ts'
 import { hostRule } from './http/host-rule.ts'
 import { startControl, type ControlTarget } from './http/control.ts'
@@ -93,7 +94,8 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const control = await startControl(config.store.path, controlTarget(config, { engine, plugins, store, access, addresses, startedAt }))
   cleanup.add(() => control.close())
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
-  return { addresses, close: async () => { await cleanup.run() } }
+  const strays = new Strays(log.child({ part: 'process' }))
+  return { addresses, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
 }
 
 async function ordinary (config: Config, store: Store, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {

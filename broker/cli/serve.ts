@@ -4,6 +4,7 @@ import { flagOf } from '../config/flag-source.ts'
 import type { Config } from '../config/schema.ts'
 import { banner } from './banner.ts'
 import type { RunningServer } from './server-module.ts'
+import { strayExitCode, watchStrays } from './strays.ts'
 import { settings, type CommonOptions } from './settings.ts'
 import { dataFolder } from './target.ts'
 import { CommandError, print, say, type Terminal } from './terminal.ts'
@@ -15,28 +16,34 @@ import { packageVersion } from '../version.ts'
  */
 const echoMs = 500
 
-/** Resolves to the exit code: 0 after a graceful stop, 1 when it had to be forced. */
+/** Resolves to the exit code: 0 after a graceful stop, 1 when it had to be forced, 70 after an exception that nobody caught. */
 export async function serve (terminal: Terminal, options: CommonOptions): Promise<number> {
   const { config: given } = await settings(terminal, options)
   const data = dataFolder(terminal, given)
   const config = { ...given, store: { ...given.store, path: data } }
   const stop = stopSignals(terminal)
+  const strays = watchStrays(terminal)
   try {
     const { startServer } = await terminal.loadServer()
-    let server: RunningServer | undefined
+    let server: RunningServer | number
     try {
-      server = await Promise.race([startServer(config), stop.second.then(() => undefined)])
+      server = await Promise.race([startServer(config), stop.second.then(() => 1), strays.fatal.then(() => strayExitCode)])
     } catch (error) {
       throw startFailure(error, config)
     }
-    if (server === undefined) return 1
+    if (typeof server === 'number') return server
+    strays.use(server)
     const version = packageVersion()
     const { mqtt, http } = server.addresses
     print(terminal, options.json, { event: 'started', version, pid: process.pid, mode: config.auth.mode, addresses: { mqtt, http }, data },
       banner(config, server.addresses, version, data))
-    say(terminal, `${await stop.first}: stopping`)
-    return await graceful(terminal, server, stop.second, config.shutdown.timeoutMs)
+    const failed = strays.fatal.then(() => undefined)
+    const signal = await Promise.race([stop.first, failed])
+    say(terminal, signal === undefined ? 'an exception that nobody caught: stopping' : `${signal}: stopping`)
+    const code = await graceful(terminal, server, stop.second, config.shutdown.timeoutMs)
+    return strays.failed ? strayExitCode : code
   } finally {
+    strays.release()
     stop.release()
   }
 }

@@ -5,6 +5,10 @@ import type { ControlProgress, ControlTarget, ListenAddress } from '../http/cont
 export interface RunningServer {
   /** Where it really listens (ports that were 0 are filled in). */
   addresses: { mqtt: ListenAddress, http: ListenAddress }
+  /**
+   * Takes what nobody caught in this process, within the event of that name; logs it. False = the server must be stopped.
+   */
+  stray? (kind: 'unhandledRejection' | 'uncaughtException', error: unknown): boolean
   /** Graceful stop: no new work, what is accepted is finished, everything closed. */
   close (): Promise<void>
 }

@@ -123,6 +123,11 @@ export const configSchema = z.strictObject({
     .default(Object.fromEntries(builtInPlugins.map(name => [name, { enabled: true }])))
     .transform(pluginEntries)
     .describe('Plugins: built-in names or paths of modules. Names with options are added to the built-in ones (enabled: false switches one off); a list names exactly those that run.'),
+  pluginLimits: section('What all plugins are held to.', {
+    startTimeoutMs: timer(30_000, 'Time for loading a plugin, and for its start, milliseconds; the server does not start without it.'),
+    closeTimeoutMs: timer(2000, 'Time for the close of a plugin when the server stops, milliseconds.'),
+    listenerPending: count(1000, 'Promises of one plugin\'s onStored that may be open; it does not hear of messages above it.')
+  }),
   log: section('Logs, on standard error.', {
     level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('Least severe level that is logged.'),
     pretty: z.union([z.boolean(), z.literal('auto')]).default('auto').describe('Logs for people instead of JSON lines; auto when standard error is a terminal.')

@@ -13,7 +13,8 @@ import type { EngineHost, EngineLimits } from './host.ts'
 import { Lanes } from './lanes.ts'
 import { messageIds } from './message-id.ts'
 import type { LoadedPlugin } from './plugin-loader.ts'
-import { closePlugins, startPlugins } from './plugin-runtime.ts'
+import { closePlugins, defaultPluginLimits, startPlugins } from './plugin-runtime.ts'
+import type { PluginLimits } from './plugin-runtime.ts'
 import type { Engine, Output } from './port.ts'
 import { Requests } from './request.ts'
 
@@ -24,6 +25,8 @@ export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   log: Logger
   /** In the order in which they run; `loadPlugins` gives them. */
   plugins: readonly LoadedPlugin[]
+  /** What all plugins are held to. */
+  pluginLimits?: PluginLimits
   /** Milliseconds since the epoch. */
   now?: () => number
   /** Milliseconds: receipts are merged for this long. */
@@ -47,7 +50,7 @@ export interface EngineInstance extends Engine {
 
 /** Starts an engine on an open store. Rejects with `PluginError` when a plugin does not start. */
 export async function createEngine (options: EngineOptions): Promise<EngineInstance> {
-  const { store, limits, mode, log, output, control: makeControl = createControl, now = Date.now } = options
+  const { store, limits, mode, log, output, control: makeControl = createControl, now = Date.now, pluginLimits = defaultPluginLimits } = options
   const emit = (outputs: Output[]): void => { if (outputs.length > 0) output(outputs) }
 
   // Gates ask for block lists, which need the committer, which needs the gates: plugins start on a context that reaches
@@ -56,9 +59,9 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     const answer = control.blocks(receiver, sender)
     return answer instanceof Promise ? answer.catch((error: unknown) => { throw new StoreFailure(error) }) : answer
   }
-  const running = await startPlugins(options.plugins, { now, blocks }, log)
+  const running = await startPlugins(options.plugins, { now, blocks }, log, pluginLimits)
 
-  const gates = new Gates(running, log)
+  const gates = new Gates(running, log, pluginLimits.listenerPending)
   const committer = new Committer({ store, gates, log, output: emit, onFailed: sessions => { lanes.fail(sessions) }, onReplied: (user, conv, seq) => { control.replied(user, conv, seq) } })
   const host: EngineHost = {
     store,
@@ -90,7 +93,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     await committer.drain()
     await control.close()
     await committer.drain()
-    await closePlugins(running, log)
+    await closePlugins(running, log, pluginLimits)
   }
   let closed: Promise<void> | undefined
 

@@ -5,7 +5,9 @@ import { pathToFileURL } from 'node:url'
 import blockList from '../../plugins/block-list.ts'
 import rateLimit from '../../plugins/rate-limit.ts'
 import type { Plugin } from '../plugin-api.ts'
+import { describeFault } from './plugin-fault.ts'
 import { orderPlugins, PluginError } from './plugin-order.ts'
+import { defaultPluginLimits, within } from './plugin-runtime.ts'
 
 /** A plugin of the configuration: a built-in one's name, a module's path (`./x.js`, `/srv/x.js`) or a package's name. */
 export interface PluginEntry { readonly name: string, readonly enabled?: boolean, readonly options?: Record<string, unknown> }
@@ -25,39 +27,48 @@ const builtIns = new Map<string, Plugin>([rateLimit, blockList].map(plugin => [p
 
 /**
  * Loads what is configured and not switched off, in the order in which the gates run. Paths are relative to `baseDir`
- * (the folder of the configuration file). Rejects with `PluginError`.
+ * (the folder of the configuration file). `timeoutMs`: how long a module may take to load. Rejects with `PluginError`.
  */
-export async function loadPlugins (entries: readonly PluginEntry[], { baseDir }: { baseDir: string }): Promise<LoadedPlugin[]> {
+export async function loadPlugins (entries: readonly PluginEntry[], { baseDir, timeoutMs = defaultPluginLimits.startTimeoutMs }: { baseDir: string, timeoutMs?: number }): Promise<LoadedPlugin[]> {
   const loaded: LoadedPlugin[] = []
   const absent = new Set(builtIns.keys())
   for (const { name, enabled = true, options = {} } of entries) {
     if (!enabled) absent.add(name)
-    else loaded.push(await load(name, options, baseDir))
+    else loaded.push(await load(name, options, baseDir, timeoutMs))
   }
   return orderPlugins(loaded.map(item => ({ ...item, ...places(item.plugin) })), absent)
     .map(({ name, description, source, plugin, options }) => ({ name, description, source, plugin, options }))
 }
 
-async function load (source: string, given: Record<string, unknown>, baseDir: string): Promise<LoadedPlugin> {
+async function load (source: string, given: Record<string, unknown>, baseDir: string, timeoutMs: number): Promise<LoadedPlugin> {
   const builtIn = builtIns.get(source)
-  const plugin = builtIn ?? await importPlugin(source, baseDir)
-  const options = plugin.options.safeParse(given)
-  if (!options.success) {
-    const problems = options.error.issues.map(issue => `${['plugins', source, ...issue.path].join('.')}: ${issue.message}`)
-    throw new PluginError(`options of plugin '${plugin.name}': ${problems.join('; ')}`)
-  }
-  return { name: plugin.name, description: plugin.description, source: builtIn === undefined ? source : 'built-in', plugin, options: options.data }
+  const plugin = builtIn ?? await importPlugin(source, baseDir, timeoutMs)
+  return { name: plugin.name, description: plugin.description, source: builtIn === undefined ? source : 'built-in', plugin, options: checkedOptions(plugin, source, given) }
 }
 
-async function importPlugin (source: string, baseDir: string): Promise<Plugin> {
-  let module: Record<string, unknown>
+/** Validated, with defaults. The schema is the plugin's own, and may do anything. */
+function checkedOptions (plugin: Plugin, source: string, given: Record<string, unknown>): unknown {
+  let problems: string[]
   try {
-    module = await import(locate(source, baseDir)) as Record<string, unknown>
+    const options = plugin.options.safeParse(given)
+    if (options.success) return options.data
+    problems = options.error.issues.map(issue => `${['plugins', source, ...issue.path].join('.')}: ${issue.message}`)
   } catch (error) {
-    throw new PluginError(`plugin '${source}' cannot be loaded: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    problems = [`they cannot be checked: ${describeFault(error).message}`]
   }
-  const plugin = module['default']
-  const problem = shapeProblem(plugin)
+  throw new PluginError(`options of plugin '${plugin.name}': ${problems.join('; ')}`)
+}
+
+async function importPlugin (source: string, baseDir: string, timeoutMs: number): Promise<Plugin> {
+  let plugin: unknown
+  let problem: string | undefined
+  try {
+    const module = await within(import(locate(source, baseDir)) as Promise<Record<string, unknown>>, timeoutMs, 'the module')
+    plugin = module?.['default']
+    problem = shapeProblem(plugin)
+  } catch (error) {
+    throw new PluginError(`plugin '${source}' cannot be loaded: ${describeFault(error).message}`, { cause: error })
+  }
   if (problem !== undefined) throw new PluginError(`plugin '${source}': ${problem}`)
   return plugin as Plugin
 }

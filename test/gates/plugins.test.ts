@@ -127,7 +127,7 @@ await t.test('the example', async t => {
   t.equal(onPublish?.(draft('alice', { kind: 'group', id: 'dev' })), undefined)
   clock.ms = Date.UTC(2026, 0, 2, 6)
   t.equal(onPublish?.(draft('alice')), undefined)
-  for (let seq = 1; seq < 4; seq++) onStored?.({ ...draft('alice'), id: 'i', seq, ts: 1 })
+  for (let seq = 1; seq < 4; seq++) await onStored?.({ ...draft('alice'), id: 'i', seq, ts: 1 })
   await close?.()
   t.strictSame(lines, [{ stored: 2 }, { stored: 3 }])
 })

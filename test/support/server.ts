@@ -45,6 +45,8 @@ export interface Server {
   /** Everything it wrote to stdout and stderr, over all its starts. */
   logs (): string
   running (): boolean
+  /** Resolves to the exit code when the process ends by itself; rejects when it does not within 10 s. */
+  ended (): Promise<number | null>
   /** `kill -9`; resolves when the process is gone. */
   kill9 (): Promise<void>
   /** SIGTERM; rejects unless it exits with 0 within 10 s. Resolves to the milliseconds that took. */
@@ -129,6 +131,12 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
     configPath,
     logs: () => log,
     running: () => child !== undefined && !gone(child),
+    ended: async () => {
+      const ending = child
+      if (ending === undefined || gone(ending)) return ending?.exitCode ?? null
+      const [code] = await within(once(ending, 'exit') as Promise<[number | null]>, 10_000, "the server's own end")
+      return code
+    },
     kill9: async () => { await end('SIGKILL', 10_000) },
     stop: async () => {
       const { code, signal, tookMs } = await end('SIGTERM', 10_000)
