@@ -1,24 +1,29 @@
 /** What the command line does with a store whose server does not run. */
+import { backUpOutside } from './backup-folder.ts'
+import type { OfflineOptions } from './cli/server-module.ts'
 import type { Config } from './config/schema.ts'
 import type { ControlProgress, ControlTarget } from './http/control-target.ts'
 import { createLog } from './log.ts'
-import { openEngine, openStore } from './parts.ts'
+import { configuredPlugins, openEngine, openStore } from './parts.ts'
 import { restoreLevelBackup } from './store/level/store.ts'
 import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
 
-/** The store of a server that does not run, as an operator sees it. */
-export async function openOffline (config: Config): Promise<ControlTarget & { close (): Promise<void> }> {
+/**
+ * The store of a server that does not run, as an operator sees it. No plugin runs, and modules of plugins are loaded only when
+ * `loadModules` asks for what they say of themselves: who lists users in a folder does not run code that lies there.
+ */
+export async function openOffline (config: Config, { loadModules = false }: OfflineOptions = {}): Promise<ControlTarget & { close (): Promise<void> }> {
   const log = createLog({ level: 'warn' })
   const store = await openStore(config, log)
   let opened: Awaited<ReturnType<typeof openEngine>>
   try {
-    opened = await openEngine(config, { store, topics: new Topics(config.mqtt.prefix), log, output: () => { /* nobody is connected */ } })
+    opened = await openEngine({ ...config, plugins: [] }, { store, topics: new Topics(config.mqtt.prefix), log, output: () => { /* nobody is connected */ } })
   } catch (err) {
     await store.close()
     throw err
   }
-  const { engine, plugins } = opened
+  const { engine } = opened
   return {
     users: engine.control.accounts.users,
     status: async () => ({
@@ -30,9 +35,9 @@ export async function openOffline (config: Config): Promise<ControlTarget & { cl
       addresses: { mqtt: config.mqtt.tcp, http: { host: config.http.host, port: config.http.port } },
       store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) }
     }),
-    backup: async (path, progress) => { await store.backup(path, progress) },
+    backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => store.backup(path, progress)) },
     purge: async () => ({ messages: await engine.control.purge() }),
-    plugins: async () => plugins,
+    plugins: async () => await configuredPlugins(config, loadModules),
     close: async () => {
       await engine.close()
       await store.close()

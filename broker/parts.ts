@@ -1,7 +1,7 @@
 /** Makes the parts that a running server and an offline command share from a configuration. */
 import { mkdir } from 'node:fs/promises'
 import type { Logger } from 'pino'
-import type { Config } from './config/schema.ts'
+import { builtInPlugins, type Config } from './config/schema.ts'
 import { createEngine, type EngineInstance } from './engine/engine.ts'
 import type { EngineLimits } from './engine/host.ts'
 import type { LoadedPlugin } from './engine/plugin-loader.ts'
@@ -62,6 +62,17 @@ function engineLimits (config: Config): EngineLimits {
     maxSessionExpirySeconds: config.sessions.maxExpirySeconds,
     retentionSeconds: config.messages.retentionSeconds
   }
+}
+
+/** What is known of the configured plugins; without `loadModules` no code runs but that of the built-in ones. */
+export async function configuredPlugins (config: Config, loadModules: boolean): Promise<PluginInfo[]> {
+  if (loadModules) return pluginInfos(config, await loadPlugins(config.plugins, { baseDir: process.cwd() }))
+  const builtIn: readonly string[] = builtInPlugins
+  const own = config.plugins.filter(({ name, enabled }) => !enabled || builtIn.includes(name))
+  const known = pluginInfos(config, await loadPlugins(own, { baseDir: process.cwd() }))
+  const modules = config.plugins.filter(({ name, enabled }) => enabled && !builtIn.includes(name))
+    .map(({ name }) => ({ name, description: 'a module that is not loaded here; --load runs its code, to say more', enabled: true, timeoutMs: 0, onFailure: 'pass' as const, loaded: false as const }))
+  return [...known.filter(({ enabled }) => enabled), ...modules, ...known.filter(({ enabled }) => !enabled)]
 }
 
 function pluginInfos (config: Config, loaded: readonly LoadedPlugin[]): PluginInfo[] {

@@ -7,6 +7,7 @@ import type { AccessLimits } from './access/limits.ts'
 import { listenTcp, listening } from './access/listeners.ts'
 import { OpenTopics } from './access/open-topics.ts'
 import { serveWebSocket } from './access/websocket.ts'
+import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import type { Config } from './config/schema.ts'
 import type { EngineInstance } from './engine/engine.ts'
@@ -134,7 +135,7 @@ function controlTarget (config: Config, { engine, plugins, store, access, addres
       addresses,
       store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) },
     }),
-    backup: async (path, progress) => { await store.backup(path, progress) },
+    backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => store.backup(path, progress)) },
     purge: async () => ({ messages: await engine.control.purge() }),
     plugins: async () => plugins
   }

@@ -6,6 +6,7 @@ import { Refusal } from '../errors.ts'
 import type { BenchOptions } from './bench.ts'
 import { userOptions, type UserOptions } from './chat.ts'
 import type { MigrateOptions } from './migrate.ts'
+import type { PluginOptions } from './plugin.ts'
 import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
 import { CommandError, printable, type Terminal } from './terminal.ts'
 import { packageVersion } from '../version.ts'
@@ -136,6 +137,7 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
   verb(program, 'purge', 'remove messages past messages.retentionSeconds now')
     .action(async (options: CommonOptions) => { await (await import('./purge.ts')).purge(terminal, options) })
   verb(program.command('plugin').description('plugins'), 'list', 'the order in which plugins run')
-    .action(async (options: CommonOptions) => { await (await import('./plugin.ts')).list(terminal, options) })
+    .option('--load', 'when no server runs: run the code of the modules that the configuration names, to list what they say of themselves')
+    .action(async (options: PluginOptions) => { await (await import('./plugin.ts')).list(terminal, options) })
   return program
 }

@@ -13,11 +13,16 @@ export interface RunningServer {
   close (): Promise<void>
 }
 
+export interface OfflineOptions {
+  /** Runs the code of the configured plugins' modules (but starts none), for what they say of themselves. */
+  loadModules?: boolean
+}
+
 export interface ServerModule {
   /** Rejects when anything cannot start (nothing is left open then): address in use, store locked, bad plugin. */
   startServer (config: Config): Promise<RunningServer>
   /** The store of a server that does not run. `status`, too, answers (uptime 0, no connections). */
-  openOffline (config: Config): Promise<ControlTarget & { close (): Promise<void> }>
+  openOffline (config: Config, options?: OfflineOptions): Promise<ControlTarget & { close (): Promise<void> }>
   /** Copies the backup in `from` to `config.store.path`, which is absent or empty; checks that it is a backup. */
   restoreOffline (config: Config, from: string, progress: ControlProgress): Promise<void>
 }

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import type { Config } from '../config/schema.ts'
 import type { ControlTarget } from '../http/control-target.ts'
+import type { OfflineOptions } from './server-module.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
 /** The data folder, absolute. */
@@ -20,11 +21,11 @@ export async function findRunning (terminal: Terminal, config: Config): Promise<
 }
 
 /** Runs `job` on the running server, or on the store itself when none runs. */
-export async function withTarget<T> (terminal: Terminal, config: Config, job: (target: ControlTarget) => Promise<T>): Promise<T> {
+export async function withTarget<T> (terminal: Terminal, config: Config, job: (target: ControlTarget) => Promise<T>, options?: OfflineOptions): Promise<T> {
   const live = await findRunning(terminal, config)
   if (live !== undefined) return await job(live)
   const { openOffline } = await terminal.loadServer()
-  const target = await openOffline({ ...config, store: { ...config.store, path: dataFolder(terminal, config) } })
+  const target = await openOffline({ ...config, store: { ...config.store, path: dataFolder(terminal, config) } }, options)
   try {
     return await job(target)
   } finally {

@@ -27,7 +27,7 @@ type Route = (call: Call) => Promise<unknown>
 const password = z.string().min(1).refine(text => Buffer.byteLength(text) <= maxPasswordBytes, `is longer than ${maxPasswordBytes} bytes`)
 const newUser = z.strictObject({ password: password.optional() })
 const newPassword = z.strictObject({ password })
-const backupRequest = z.strictObject({ path: z.string().refine(isAbsolute, 'must be an absolute path') })
+const backupRequest = z.strictObject({ path: z.string().refine(isAbsolute, 'must be an absolute path').refine(path => !path.includes('\0'), 'must not contain NUL') })
 
 /** A problem document. `status` is that of the table of codes. */
 export interface Problem { type: 'about:blank', title: string, status: number, code: Code, detail: string, retryAfterMs?: number }
@@ -55,14 +55,24 @@ export function answer (request: IncomingMessage, response: ServerResponse, targ
 }
 
 async function dispatch (request: IncomingMessage, response: ServerResponse, target: ControlTarget): Promise<void> {
-  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://control')
-  const user = /^\/v1\/users\/([^/]+)(\/.*)?$/.exec(pathname)
+  // Taken as it is: a URL would make ways of the ids '.' and '..', which are ids like any other.
+  const [pathname = '', search = ''] = (request.url ?? '').split('?', 2)
+  const user = /^\/v1\/users\/([^/]*)(\/.*)?$/.exec(pathname)
   const route = routes.get(`${request.method} ${user === null ? pathname : `/v1/users/:${user[2] ?? ''}`}`)
   if (route === undefined) throw new Refusal('not_found', `no such request: ${request.method} ${pathname}`)
-  const uid = user?.[1] ?? ''
+  const uid = decoded(user?.[1] ?? '')
   if (user !== null && !isId(uid)) throw new Refusal('bad_payload', 'a user id is 1 to 64 of A-Z a-z 0-9 . _ -')
-  const result = await route({ target, query: searchParams, uid, body: () => readBody(request), response })
+  const result = await route({ target, query: new URLSearchParams(search), uid, body: () => readBody(request), response })
   if (!response.headersSent) send(response, 200, 'application/json', result ?? {})
+}
+
+/** A segment of a path; '' (no id) when it cannot be decoded. */
+function decoded (segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return ''
+  }
 }
 
 function send (response: ServerResponse, status: number, type: string, value: unknown): void {

@@ -27,12 +27,15 @@ export interface ServerStatus {
 export interface ListenAddress { host: string, port: number }
 
 export interface PluginInfo {
+  /** Of a module that is not loaded: as the configuration names it. */
   name: string
   description: string
   enabled: boolean
   /** What its `onPublish` is held to. */
   timeoutMs: number
   onFailure: 'refuse' | 'pass'
+  /** False: a module whose code was not run, so that what it says of itself, and its place, are not known. */
+  loaded?: false
 }
 
 /** Every method rejects with `Refusal` for what the operator may see. */
@@ -50,7 +53,7 @@ export interface ControlTarget {
     remove (uid: string): Promise<void>
   }
   status (): Promise<ServerStatus>
-  /** Writes a copy of the store into `path` (absolute; absent or empty, otherwise `conflict`). */
+  /** Writes a copy of the store into `path` (absolute, outside the data folder; absent or empty, otherwise `conflict`). */
   backup (path: string, progress: ControlProgress): Promise<void>
   /** Removes messages past `messages.retentionSeconds` now; resolves to how many. */
   purge (): Promise<{ messages: number }>

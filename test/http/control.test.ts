@@ -76,6 +76,24 @@ await t.test('refusals come out as they were thrown', async t => {
   t.equal((await client.plugins()).length, 1, 'and the channel lives on')
 })
 
+await t.test('ids that are dots are ids, not ways', async t => {
+  const folder = t.testdir()
+  const target = fakeTarget()
+  await started(t, folder, target)
+  const client = await connectControl(folder) as ControlTarget
+  for (const uid of ['.', '..', '...', '-', 'ban']) {
+    await client.users.add(uid, undefined)
+    await client.users.passwd(uid, 'secret')
+    await client.users.ban(uid, true)
+  }
+  t.strictSame([...target.accounts.values()].map(({ uid, banned, password }) => [uid, banned, password]), ['.', '..', '...', '-', 'ban'].map(uid => [uid, true, 'secret']))
+  await client.users.remove('.')
+  await client.users.ban('..', false)
+  await t.rejects(client.users.ban('.', true), { code: 'not_found' })
+  t.strictSame([...target.accounts.keys()], ['..', '...', '-', 'ban'])
+  t.equal(target.accounts.get('..')?.banned, false)
+})
+
 await t.test('bad requests', async t => {
   const folder = t.testdir()
   const target = fakeTarget()
@@ -97,6 +115,15 @@ await t.test('bad requests', async t => {
     ['GET', '/v1/users?limit=1001', undefined, 'bad_payload'],
     ['GET', '/v1/users?limit=x', undefined, 'bad_payload'],
     ['POST', '/v1/backup', '{"path":"relative"}', 'bad_payload'],
+    ['POST', '/v1/backup', '{"path":"/x/\\u0000y"}', 'bad_payload'],
+    ['PUT', '/v1/users/', '{}', 'bad_payload'],
+    ['PUT', '/v1/users/%', '{}', 'bad_payload'],
+    ['PUT', '/v1/users/%ff', '{}', 'bad_payload'],
+    ['PUT', '/v1/users/bob/../eve', '{}', 'not_found'],
+    ['PUT', '/v1//users/bob', '{}', 'not_found'],
+    ['PUT', '/v1/users/bob/', '{}', 'not_found'],
+    ['GET', '/v1/x/../status', undefined, 'not_found'],
+    ['GET', 'http://a/v1/status', undefined, 'not_found'],
     ['POST', '/v1/backup', '{}', 'bad_payload']
   ]
   for (const [method, url, body, code] of cases) {
