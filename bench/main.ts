@@ -18,6 +18,7 @@ import { behind } from './scenarios/behind.ts'
 import { conversationList } from './scenarios/conversation-list.ts'
 import { fanout } from './scenarios/fanout.ts'
 import { group10000 } from './scenarios/group-10000.ts'
+import { hostile } from './scenarios/hostile.ts'
 import { idle } from './scenarios/idle.ts'
 import { manyGroups } from './scenarios/many-groups.ts'
 import { paced } from './scenarios/paced.ts'
@@ -31,7 +32,7 @@ import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 const scenarios: readonly Scenario[] = [
-  pairs, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, startup
+  pairs, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, hostile, startup
 ]
 const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
 

@@ -23,6 +23,8 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --depth N         unread messages of behind (100000)
   --waiting N       waiting messages of backlog (10000)
   --readers N       sessions of behind, users of backlog (20)
+  --attacks LIST    attacks of hostile (all)         --attack-seconds S  each (5)
+  --recovery S      seconds after each attack of hostile (30)
   --broker-cpu N    core of the broker (0)           --generator-cpu N  core of the generator (1)
   --database-cpus LIST  cores of mongodb's database (the others; with two cores the generator's)
   --json FILE       writes everything measured       --markdown       prints tables for bench/README.md
@@ -83,6 +85,9 @@ export function readOptions (args: readonly string[]): Options {
       depth: text,
       waiting: text,
       readers: text,
+      attacks: text,
+      'attack-seconds': text,
+      recovery: text,
       'broker-cpu': text,
       'generator-cpu': text,
       'database-cpus': text,
@@ -144,7 +149,10 @@ export function readOptions (args: readonly string[]): Options {
       stored: number('stored', 5_000_000, 200_000),
       depth: number('depth', 100_000, 10_000),
       waiting: number('waiting', 10_000, 5000),
-      readers: number('readers', 20, 5)
+      readers: number('readers', 20, 5),
+      attacks: values.attacks?.split(','),
+      attackSeconds: number('attack-seconds', 5, 2, 0.1),
+      recoverySeconds: number('recovery', 30, 5, 0.1)
     },
     json: values.json,
     markdown: values.markdown,

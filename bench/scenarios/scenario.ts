@@ -45,6 +45,11 @@ export interface Settings {
   waiting: number
   /** Sessions of `behind` and users of `backlog`. */
   readers: number
+  /** Attacks of `hostile`, by name; all when it is not given. */
+  attacks: readonly string[] | undefined
+  attackSeconds: number
+  /** Seconds between two attacks. */
+  recoverySeconds: number
 }
 
 /** One measurement of one peer. */

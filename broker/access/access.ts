@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Engine, Output } from '../engine/port.ts'
 import type { Topics } from '../topics.ts'
+import { Turns } from '../turns.ts'
 import type { OrdinaryBroker } from './aedes/adapter.ts'
 import { Pump } from './chat/pump.ts'
 import type { Session } from './chat/session.ts'
@@ -43,6 +44,8 @@ export class Access {
   readonly log: Logger
   readonly clock = new Clock()
   readonly tick = new Tick()
+  /** Connections that are beyond their allowance, in turn by user. */
+  readonly turns = new Turns()
   readonly pending = new PendingPublishes()
   readonly subscriptions: Subscriptions = new Subscriptions(this)
   readonly sessions = new Map<string, Connected>()

@@ -1,4 +1,5 @@
 import type { Access } from './access.ts'
+import { Allowance, packetUnits, unitsOfFilters } from './allowance.ts'
 import type { Link, Session } from './chat/session.ts'
 import { maxChatPacketId } from './chat/window.ts'
 import type { OrdinaryClient } from './aedes/adapter.ts'
@@ -27,7 +28,10 @@ export class Connection implements TransportHandler, Link {
   /** MQTT 5: reason strings and user properties may be sent with acknowledgements [MQTT-3.1.2-29]. */
   problemInformation = true
   keepAliveMs = 0
+  readonly allowance: Allowance
   readonly #framer: Framer
+  /** Beyond its allowance: goes on when its turn comes. */
+  #waits = false
   #holds = 0
   readonly #since: number
   #lastPacket: number
@@ -43,6 +47,7 @@ export class Connection implements TransportHandler, Link {
     this.inbound = new Inbound(this)
     this.#framer = new Framer({ maxPacketBytes: access.limits.connectBytes })
     this.#since = this.#lastPacket = this.#progress = access.clock.now
+    this.allowance = new Allowance(access.clock.now)
     transport.attach(this)
   }
 
@@ -56,7 +61,7 @@ export class Connection implements TransportHandler, Link {
   onData (chunk: Buffer): void {
     if (this.phase === 'closed') return
     this.#bytes += chunk.length
-    this.access.clock.refresh()
+    this.allowance.earn(this.access.clock.refresh())
     try {
       this.#framer.feed(chunk, this.#sink)
     } catch (err) {
@@ -122,19 +127,23 @@ export class Connection implements TransportHandler, Link {
       case packetTypes.pubcomp: {
         const { packetId } = decodeAck(first, buf, start, end, this.version)
         if (packetId > maxChatPacketId) this.ordinary?.forward(buf.subarray(frameStart, end))
-        else if (type === packetTypes.puback) this.session?.acknowledge(packetId)
+        // What the server asked for is free.
+        else if (type === packetTypes.puback && this.session?.acknowledge(packetId) === true) break
+        this.allowance.spend(packetUnits)
         break
       }
       case packetTypes.pubrel:
+        this.allowance.spend(packetUnits)
         this.inbound.release(decodeAck(first, buf, start, end, this.version).packetId, buf.subarray(frameStart, end))
         break
       case packetTypes.subscribe:
-        this.during(this.access.subscriptions.subscribe(this, decodeSubscribe(buf, start, end, this.version, this.access.frameLimits)))
+        this.#subscribe(buf, start, end)
         break
       case packetTypes.unsubscribe:
-        this.during(this.access.subscriptions.unsubscribe(this, decodeUnsubscribe(buf, start, end, this.version, this.access.frameLimits)))
+        this.#unsubscribe(buf, start, end)
         break
       case packetTypes.pingreq:
+        this.allowance.spend(packetUnits)
         this.output.write(pingresp)
         break
       case packetTypes.disconnect:
@@ -145,7 +154,36 @@ export class Connection implements TransportHandler, Link {
       default:
         throw new ProtocolError('the packet type is not expected here', 0x82)
     }
-    if (!this.isClosed) this.inbound.throttle()
+    if (this.isClosed) return
+    this.inbound.throttle()
+    if (this.allowance.spent) this.#wait()
+  }
+
+  #subscribe (buf: Buffer, start: number, end: number): void {
+    const frame = decodeSubscribe(buf, start, end, this.version, this.access.frameLimits)
+    this.allowance.spend(unitsOfFilters(frame.subscriptions.length))
+    this.during(this.access.subscriptions.subscribe(this, frame))
+  }
+
+  #unsubscribe (buf: Buffer, start: number, end: number): void {
+    const frame = decodeUnsubscribe(buf, start, end, this.version, this.access.frameLimits)
+    this.allowance.spend(unitsOfFilters(frame.filters.length))
+    this.during(this.access.subscriptions.unsubscribe(this, frame))
+  }
+
+  /** Lets the other connections have their turn first. */
+  #wait (): void {
+    if (this.#waits) return
+    this.#waits = true
+    this.hold()
+    this.access.turns.add(this.user, this.#goOn)
+  }
+
+  readonly #goOn = (): void => {
+    this.#waits = false
+    if (this.phase === 'closed') return
+    this.allowance.slice(this.access.clock.refresh())
+    this.release()
   }
 
   #disconnect (frame: { reasonCode: number, sessionExpirySeconds?: number }): void {

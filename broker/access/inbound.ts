@@ -1,6 +1,7 @@
 import { codes, type Code } from '../errors.ts'
 import type { Submission, Verdict } from '../engine/port.ts'
 import type { Target, TopicRefusal } from '../topics.ts'
+import { refusalUnits, unitsOfPublish } from './allowance.ts'
 import type { Connection } from './connection.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { encodeAck, packetTypes, ProtocolError, writeAck, type PublishFrame } from './frame/index.ts'
@@ -56,6 +57,7 @@ export class Inbound {
   publish (packet: PublishFrame, buf: Buffer, frameStart: number, end: number): void {
     const connection = this.#connection
     const { access } = connection
+    connection.allowance.spend(unitsOfPublish(packet.payload.length))
     if (packet.qos === 2 && !this.#register(packet)) return
     if (access.topics.isChat(packet.topic)) {
       // Aedes and the engine answer each in their own time: a change from one to the other waits for the answers.
@@ -168,7 +170,9 @@ export class Inbound {
     const connection = this.#connection
     const { access, output, version, session, user } = connection
     const { code, reason } = verdict
+    connection.allowance.spend(refusalUnits)
     if (session !== undefined && user !== '') {
+      connection.allowance.spend(refusalUnits * (access.pump.countOf(user) - 1))
       const payload = Buffer.from(JSON.stringify({
         kind: 'reject',
         code,

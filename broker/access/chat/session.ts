@@ -157,10 +157,11 @@ export class Session {
     if (stream.closed && this.#scans.some(scan => scan.kind === stream.kind && !scan.done)) this.#lateAcks.set(stream.id, seq)
   }
 
-  /** The client's PUBACK; one for an unknown packet id is ignored: it may answer an earlier connection's packet. */
-  acknowledge (packetId: number): void {
-    if (!this.#window.acknowledge(packetId, this.#settled) || this.#behind.length === 0) return
-    this.#wake()
+  /** The client's PUBACK. False when nothing has this packet id: it may answer an earlier connection's packet, and is ignored. */
+  acknowledge (packetId: number): boolean {
+    const known = this.#window.acknowledge(packetId, this.#settled)
+    if (known && this.#behind.length > 0) this.#wake()
+    return known
   }
 
   /** Reads on at the end of this turn: the acknowledgements of one read make room for one step, not for one each. */

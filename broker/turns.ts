@@ -1,0 +1,80 @@
+/** Pieces that one turn of the event loop runs at most, and milliseconds that they may take together. */
+const defaults = { maxPieces: 32, budgetMs: 2 }
+
+export interface TurnsOptions {
+  maxPieces?: number
+  budgetMs?: number
+  /** Milliseconds, monotonic. */
+  now?: () => number
+  /** Runs a function in the next turn, after those that were given before. */
+  later?: (run: () => void) => void
+}
+
+/**
+ * Shares the event loop. Work that would hold it up comes in pieces; each turn runs a few of them, one of each key after the other,
+ * and then looks at the sockets again. So a message waits for a few short pieces, whatever the others have asked for, and who asks
+ * for much waits behind who asks for little.
+ *
+ * Each piece runs in an immediate of its own: what follows from it in promises runs before the next piece, and counts as its time.
+ */
+export class Turns {
+  readonly #queues = new Map<string, Array<() => void>>()
+  readonly #maxPieces: number
+  readonly #budgetMs: number
+  readonly #now: () => number
+  readonly #later: (run: () => void) => void
+  #size = 0
+  /** Immediates of this turn that have not run. */
+  #armed = 0
+  /** When the first of this turn's pieces began. */
+  #startedAt: number | undefined
+
+  constructor ({ maxPieces = defaults.maxPieces, budgetMs = defaults.budgetMs, now = () => performance.now(), later = setImmediate }: TurnsOptions = {}) {
+    this.#maxPieces = maxPieces
+    this.#budgetMs = budgetMs
+    this.#now = now
+    this.#later = later
+  }
+
+  /** Pieces that wait. */
+  get size (): number { return this.#size }
+
+  /** Runs `piece` when it is the key's turn; pieces of one key run in the order of the calls. It must not throw. */
+  add (key: string, piece: () => void): void {
+    const queue = this.#queues.get(key)
+    if (queue === undefined) this.#queues.set(key, [piece])
+    else queue.push(piece)
+    this.#size++
+    // What comes while a turn's pieces run waits for the next turn.
+    if (this.#startedAt === undefined && this.#armed < this.#maxPieces) {
+      this.#armed++
+      this.#later(this.#step)
+    }
+  }
+
+  /** Resolves when it is the key's turn. */
+  next (key: string): Promise<void> { return new Promise(resolve => { this.add(key, resolve) }) }
+
+  readonly #step = (): void => {
+    const now = this.#now()
+    this.#startedAt ??= now
+    this.#armed--
+    if (now - this.#startedAt < this.#budgetMs) this.#run()
+    if (this.#armed > 0) return
+    this.#startedAt = undefined
+    this.#armed = Math.min(this.#size, this.#maxPieces)
+    for (let i = this.#armed; i > 0; i--) this.#later(this.#step)
+  }
+
+  #run (): void {
+    const next = this.#queues.entries().next()
+    if (next.done === true) return
+    const [key, queue] = next.value
+    const piece = queue.shift()
+    this.#size--
+    // Whoever had a turn goes behind the others.
+    this.#queues.delete(key)
+    if (queue.length > 0) this.#queues.set(key, queue)
+    piece?.()
+  }
+}
