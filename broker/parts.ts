@@ -42,6 +42,7 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     plugins,
     pluginLimits: config.pluginLimits,
     receiptIntervalMs: config.messages.receiptIntervalMs,
+    maxUnstoredEnds: config.sessions.unstoredEnds,
     version: packageVersion(),
     prefix: config.mqtt.prefix,
     accounts: {

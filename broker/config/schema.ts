@@ -105,7 +105,8 @@ export const configSchema = z.strictObject({
   sessions: section('Persistent sessions.', {
     expirySeconds: z.int().min(0).max(maxExpirySeconds).default(2_592_000).describe('How long a session of an MQTT 3.1.1 client with clean session 0 outlives its connection, seconds.'),
     maxExpirySeconds: z.int().min(0).max(maxExpirySeconds).default(7_776_000).describe('Longest session expiry an MQTT 5 client may ask for, seconds; 4294967295 is for ever.'),
-    maxPerUser: count(100, 'Persistent sessions of one user.')
+    maxPerUser: count(100, 'Persistent sessions of one user.'),
+    unstoredEnds: count(100_000, 'Ends of sessions that the store did not take, kept for another try; above it the oldest count from a little later.')
   }),
   messages: section('Messages.', {
     maxBytes: count(65_536, 'Largest payload of a message, bytes.'),

@@ -25,6 +25,10 @@ import { Streams } from './streams.ts'
 export interface ControlSetup extends ControlOptions {
   /** Milliseconds between two searches for expired sessions. */
   sweepIntervalMs?: number
+  /** Ends of sessions that the store did not take, kept for another try. */
+  maxUnstoredEnds?: number
+  /** Milliseconds before that try. */
+  endRetryMs?: number
   /** Passwords, back-off. */
   accounts?: AccountOptions
   /** For `serverInfo`. */
@@ -54,7 +58,11 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   const accounts = createAccounts(host, setup.accounts)
   const groups = new Groups(host)
   const blocks = new Blocks(host)
-  const sessions = new Sessions(host, marks, setup.sweepIntervalMs ?? 300_000)
+  const sessions = new Sessions(host, marks, {
+    sweepIntervalMs: setup.sweepIntervalMs ?? 300_000,
+    maxUnstoredEnds: setup.maxUnstoredEnds ?? 100_000,
+    ...(setup.endRetryMs !== undefined && { retryMs: setup.endRetryMs })
+  })
   const streams = new Streams(host, marks, sessions)
   const purge = new Purge(host, setup.purgeIntervalMs ?? 60_000)
 

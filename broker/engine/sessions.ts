@@ -5,12 +5,20 @@ import type { EngineHost } from './host.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import type { Marks } from './marks.ts'
 import type { Engine, SessionResume, SessionStart } from './port.ts'
+import { expiry, forEverSeconds, SessionEnds, withEnd, type SessionEnd } from './session-ends.ts'
 
-/** "For ever" as MQTT 5 says it, seconds. */
-const forEverSeconds = 0xFFFFFFFF
 const pageSize = 100
 /** After a crash the sessions that it left are given their end this soon, milliseconds. */
 const firstSweepMs = 1_000
+
+export interface SessionsOptions {
+  /** Milliseconds between two searches for expired sessions. */
+  sweepIntervalMs: number
+  /** Ends that the store did not take and that are kept for another try (`sessions.unstoredEnds`). */
+  maxUnstoredEnds: number
+  /** Milliseconds before the first further try. */
+  retryMs?: number
+}
 
 export class Sessions {
   readonly #host: EngineHost
@@ -18,17 +26,17 @@ export class Sessions {
   readonly #queue = new KeyedQueue()
   /** Sessions with a connection; true when they outlive it. */
   readonly #live = new Map<string, boolean>()
-  readonly #startedAt: number
+  readonly #ends: SessionEnds
   readonly #firstTimer: NodeJS.Timeout
   readonly #timer: NodeJS.Timeout
   #round: Promise<void> | undefined
   #closed = false
 
-  /** `sweepIntervalMs`: milliseconds between two searches for expired sessions. */
-  constructor (host: EngineHost, marks: Marks, sweepIntervalMs: number) {
+  constructor (host: EngineHost, marks: Marks, { sweepIntervalMs, maxUnstoredEnds, retryMs }: SessionsOptions) {
     this.#host = host
     this.#marks = marks
-    this.#startedAt = host.now()
+    const put = (session: string, end: SessionEnd): Promise<void> => this.#queue.run(end.user, () => this.#putAway(session, end))
+    this.#ends = new SessionEnds({ max: maxUnstoredEnds, put, log: host.log, ...(retryMs !== undefined && { firstRetryMs: retryMs }) }, host.now())
     const sweep = (): void => {
       this.sweep().catch((error: unknown) => { host.log.error({ err: error }, 'expired sessions were not removed') })
     }
@@ -49,40 +57,53 @@ export class Sessions {
       // A mark of the session's earlier life must not land in this one.
       await this.#marks.settled(user)
       const expirySeconds = this.#clamp(start.expirySeconds)
-      let row = await store.session(session)
+      let row = await this.#row(session)
       if (row !== undefined && (start.cleanStart || this.#isExpired(row))) {
         await store.dropSession(session)
+        this.#ends.forget(session)
         row = undefined
       }
       if (row === undefined && expirySeconds > 0) await this.#makeRoom(user)
       if (row !== undefined || expirySeconds > 0) {
         const { expiresAt: _, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
-        await store.putSession({ ...known, inflight: [], expirySeconds })
+        try {
+          await store.putSession({ ...known, inflight: [], expirySeconds })
+        } catch (error) {
+          // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
+          const now = this.#host.now()
+          const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight }
+          this.#ends.keep(session, { user, ...end }, error)
+          throw error
+        }
       }
+      this.#ends.forget(session)
       this.#live.set(session, expirySeconds > 0)
       return { present: row !== undefined, subscriptions: row?.subscriptions ?? [], inflight: row?.inflight ?? [] }
     })
   }
 
+  /** Rejects when the session has gone: it must not be told that its subscriptions are kept. */
   saveSubscriptions (session: string, subscriptions: SessionRow['subscriptions']): Promise<void> {
     return this.#queue.run(userOf(session), async () => {
       const row = await this.#host.store.session(session)
       if (row !== undefined) await this.#host.store.putSession({ ...row, subscriptions })
+      else if (this.#live.get(session) === true) throw new Error('the session is not stored any more')
     })
   }
 
+  /** What the store does not take is kept and tried again: the session's time counts from now. */
   close (end: Parameters<Engine['closeSession']>[0]): Promise<void> {
-    const { session } = end
+    const { session, inflight } = end
     const user = userOf(session)
+    const ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight }
     return this.#queue.run(user, async () => {
-      const { store } = this.#host
+      const persistent = this.#live.get(session) !== false || ended.expirySeconds > 0
       try {
         await this.#marks.settled(user)
-        const row = await store.session(session)
-        if (row === undefined) return
-        const expirySeconds = this.#clamp(end.expirySeconds)
-        if (expirySeconds === 0) await store.dropSession(session)
-        else await store.putSession({ ...row, inflight: end.inflight, expirySeconds, expiresAt: expiry(this.#host.now(), expirySeconds) })
+        await this.#store(session, ended)
+      } catch (error) {
+        // One that was never stored has no end that could be missed.
+        if (persistent) this.#ends.keep(session, ended, error)
       } finally {
         this.#live.delete(session)
       }
@@ -101,6 +122,28 @@ export class Sessions {
     clearTimeout(this.#firstTimer)
     clearInterval(this.#timer)
     await this.#round?.catch((error: unknown) => { this.#host.log.debug({ err: error }, 'the sweep of sessions ended with the server') })
+    await this.#ends.close()
+  }
+
+  /** The session as stored, with its end when the store has not taken that yet. */
+  async #row (session: string): Promise<SessionRow | undefined> {
+    const row = await this.#host.store.session(session)
+    return row === undefined ? undefined : this.#ends.seen(row)
+  }
+
+  async #store (session: string, end: SessionEnd): Promise<void> {
+    const { store } = this.#host
+    const row = await store.session(session)
+    if (row === undefined) return
+    if (end.expirySeconds === 0) await store.dropSession(session)
+    else await store.putSession(withEnd(row, end))
+  }
+
+  /** Another try for an end that was kept; nothing when the session was opened, or ended again, meanwhile. */
+  async #putAway (session: string, end: SessionEnd): Promise<void> {
+    if (this.#ends.get(session) !== end) return
+    if (!this.#live.has(session)) await this.#store(session, end)
+    this.#ends.forget(session)
   }
 
   async #sweep (): Promise<void> {
@@ -108,7 +151,7 @@ export class Sessions {
     let after: string | undefined
     do {
       const page: SessionRow[] = await store.sessions({ limit: pageSize, ...(after === undefined ? {} : { after }) })
-      await Promise.all(page.filter(row => !this.#live.has(row.session) && (row.expiresAt === undefined || this.#isExpired(row)))
+      await Promise.all(page.filter(row => !this.#live.has(row.session) && (row.expiresAt === undefined || this.#isExpired(this.#ends.seen(row))))
         .map(row => this.#queue.run(row.user, () => this.#settle(row.session))))
       after = page.length < pageSize ? undefined : page.at(-1)?.session
     } while (after !== undefined && !this.#closed)
@@ -118,13 +161,16 @@ export class Sessions {
     const { store } = this.#host
     const row = this.#live.has(session) ? undefined : await store.session(session)
     if (row === undefined) return
-    if (this.#isExpired(row)) await this.#drop(session)
-    else if (row.expiresAt === undefined) await store.putSession({ ...row, expiresAt: expiry(this.#startedAt, row.expirySeconds) })
+    const seen = this.#ends.seen(row)
+    if (this.#isExpired(seen)) return await this.#drop(session)
+    if (row.expiresAt !== undefined) return
+    await store.putSession({ ...seen, expiresAt: seen.expiresAt ?? expiry(this.#ends.floor, row.expirySeconds) })
+    this.#ends.forget(session)
   }
 
   async #makeRoom (user: string): Promise<void> {
     const { store, limits } = this.#host
-    const rows = await store.sessions({ user, limit: limits.maxSessionsPerUser + 1 })
+    const rows = (await store.sessions({ user, limit: limits.maxSessionsPerUser + 1 })).map(row => this.#ends.seen(row))
     if (rows.length < limits.maxSessionsPerUser) return
     const gone = rows.filter(row => !this.#live.has(row.session)).sort((a, b) => this.#endedAt(a) - this.#endedAt(b))
     const oldest = gone[0]
@@ -135,17 +181,18 @@ export class Sessions {
   /** Drops a session that has no connection; access forgets what it keeps for it. */
   async #drop (session: string): Promise<void> {
     await this.#host.store.dropSession(session)
+    this.#ends.forget(session)
     this.#host.emit([{ kind: 'expired', session }])
   }
 
   #endedAt (row: SessionRow): number {
-    if (row.expiresAt === undefined) return this.#startedAt
+    if (row.expiresAt === undefined) return this.#ends.floor
     return row.expirySeconds >= forEverSeconds ? row.createdAt : row.expiresAt - row.expirySeconds * 1000
   }
 
   #isExpired (row: SessionRow): boolean {
     if (this.#live.has(row.session)) return false
-    return (row.expiresAt ?? expiry(this.#startedAt, row.expirySeconds)) <= this.#host.now()
+    return (row.expiresAt ?? expiry(this.#ends.floor, row.expirySeconds)) <= this.#host.now()
   }
 
   #clamp (expirySeconds: number): number { return Math.min(expirySeconds, this.#host.limits.maxSessionExpirySeconds) }
@@ -153,7 +200,3 @@ export class Sessions {
 
 /** The user of `{user}/{clientId}`; client ids may contain a slash, user ids do not. */
 function userOf (session: string): string { return session.slice(0, session.indexOf('/')) }
-
-function expiry (from: number, expirySeconds: number): number {
-  return expirySeconds >= forEverSeconds ? Number.MAX_SAFE_INTEGER : from + expirySeconds * 1000
-}

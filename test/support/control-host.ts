@@ -37,12 +37,12 @@ export interface Bench {
   restart (crash?: boolean): Promise<Bench>
 }
 
-export interface BenchOptions { limits?: Partial<EngineLimits>, mode?: 'dev' | 'password', setup?: Partial<ControlSetup>, path?: string, clock?: { ms: number } }
+export interface BenchOptions { limits?: Partial<EngineLimits>, mode?: 'dev' | 'password', setup?: Partial<ControlSetup>, path?: string, clock?: { ms: number }, /** Opens the store; the embedded one without it. */ open?: (path: string) => Promise<Store> }
 
-/** Control over the embedded store, with a host that commits at once. */
+/** Control over a store, with a host that commits at once. */
 export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench> {
   const path = options.path ?? t.testdir() + '/store'
-  const store = await openLevelStore({ path })
+  const store = await (options.open?.(path) ?? openLevelStore({ path }))
   const clock = options.clock ?? { ms: 1_790_000_000_000 }
   const outputs: Output[] = []
   let ids = 0
