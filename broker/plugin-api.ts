@@ -28,6 +28,12 @@ export interface Stored extends Draft { readonly id: string, readonly seq: numbe
 /** `undefined` lets the message pass; a refusal stops it. */
 export type GateVerdict = undefined | { code: Code, reason?: string, retryAfterMs?: number }
 
+/**
+ * The message passes this gate after a wait (milliseconds, above 0, at most 60,000); then the gates behind it are asked. Nothing more is
+ * read from the sender's connection meanwhile: who sends too fast is slowed, and nobody else. A gate must bound what it lets wait.
+ */
+export interface GateDelay { readonly delayMs: number }
+
 /** What the server offers a plugin. */
 export interface PluginContext {
   /** Logs under the plugin's name. Never log bodies. */
@@ -41,7 +47,7 @@ export interface PluginContext {
 /** A running plugin. */
 export interface PluginInstance {
   /** Called for each message in order, before the commit. Answer at once where possible: a promise costs latency. */
-  onPublish? (draft: Draft): GateVerdict | Promise<GateVerdict>
+  onPublish? (draft: Draft): GateVerdict | GateDelay | Promise<GateVerdict | GateDelay>
   /** Called after the commit, in the order of each conversation. Nobody waits for a promise; a throw or a rejection is logged. */
   onStored? (message: Stored): void | Promise<void>
   /** Releases timers, sockets and files. */

@@ -1,23 +1,28 @@
 import { z } from 'zod'
 import { definePlugin } from '../broker/plugin-api.ts'
 
+/** A pause is this long at least, milliseconds, if the burst can save it: timers are not fine, and what was saved passes at once after it. */
+const minPauseMs = 20
+
 /**
- * Messages per user: a burst, then a steady rate. A token bucket in its GCRA form (ITU-T I.371): one number a user, the time at
+ * Messages per user: a burst, then a steady rate. Who sends faster is slowed down, and refused when more than `maxDelayMs` waits. A token bucket in its GCRA form (ITU-T I.371): one number a user, the time at
  * which the bucket is full again. Kept in memory: a restart fills all buckets.
  */
 export default definePlugin({
   name: 'rate-limit',
-  description: 'Limits the messages of each user: a burst, then a steady rate',
+  description: 'Slows the messages of each user to a rate, after a burst',
   options: z.strictObject({
     messagesPerSecond: z.number().positive().max(1_000_000).default(100),
     burst: z.int().min(1).max(1_000_000).default(200),
+    maxDelayMs: z.int().min(0).max(60_000).default(5_000),
     maxUsers: z.int().min(1).max(10_000_000).default(1_000_000)
   }),
   timeoutMs: 1000,
   onFailure: 'pass',
-  start ({ messagesPerSecond, burst, maxUsers }, context) {
+  start ({ messagesPerSecond, burst, maxDelayMs, maxUsers }, context) {
     const intervalMs = 1000 / messagesPerSecond
     const depthMs = burst * intervalMs
+    const shortestMs = Math.min(minPauseMs, depthMs, maxDelayMs)
     const users = new Map<string, { fullAtMs: number }>()
     let sweep = users.entries()
 
@@ -42,16 +47,16 @@ export default definePlugin({
           users.set(from, { fullAtMs: nowMs + intervalMs })
           return undefined
         }
-        // Further ahead than a whole bucket: the clock went back.
-        const fullAtMs = Math.min(Math.max(bucket.fullAtMs, nowMs), nowMs + depthMs)
+        // Further ahead than a whole bucket and all that may wait: the clock went back.
+        const fullAtMs = bucket.fullAtMs > nowMs + depthMs + maxDelayMs ? nowMs + depthMs : Math.max(bucket.fullAtMs, nowMs)
         const waitMs = fullAtMs + intervalMs - depthMs - nowMs
         // The sums of fractions are off by less than a microsecond.
-        if (waitMs > 0.001) {
+        if (waitMs > maxDelayMs + 0.001) {
           bucket.fullAtMs = fullAtMs
-          return { code: 'rate_limited', reason: `at most ${messagesPerSecond} messages a second`, retryAfterMs: Math.ceil(waitMs) }
+          return { code: 'rate_limited', reason: `at most ${messagesPerSecond} messages a second`, retryAfterMs: Math.ceil(waitMs - maxDelayMs) }
         }
         bucket.fullAtMs = fullAtMs + intervalMs
-        return undefined
+        return waitMs > 0.001 ? { delayMs: Math.max(waitMs, shortestMs) } : undefined
       },
       close () { users.clear() }
     }

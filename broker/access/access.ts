@@ -112,6 +112,7 @@ export class Access {
         case 'members': pump.members(output); break
         case 'notice': pump.notice(output.user, output.payload); break
         case 'kick': this.kick(output.user, output.session); break
+        case 'hold': this.sessions.get(output.session)?.connection.pace(output.held); break
         case 'expired': this.#expired(output.session); break
       }
     }

@@ -29,6 +29,8 @@ export class Connection implements TransportHandler, Link {
   problemInformation = true
   keepAliveMs = 0
   readonly allowance: Allowance
+  /** The engine lets the session wait for its sender's rate. */
+  #paced = false
   readonly #framer: Framer
   /** Beyond its allowance: goes on when its turn comes. */
   #waits = false
@@ -93,6 +95,14 @@ export class Connection implements TransportHandler, Link {
     } catch (err) {
       this.#refuse(err)
     }
+  }
+
+  /** Holds the connection as long as the engine says; saying it again changes nothing. */
+  pace (held: boolean): void {
+    if (held === this.#paced) return
+    this.#paced = held
+    if (held) this.hold()
+    else this.release()
   }
 
   /** Holds the connection while `work` runs; a rejection closes it. */

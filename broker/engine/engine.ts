@@ -13,6 +13,7 @@ import type { EngineHost, EngineLimits } from './host.ts'
 import { Lanes } from './lanes.ts'
 import { messageIds } from './message-id.ts'
 import type { LoadedPlugin } from './plugin-loader.ts'
+import { Pauses } from './pauses.ts'
 import { closePlugins, defaultPluginLimits, startPlugins } from './plugin-runtime.ts'
 import type { PluginLimits } from './plugin-runtime.ts'
 import type { Engine, Output } from './port.ts'
@@ -61,7 +62,8 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   }
   const running = await startPlugins(options.plugins, { now, blocks }, log, pluginLimits)
 
-  const gates = new Gates(running, log, pluginLimits.listenerPending)
+  const pauses = new Pauses(emit)
+  const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => pauses.wait(session, delayMs))
   const committer = new Committer({ store, gates, log, output: emit, onFailed: sessions => { lanes.fail(sessions) }, onReplied: (user, conv, seq) => { control.replied(user, conv, seq) } })
   const host: EngineHost = {
     store,
@@ -78,6 +80,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   const lanes = new Lanes({
     host,
     committer,
+    pauses,
     requests: new Requests(host, control),
     // What a gate answers needs no promise when everything it asks is in memory.
     judge: draft => {

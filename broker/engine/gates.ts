@@ -4,6 +4,7 @@ import { codes } from '../errors.ts'
 import type { Code, Draft, GateVerdict, Stored } from '../plugin-api.ts'
 import { StoreFailure } from './committer.ts'
 import { LogSampler } from './log-sampler.ts'
+import { maxPauseMs, PauseEnded } from './pauses.ts'
 import { describeFault, promised } from './plugin-fault.ts'
 
 /** What the instance of a plugin offers, read once; each runs under the plugin's name and answers with anything. */
@@ -52,9 +53,17 @@ export class Gates {
   readonly #listenerPending: number
   readonly #log: Logger
   readonly #failures = new LogSampler(20)
+  readonly #pause: (session: string, delayMs: number) => Promise<boolean>
 
-  /** `listenerPending`: promises of one plugin's `onStored` that may be open (`pluginLimits.listenerPending`). */
-  constructor (plugins: readonly RunningPlugin[], log: Logger, listenerPending: number) {
+  /**
+   * `listenerPending`: promises of one plugin's `onStored` that may be open (`pluginLimits.listenerPending`). `pause` holds a
+   * session; it resolves to false when the engine ends before the time is over.
+   */
+  constructor (
+    plugins: readonly RunningPlugin[], log: Logger, listenerPending: number,
+    pause: (session: string, delayMs: number) => Promise<boolean> = neverPause
+  ) {
+    this.#pause = pause
     this.#gates = plugins.filter(plugin => plugin.hooks.onPublish !== undefined)
     this.#listeners = plugins.filter(plugin => plugin.hooks.onStored !== undefined).map(plugin => ({ plugin, open: 0, skips: new LogSampler(1) }))
     this.#listenerPending = listenerPending
@@ -62,7 +71,10 @@ export class Gates {
     this.#log = log
   }
 
-  /** Asks the gates in order until one refuses. A promise only when a gate answers with one. Throws, or rejects with, `StoreFailure` alone. */
+  /**
+   * Asks the gates in order until one refuses. A promise only when a gate answers with one or lets the
+   * session wait. Throws, or rejects with, `StoreFailure` (and `PauseEnded`) alone.
+   */
   check (draft: Draft, from = 0): GateVerdict | Promise<GateVerdict> {
     for (let i = from; i < this.#gates.length; i++) {
       const gate = this.#gates[i] as RunningPlugin
@@ -75,6 +87,8 @@ export class Gates {
       if (answer === undefined) continue
       const promise = promised(answer)
       if (promise !== undefined) return this.#checkRest(draft, i, gate, promise)
+      const delayMs = delayIn(answer)
+      if (delayMs !== undefined) return this.#checkLater(draft, i, delayMs)
       const verdict = this.#verdict(gate, answer)
       if (verdict !== undefined) return verdict
     }
@@ -122,7 +136,15 @@ export class Gates {
   }
 
   async #checkRest (draft: Draft, at: number, gate: RunningPlugin, answer: Promise<unknown>): Promise<GateVerdict> {
-    return this.#verdict(gate, await this.#within(gate, answer)) ?? await this.check(draft, at + 1)
+    const given = await this.#within(gate, answer)
+    const delayMs = delayIn(given)
+    if (delayMs !== undefined) return await this.#checkLater(draft, at, delayMs)
+    return this.#verdict(gate, given) ?? await this.check(draft, at + 1)
+  }
+
+  async #checkLater (draft: Draft, at: number, delayMs: number): Promise<GateVerdict> {
+    if (!await this.#pause(draft.session, delayMs)) throw new PauseEnded()
+    return await this.check(draft, at + 1)
   }
 
   /** The answer, or what a failure or a timeout means. An answer that comes too late is dropped. */
@@ -156,7 +178,7 @@ export class Gates {
   #verdict (gate: RunningPlugin, answer: unknown): GateVerdict {
     if (answer === undefined || ownRefusals.has(answer)) return answer as GateVerdict
     const verdict = refusalIn(answer)
-    if (verdict === undefined) return this.#failure(gate, new Error('onPublish answered with neither undefined nor a refusal with a known code'))
+    if (verdict === undefined) return this.#failure(gate, new Error('onPublish answered with neither undefined, nor a refusal with a known code, nor a delay'))
     gate.counts.refused += 1
     return verdict
   }
@@ -192,3 +214,16 @@ const unavailable: GateVerdict = { code: 'unavailable' }
 ownRefusals.add(internal).add(unavailable)
 
 function refusalOf (code: 'internal' | 'unavailable'): GateVerdict { return code === 'internal' ? internal : unavailable }
+
+const neverPause = (): Promise<boolean> => Promise.resolve(true)
+
+/** How long an answer lets its session wait. Other numbers, and what throws when it is read, are no answer. */
+function delayIn (answer: unknown): number | undefined {
+  if (typeof answer !== 'object' || answer === null) return undefined
+  try {
+    const { delayMs } = answer as { delayMs?: unknown }
+    return typeof delayMs === 'number' && delayMs > 0 && delayMs <= maxPauseMs ? delayMs : undefined
+  } catch {
+    return undefined
+  }
+}

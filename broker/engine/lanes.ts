@@ -13,6 +13,8 @@ import { envelopeContent } from './envelope.ts'
 import type { EngineHost } from './host.ts'
 import { readPayload } from './payload.ts'
 import type { Read } from './payload.ts'
+import { PauseEnded } from './pauses.ts'
+import type { Pauses } from './pauses.ts'
 import type { Submission, Verdict } from './port.ts'
 import type { Requests } from './request.ts'
 
@@ -20,6 +22,7 @@ export interface LanesOptions {
   readonly host: EngineHost
   readonly committer: Committer
   readonly requests: Requests
+  readonly pauses: Pauses
   /** The recipient and the gates. A promise only where one of them needs it. */
   readonly judge: (draft: Draft) => GateVerdict | Promise<GateVerdict>
   /** Asked again when judging took time: somebody may have been removed meanwhile. */
@@ -76,6 +79,7 @@ export class Lanes {
   /** Takes no more; resolves when nothing waits in a lane. */
   async close (): Promise<void> {
     this.#closed = true
+    this.#options.pauses.close()
     if (this.#lanes.size > 0) await new Promise<void>(resolve => { this.#emptied.push(resolve) })
   }
 
@@ -90,6 +94,7 @@ export class Lanes {
       open = lane.failing > 0 ? this.#answer(next, { kind: 'verdict', ref: next.ref, ok: 'failed' }) : this.#take(next)
     }
     this.#lanes.delete(session)
+    this.#options.pauses.over(session)
     if (this.#lanes.size > 0) return
     const emptied = this.#emptied
     this.#emptied = []
@@ -191,9 +196,9 @@ export class Lanes {
     })
   }
 
-  /** The store cannot say whether the message may pass: nothing of the session may overtake what it will send again. */
+  /** The store cannot say whether the message may pass, or the engine ends while it waits: nothing of the session may overtake what it will send again. */
   #breakOff (submission: Submission, error: unknown): undefined {
-    this.#options.host.log.error({ err: error }, 'the recipient of a message cannot be looked up')
+    if (!(error instanceof PauseEnded)) this.#options.host.log.error({ err: error }, 'the recipient of a message cannot be looked up')
     const lane = this.#lanes.get(submission.session)
     if (lane !== undefined) lane.failing = lane.waiting.length
     return this.#answer(submission, { kind: 'verdict', ref: submission.ref, ok: 'failed' })

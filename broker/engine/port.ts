@@ -56,6 +56,8 @@ export type Output = Verdict | Committed
   | { kind: 'notice', user: string, payload: Uint8Array }
   /** Close the user's connections (ban, removal, new password); `session` narrows it to one. */
   | { kind: 'kick', user: string, session?: string, code: Code }
+  /** While `held`, read nothing from the session's connection: what it sent waits for its sender's rate. May be said more than once. */
+  | { kind: 'hold', session: string, held: boolean }
   /** A stored session ended without a connection: what is stored for it elsewhere can go. */
   | { kind: 'expired', session: string }
 

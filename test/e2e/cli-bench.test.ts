@@ -31,7 +31,7 @@ await t.test('a rate: as many as were due', async t => {
 })
 
 await t.test('a rate limit is said, other refusals and strangers fail', async t => {
-  const server = await startServer(t, { config: { plugins: { 'rate-limit': { messagesPerSecond: 1, burst: 5 } } } })
+  const server = await startServer(t, { config: { plugins: { 'rate-limit': { messagesPerSecond: 1, burst: 5, maxDelayMs: 0 } } } })
   const limited = await cli(['bench', '--url', server.url, '--pairs', '1', '--seconds', '0.3', '--json'])
   t.equal(limited.code, 0, limited.stderr)
   const answer = JSON.parse(limited.stdout) as Answer

@@ -17,6 +17,7 @@ const levelOnly: Readonly<Record<string, string>> = {
   'e2e/bytes': 'about the memory of outgoing packets, which no store sees; a slower store only thins the traffic that shows a fault',
   'e2e/cli-bench': 'about the command `sabethes bench`, which knows a server by its address',
   'e2e/doctor': 'about LevelDB\'s folder; MongoDB has a test of its own in the same file',
+  'e2e/rate': 'about the speed at which a connection is read, which no store sees',
   'faults/e2e-sync': 'reads from strace that LevelDB\'s log is on the disk before the PUBACK; with MongoDB that is the database\'s promise (write concern majority, journaled)',
   'faults/e2e-torn-tail': 'damages LevelDB\'s log',
   'protocol/conformance-5': 'keeps the same records as conformance-3',

@@ -127,7 +127,7 @@ await t.test('an unknown user is not_found in password mode', async t => {
 })
 
 await t.test('a flood is rate_limited, with the time to wait', async t => {
-  const server = await startServer(t, { config: { plugins: { 'rate-limit': { burst: 5, messagesPerSecond: 1 } } } })
+  const server = await startServer(t, { config: { plugins: { 'rate-limit': { burst: 5, messagesPerSecond: 1, maxDelayMs: 0 } } } })
   const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice' })
   for (let i = 0; i < 6; i++) {
     alice.send({ cmd: 'publish', topic: 'im/to/u/bob', payload: `${i}`, qos: 1, dup: false, retain: false, messageId: alice.nextId() })

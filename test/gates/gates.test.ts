@@ -47,6 +47,45 @@ await t.test('one session that waits for a gate holds up no other', async t => {
   t.match(await bench.verdict(slow), { ok: true })
 })
 
+await t.test('a gate lets a session wait: its order is kept, its connection is held, others and later gates go on', async t => {
+  const asked: string[] = []
+  const bench = await openBench(t, {
+    plugins: [
+      loadedPlugin(plugin({ onPublish: ({ from, body }) => from === 'fast' || body === '2' ? undefined : { delayMs: 30 } })),
+      loadedPlugin(plugin({ onPublish: ({ from, body }) => { if (from === 'slow') asked.push(String(body)); return body === '3' ? { code: 'filtered' } : undefined } }, { name: 'second' }))
+    ]
+  })
+  const refs = ['1', '2', '3', '4'].map(body => bench.send('slow', 'im/to/u/zoe', body))
+  t.match(await bench.verdict(bench.send('fast', 'im/to/u/zoe', 'x')), { ok: true })
+  t.strictSame(asked, [], 'the gates behind it are asked when the wait is over')
+  const verdicts = await Promise.all(refs.map(ref => bench.verdict(ref)))
+  t.match(verdicts, [{ ok: true }, { ok: true }, { ok: false, code: 'filtered' }, { ok: true }])
+  t.strictSame(asked, ['1', '2', '3', '4'])
+  t.strictSame(bench.envelopes().filter(one => one['from'] === 'slow').map(one => one['body']), ['1', '2', '4'])
+  const holds = bench.outputs.flatMap(output => output.kind === 'hold' ? [output] : [])
+  t.same(new Set(holds.map(one => one.session)), new Set(['slow/phone']))
+  t.equal(holds[0]?.held, true)
+  t.same(holds.filter(one => !one.held).length, 1, 'until all that it sent is judged')
+  t.equal(holds.at(-1)?.held, false)
+})
+
+await t.test('what waits when the server stops is not acknowledged', async t => {
+  const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: () => ({ delayMs: 60_000 }) }))] })
+  const refs = ['1', '2'].map(body => bench.send('slow', 'im/to/u/zoe', body))
+  await setImmediate()
+  await bench.engine.close()
+  t.match(await Promise.all(refs.map(ref => bench.verdict(ref))), [{ ok: 'failed' }, { ok: 'failed' }])
+})
+
+await t.test('a wait that is no time is a failure', async t => {
+  for (const delayMs of [0, -1, NaN, Infinity, 60_001, '5' as never]) {
+    await t.test(String(delayMs), async t => {
+      const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: () => ({ delayMs }) }))] })
+      t.match(await bench.verdict(bench.send('alice', 'im/to/u/zoe', '1')), { ok: false, code: 'internal' })
+    })
+  }
+})
+
 await t.test('failures and timeouts mean what the plugin says', async t => {
   const broken: Array<[string, PluginInstance['onPublish'], string]> = [
     ['throw', () => { throw new Error('x') }, 'internal'],

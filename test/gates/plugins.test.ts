@@ -53,7 +53,7 @@ await t.test('loading', async t => {
 
 await t.test('rate-limit: a burst, then the rate', async t => {
   const clock = { ms: 1_790_000_000_000 }
-  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 3, maxUsers: 10 }, clockContext(clock))
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 3, maxDelayMs: 0, maxUsers: 10 }, clockContext(clock))
   const send = (from = 'alice'): GateVerdict => onPublish?.(draft(from)) as GateVerdict
   t.strictSame([send(), send(), send()], [undefined, undefined, undefined])
   t.match(send(), { code: 'rate_limited', retryAfterMs: 100 })
@@ -70,9 +70,36 @@ await t.test('rate-limit: a burst, then the rate', async t => {
   t.match(send(), { code: 'rate_limited' })
 })
 
+await t.test('rate-limit: who is above the rate waits, and is refused when too much waits', async t => {
+  const clock = { ms: 1_790_000_000_000 }
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 2, maxDelayMs: 250, maxUsers: 10 }, clockContext(clock))
+  const send = (): unknown => onPublish?.(draft('alice'))
+  t.strictSame([send(), send()], [undefined, undefined])
+  t.strictSame([send(), send()], [{ delayMs: 100 }, { delayMs: 200 }], 'sessions of one user wait one behind the other')
+  t.match(send(), { code: 'rate_limited', retryAfterMs: 50 })
+  clock.ms += 50
+  t.match(send(), { delayMs: 250 })
+  clock.ms += 3_600_000
+  t.strictSame([send(), send()], [undefined, undefined])
+  clock.ms -= 3_600_000
+  t.match(send(), { delayMs: 100 }, 'a clock that went back locks nobody out')
+})
+
+await t.test('rate-limit: pauses are no shorter than timers are fine', async t => {
+  const clock = { ms: 1_790_000_000_000 }
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1_000, burst: 20, maxDelayMs: 5_000, maxUsers: 10 }, clockContext(clock))
+  for (let i = 0; i < 20; i++) t.equal(onPublish?.(draft('alice')), undefined)
+  const pause = onPublish?.(draft('alice')) as { delayMs: number }
+  t.equal(pause.delayMs, 20)
+  clock.ms += pause.delayMs
+  let passed = 0
+  while (onPublish?.(draft('alice')) === undefined) passed++
+  t.equal(passed, 19, 'what was saved meanwhile passes at once')
+})
+
 await t.test('rate-limit: the memory is bounded', async t => {
   const clock = { ms: 1_790_000_000_000 }
-  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1, burst: 1, maxUsers: 2 }, clockContext(clock))
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1, burst: 1, maxDelayMs: 0, maxUsers: 2 }, clockContext(clock))
   const send = (from: string): GateVerdict => onPublish?.(draft(from)) as GateVerdict
   for (const from of ['a', 'b', 'c']) t.equal(send(from), undefined)
   t.match(send('c'), { code: 'rate_limited' })

@@ -1,0 +1,38 @@
+/** A sender above its rate is slowed, not refused: nothing of what it sends is lost, and nobody else waits. */
+import t from 'tap'
+import { device } from '../support/mqtt.ts'
+import { requireMosquitto } from '../support/mosquitto.ts'
+import { RawClient } from '../support/raw-client.ts'
+import { run, startServer } from '../support/server.ts'
+
+interface History { messages: Array<{ body: string }>, head: number }
+
+await t.test('seq 1000 | mosquitto_pub, as shipped: all of them are stored, in order', async t => {
+  if (!requireMosquitto(t)) return
+  const server = await startServer(t)
+  const lines = Array.from({ length: 1_000 }, (_, i) => String(i + 1))
+  const sent = run('mosquitto_pub', ['-h', '127.0.0.1', '-p', String(server.mqttPort), '-u', 'alice', '-t', 'im/to/u/bob', '-q', '1', '-l'], { input: lines.join('\n') + '\n' })
+  const carol = await device(t, server.url, 'carol')
+  await carol.publish('im/to/u/bob', 'not slowed by alice')
+  t.equal((await sent).code, 0)
+  const bob = await device(t, server.url, 'bob')
+  const bodies: string[] = []
+  for (let after = 0; after < 1_000;) {
+    const page = await bob.result<History>('messages.history', { with: 'alice', after, limit: 200 })
+    bodies.push(...page.messages.map(message => message.body))
+    if (page.messages.length === 0) break
+    after += page.messages.length
+  }
+  t.strictSame(bodies, lines)
+})
+
+await t.test('QoS 0 is slowed like the rest, and a held connection is not taken for dead', async t => {
+  const server = await startServer(t, { config: { plugins: { 'rate-limit': { messagesPerSecond: 20, burst: 5 } } } })
+  const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice', keepaliveSeconds: 1 })
+  for (let i = 1; i <= 45; i++) alice.send({ cmd: 'publish', topic: 'im/to/u/bob', payload: `${i}`, qos: 0, dup: false, retain: false })
+  // Two seconds, of which the keep alive allows one and a half without a packet.
+  await alice.publish('im/to/u/bob', 'last')
+  const bob = await device(t, server.url, 'bob')
+  const { messages } = await bob.result<History>('messages.history', { with: 'alice', limit: 100 })
+  t.strictSame(messages.map(message => message.body), [...Array.from({ length: 45 }, (_, i) => String(i + 1)), 'last'])
+})
