@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { builtInPlugins, type Config } from './config/schema.ts'
 import { createEngine, type EngineInstance } from './engine/engine.ts'
 import type { EngineLimits } from './engine/host.ts'
+import type { RequestOptions } from './engine/request.ts'
 import type { LoadedPlugin } from './engine/plugin-loader.ts'
 import { loadPlugins } from './engine/plugin-loader.ts'
 import type { Output } from './engine/port.ts'
@@ -38,6 +39,7 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     ...deps,
     log: deps.log.child({ part: 'engine' }),
     limits: engineLimits(config),
+    requests: requestOptions(config),
     mode: config.auth.mode,
     plugins,
     pluginLimits: config.pluginLimits,
@@ -74,6 +76,17 @@ export async function configuredPlugins (config: Config, loadModules: boolean): 
   const modules = config.plugins.filter(({ name, enabled }) => enabled && !builtIn.includes(name))
     .map(({ name }) => ({ name, description: 'a module that is not loaded here; --load runs its code, to say more', enabled: true, timeoutMs: 0, onFailure: 'pass' as const, loaded: false as const }))
   return [...known.filter(({ enabled }) => enabled), ...modules, ...known.filter(({ enabled }) => !enabled)]
+}
+
+function requestOptions ({ requests }: Config): RequestOptions {
+  return {
+    concurrency: requests.concurrency,
+    concurrencyPerUser: requests.concurrencyPerUser,
+    rates: {
+      all: { perSecond: requests.perSecond, burst: requests.burst },
+      heavy: { perSecond: requests.heavyPerSecond, burst: requests.heavyBurst }
+    }
+  }
 }
 
 function pluginInfos (config: Config, loaded: readonly LoadedPlugin[]): PluginInfo[] {

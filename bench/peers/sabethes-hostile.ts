@@ -7,7 +7,7 @@ import type { NewMessage } from '../../broker/store/store.ts'
 import { hub, reader, writer } from '../hostile/attacks.ts'
 import type { Peer } from './peer.ts'
 import { BrokerProcess } from './process.ts'
-import { sabethes, startSabethes } from './sabethes.ts'
+import { sabethes, startShipped } from './sabethes.ts'
 
 const conversations = 20_000
 const largeMessages = 40
@@ -41,6 +41,6 @@ export const sabethesHostile: Peer = {
     const folder = BrokerProcess.folder()
     const data = join(folder, 'data')
     await fill(data)
-    return await startSabethes(folder, data, cpu, { SABETHES_PLUGINS: '{}' })
+    return await startShipped(folder, data, cpu)
   }
 }

@@ -14,17 +14,23 @@ const program = fileURLToPath(new URL('../../broker/main.js', import.meta.url))
 const environment = {
   SABETHES_LOG__LEVEL: 'warn',
   // On, with limits that no scenario reaches: their cost is part of what is measured. Receipts are always on.
-  SABETHES_PLUGINS: JSON.stringify({ 'rate-limit': { messagesPerSecond: 1_000_000, burst: 1_000_000 }, 'block-list': {} })
+  SABETHES_PLUGINS: JSON.stringify({ 'rate-limit': { messagesPerSecond: 1_000_000, burst: 1_000_000 }, 'block-list': {} }),
+  ...Object.fromEntries(['PER_SECOND', 'BURST', 'HEAVY_PER_SECOND', 'HEAVY_BURST'].map(name => [`SABETHES_REQUESTS__${name}`, '1000000']))
 }
 
 /** Users that one request may name. */
 const usersPerRequest = 1000
 
 /** Starts the server on the data folder, which is in `folder` and goes with it. `more` is added to its configuration. */
-export async function startSabethes (folder: string, data: string, cpu: number | undefined, more: Record<string, string> = {}): Promise<RunningPeer> {
+export function startSabethes (folder: string, data: string, cpu: number | undefined, more: Record<string, string> = {}): Promise<RunningPeer> {
+  return startShipped(folder, data, cpu, { ...environment, ...more })
+}
+
+/** The same with the configuration that it is shipped with, and `more`. */
+export async function startShipped (folder: string, data: string, cpu: number | undefined, more: Record<string, string> = { SABETHES_LOG__LEVEL: 'warn' }): Promise<RunningPeer> {
   const [port, wsPort] = [await freePort(), await freePort()]
   const command = [process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', data]
-  const broker = BrokerProcess.start(command, folder, cpu, { ...environment, ...more })
+  const broker = BrokerProcess.start(command, folder, cpu, more)
   const startMs = await broker.listening(port)
   return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
 }

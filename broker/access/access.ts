@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Engine, Output } from '../engine/port.ts'
 import type { Topics } from '../topics.ts'
 import { Turns } from '../turns.ts'
+import { AnswerRoom } from './answers.ts'
 import type { OrdinaryBroker } from './aedes/adapter.ts'
 import { Pump } from './chat/pump.ts'
 import type { Session } from './chat/session.ts'
@@ -46,6 +47,7 @@ export class Access {
   readonly tick = new Tick()
   /** Connections that are beyond their allowance, in turn by user. */
   readonly turns = new Turns()
+  readonly answers: AnswerRoom
   readonly pending = new PendingPublishes()
   readonly subscriptions: Subscriptions = new Subscriptions(this)
   readonly sessions = new Map<string, Connected>()
@@ -67,6 +69,7 @@ export class Access {
     this.openTopics = options.openTopics
     this.limits = options.limits
     this.log = options.log
+    this.answers = new AnswerRoom(options.limits.answerBytes, options.limits.answerBytesPerUser)
     this.frameLimits = {
       maxClientIdBytes: options.limits.clientIdBytes,
       maxTopicBytes: options.limits.topicBytes,
@@ -185,6 +188,10 @@ export class Access {
     if (session === undefined || session.closed) return
     this.pump.remove(session)
     const inflight = session.close()
+    // What was read this turn is the engine's before it hears that nobody waits for answers.
+    const unsubmitted = this.tick.discard(session.id)
+    if (unsubmitted.length > 0) this.engine.submit(unsubmitted)
+    this.engine.hangUp(session.id, graceful)
     publishWill(this, connection)
     const connected = this.sessions.get(session.id)
     // Publishes that the engine has not answered are not graceful, whatever the client said.

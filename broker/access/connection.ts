@@ -238,6 +238,7 @@ export class Connection implements TransportHandler, Link {
     this.output.flush()
     this.output.close()
     this.#framer.close()
+    this.inbound.close()
     this.transport.end()
     this.ordinary?.end(graceful)
     this.ordinary = undefined
@@ -258,6 +259,7 @@ export class Connection implements TransportHandler, Link {
     }
     this.#packets = this.#bytes = 0
     this.session?.trim(this.access.pump.now())
+    this.inbound.drained()
     // [MQTT-3.1.2-24] of 3.1.1: one and a half times the keep alive; held connections are ours to answer.
     if (this.keepAliveMs > 0 && this.#holds === 0 && now - this.#lastPacket > this.keepAliveMs * 1.5) {
       return this.close({ reason: disconnectReasons.keepAlive })

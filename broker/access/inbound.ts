@@ -2,12 +2,13 @@ import { codes, type Code } from '../errors.ts'
 import type { Submission, Verdict } from '../engine/port.ts'
 import type { Target, TopicRefusal } from '../topics.ts'
 import { refusalUnits, unitsOfPublish } from './allowance.ts'
+import { Asking } from './asking.ts'
 import type { Connection } from './connection.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { encodeAck, packetTypes, ProtocolError, writeAck, type PublishFrame } from './frame/index.ts'
 
 /** A publish on its way through the engine. */
-interface Pending { inbound: Inbound, packetId: number, qos: 0 | 1 | 2, topic: string, correlationData: Buffer | undefined }
+interface Pending { inbound: Inbound, packetId: number, qos: 0 | 1 | 2, topic: string, correlationData: Buffer | undefined, bytes: number, isRequest: boolean }
 
 /** What the engine was given and has not answered; refs are this process's own numbers. */
 export class PendingPublishes {
@@ -38,6 +39,8 @@ export class Inbound {
   readonly #connection: Connection
   /** Chat publishes that the engine has. */
   #pending = 0
+  #pendingBytes = 0
+  readonly #asking: Asking
   /** Ordinary publishes that Aedes has not acknowledged. */
   #ordinary = 0
   #full = false
@@ -48,7 +51,10 @@ export class Inbound {
   #lastTopic = ''
   #lastTarget: Target | TopicRefusal | undefined
 
-  constructor (connection: Connection) { this.#connection = connection }
+  constructor (connection: Connection) {
+    this.#connection = connection
+    this.#asking = new Asking(connection, packet => { this.#submit(packet, connection.access.topics.target(packet.topic) as Target) })
+  }
 
   /** Publishes wait for their answer. */
   get busy (): boolean { return this.#pending > 0 || this.#ordinary > 0 }
@@ -85,8 +91,17 @@ export class Inbound {
       else this.#reject(packet, code, reason)
       return
     }
+    if (target.kind === 'rpc') this.#asking.ask(packet)
+    else this.#submit(packet, target)
+  }
+
+  #submit (packet: PublishFrame, target: Target): void {
+    const connection = this.#connection
+    const { access, session } = connection
+    if (session === undefined) return
     const { properties } = packet
-    const pending = { inbound: this, packetId: packet.packetId, qos: packet.qos, topic: packet.topic, correlationData: properties?.correlationData }
+    const bytes = packet.payload.length
+    const pending = { inbound: this, packetId: packet.packetId, qos: packet.qos, topic: packet.topic, correlationData: properties?.correlationData, bytes, isRequest: target.kind === 'rpc' }
     const submission: Submission = {
       ref: access.pending.add(pending),
       session: session.id,
@@ -103,21 +118,29 @@ export class Inbound {
       if (properties.messageExpirySeconds !== undefined) submission.expirySeconds = properties.messageExpirySeconds
     }
     this.#pending++
+    this.#pendingBytes += bytes
     access.tick.submit(submission)
   }
+
+  /** The connection has ended. */
+  close (): void { this.#asking.close() }
 
   /** Stops reading while too much waits for its commit, or while the client does not take what it is sent. */
   throttle (): void {
     const { access, output } = this.#connection
     if (this.#full) return
-    if (this.#pending + this.#ordinary < access.limits.pendingPublishes && output.unsentBytes < access.limits.outputBytes) return
+    const { limits } = access
+    if (this.#pending + this.#ordinary < limits.pendingPublishes && this.#pendingBytes < limits.pendingBytes && output.unsentBytes < limits.outputBytes) return
     this.#full = true
     this.#connection.hold()
   }
 
   drained (): void {
+    this.#asking.taken()
+    if (!this.#full) return
     const { access, output } = this.#connection
-    if (!this.#full || this.#pending + this.#ordinary > access.limits.pendingPublishes / 2 || output.unsentBytes >= access.limits.outputBytes) return
+    const { limits } = access
+    if (this.#pending + this.#ordinary > limits.pendingPublishes / 2 || this.#pendingBytes > limits.pendingBytes / 2 || output.unsentBytes >= limits.outputBytes) return
     this.#full = false
     this.#connection.release()
   }
@@ -127,6 +150,8 @@ export class Inbound {
     const connection = this.#connection
     const { session } = connection
     this.#pending--
+    this.#pendingBytes -= pending.bytes
+    if (pending.isRequest) this.#asking.answered(verdict.ok === true ? verdict.answer?.length ?? 0 : 0)
     if (connection.phase !== 'open' || session === undefined) return
     if (verdict.ok === true) {
       if (verdict.answer !== undefined && verdict.rid !== undefined) {

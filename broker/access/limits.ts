@@ -16,6 +16,13 @@ export interface AccessLimits {
   inflight: number
   /** Publishes of one connection that wait for their commit; above it the socket is not read. */
   pendingPublishes: number
+  /** Bytes of their payloads; above it the socket is not read either. */
+  pendingBytes: number
+  /** Requests of one connection that are served; above it the socket is not read. */
+  pendingRequests: number
+  /** Bytes of answers that are being made or were not taken, of one user and of all. */
+  answerBytesPerUser: number
+  answerBytes: number
   /** QoS 2 publishes of one connection that wait for their PUBREL. */
   pendingQos2: number
   /** Packets and bytes that one connection may send in a second; 0 = no limit. Above it the connection is closed. */

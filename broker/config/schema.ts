@@ -62,6 +62,10 @@ export const configSchema = z.strictObject({
       subscriptionsPerSession: count(100, 'Subscriptions of one session.'),
       inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
       pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it.'),
+      pendingBytes: count(4_194_304, 'Bytes of publishes of one connection that wait for their commit; reading pauses above it.'),
+      pendingRequests: count(4, 'Requests of one connection that are served at the same time; reading pauses above it.'),
+      answerBytesPerUser: count(8_388_608, 'Bytes of answers to requests of one user that are being made (640 kB each) or were not taken by the client; the next requests wait.'),
+      answerBytes: count(67_108_864, 'The same of all users together.'),
       pendingQos2: count(100, 'Unfinished inbound QoS 2 messages of one connection; above it the connection is closed.'),
       packetsPerSecond: count(0, 'Packets a connection may send in a second; 0 is no limit.', 0),
       bytesPerSecond: count(0, 'Bytes a connection may send in a second; 0 is no limit.', 0),
@@ -116,6 +120,14 @@ export const configSchema = z.strictObject({
   groups: section('Groups.', {
     maxMembers: count(100_000, 'Members of one group.'),
     maxPerUser: count(1000, 'Groups of one user.')
+  }),
+  requests: section('Requests (im/rpc/…) and read marks.', {
+    perSecond: count(100, 'Requests and read marks of one user in a second, after a burst; more are refused as rate_limited.'),
+    burst: count(500, 'Requests and read marks that a user may send at once.'),
+    heavyPerSecond: count(10, 'Of these, requests that read or change much (conversations.list, unread, sync, messages.reads, groups.create, add, remove and dissolve), in a second. 100 members named, or 5,000 conversations read, count as one more.'),
+    heavyBurst: count(100, 'Such requests that a user may send at once.'),
+    concurrency: count(16, 'Requests that are served at the same time.'),
+    concurrencyPerUser: count(4, 'Requests of one user that are served at the same time.')
   }),
   blocks: section('Block lists.', {
     max: count(10_000, 'Users on one block list.', 0)

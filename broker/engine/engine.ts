@@ -17,13 +17,16 @@ import { Pauses } from './pauses.ts'
 import { closePlugins, defaultPluginLimits, startPlugins } from './plugin-runtime.ts'
 import type { PluginLimits } from './plugin-runtime.ts'
 import type { Engine, Output } from './port.ts'
-import { Requests } from './request.ts'
+import { freeRequests, type RequestOptions, Requests } from './request.ts'
+import { Turns } from '../turns.ts'
 
 export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   store: Store
   limits: EngineLimits
   mode: 'dev' | 'password'
   log: Logger
+  /** Bounds of requests. */
+  requests?: RequestOptions
   /** In the order in which they run; `loadPlugins` gives them. */
   plugins: readonly LoadedPlugin[]
   /** What all plugins are held to. */
@@ -77,11 +80,13 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     userExists: uid => mode === 'dev' || control.userExists(uid)
   }
   const control = makeControl(host, options)
+  const turns = new Turns()
   const lanes = new Lanes({
     host,
     committer,
     pauses,
-    requests: new Requests(host, control),
+    requests: new Requests(host, control, turns, options.requests ?? freeRequests),
+    turns,
     // What a gate answers needs no promise when everything it asks is in memory.
     judge: draft => {
       const recipient = mayReceive(host, control, draft)
@@ -109,6 +114,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     authenticate: request => control.authenticate(request),
     openSession: start => control.openSession(start),
     saveSubscriptions: (session, subscriptions) => control.saveSubscriptions(session, subscriptions),
+    hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
     closeSession: end => control.closeSession(end),
     streams: query => control.streams(query),
     read: query => control.read(query),

@@ -41,7 +41,27 @@ export interface EngineHost {
 }
 
 /** Who asks: the user and the session (device) of a request. */
-export interface Caller { readonly user: string, readonly session: string }
+export interface Caller {
+  readonly user: string
+  readonly session: string
+  /**
+   * To be awaited between two pieces of a long answer: resolves at the user's next turn. Rejects with `CallerGone` when nobody
+   * waits for the answer any more.
+   */
+  readonly pause?: () => Promise<void>
+  /** What the request turned out to be worth, in large requests; throws `Refusal` (`rate_limited`) before anything is done. */
+  readonly charge?: (requests: number) => void
+  /** The same for what was done already: the user's next ones wait for it. */
+  readonly owe?: (requests: number) => void
+}
+
+/** The connection that asked has ended: the answer is not finished. */
+export class CallerGone extends Error {
+  constructor () {
+    super('the caller has gone')
+    this.name = 'CallerGone'
+  }
+}
 
 /** A request method: validates `params` (throws `Refusal`), does it, answers with JSON (as a value or as `JsonText`), or with bytes that are sent as they are. */
 export type Method = (host: EngineHost, caller: Caller, params: Record<string, unknown>) => Promise<unknown>

@@ -16,13 +16,16 @@ import type { Read } from './payload.ts'
 import { PauseEnded } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
 import type { Submission, Verdict } from './port.ts'
-import type { Requests } from './request.ts'
+import type { Asked, Requests } from './request.ts'
+import { isQuery } from './rpc/kinds.ts'
+import type { Turns } from '../turns.ts'
 
 export interface LanesOptions {
   readonly host: EngineHost
   readonly committer: Committer
   readonly requests: Requests
   readonly pauses: Pauses
+  readonly turns: Turns
   /** The recipient and the gates. A promise only where one of them needs it. */
   readonly judge: (draft: Draft) => GateVerdict | Promise<GateVerdict>
   /** Asked again when judging took time: somebody may have been removed meanwhile. */
@@ -34,13 +37,23 @@ interface Lane {
   waiting: Submission[]
   /** How many of `waiting` must fail, because a message before them did. */
   failing: number
+  /** How many of `waiting` are of a connection that has ended, and whether it said goodbye. */
+  left: number
+  graceful: boolean
 }
+
+/** Payloads that are larger are read when it is their sender's turn: reading them may take a millisecond. */
+const largeBytes = 8_192
+
+type MessageTarget = Exclude<Submission['target'], { kind: 'rpc' }>
 
 interface Parsed { readonly read: Read, readonly draft: Draft }
 
 export class Lanes {
   readonly #options: LanesOptions
   readonly #lanes = new Map<string, Lane>()
+  /** By session: the request under way. */
+  readonly #asked = new Map<string, Asked>()
   #emptied: Array<() => void> = []
   #closed = false
 
@@ -60,7 +73,7 @@ export class Lanes {
       }
       const open = this.#take(submission)
       if (open === undefined) continue
-      const opened: Lane = { waiting: [submission], failing: 0 }
+      const opened: Lane = { waiting: [submission], failing: 0, left: 0, graceful: false }
       this.#lanes.set(session, opened)
       this.#follow(session, opened, open).catch((error: unknown) => {
         this.#options.host.log.fatal({ err: error, session }, 'the lane of a session stopped')
@@ -76,6 +89,19 @@ export class Lanes {
     }
   }
 
+  /**
+   * The session's connection has ended: requests that wait are not served, as nobody hears the answers, and one under way stops.
+   * What changes something is done all the same when the client said goodbye: it did not wait for an answer. Messages are stored.
+   */
+  hangUp (session: string, graceful: boolean): void {
+    const lane = this.#lanes.get(session)
+    if (lane === undefined) return
+    lane.graceful = graceful && (lane.left === 0 || lane.graceful)
+    lane.left = lane.waiting.length
+    const asked = this.#asked.get(session)
+    if (asked !== undefined && isMoot(lane.waiting[0] as Submission, graceful)) asked.gone = true
+  }
+
   /** Takes no more; resolves when nothing waits in a lane. */
   async close (): Promise<void> {
     this.#closed = true
@@ -89,9 +115,11 @@ export class Lanes {
       await open
       lane.waiting.shift()
       if (lane.failing > 0) lane.failing -= 1
+      if (lane.left > 0) lane.left -= 1
       const next = lane.waiting[0]
       if (next === undefined) break
-      open = lane.failing > 0 ? this.#answer(next, { kind: 'verdict', ref: next.ref, ok: 'failed' }) : this.#take(next)
+      const dropped = lane.failing > 0 || (lane.left > 0 && isMoot(next, lane.graceful))
+      open = dropped ? this.#answer(next, { kind: 'verdict', ref: next.ref, ok: 'failed' }) : this.#take(next)
     }
     this.#lanes.delete(session)
     this.#options.pauses.over(session)
@@ -109,6 +137,17 @@ export class Lanes {
     if (submission.payload.length > maxMessageBytes) {
       return this.#refuse(submission, { code: 'too_large', reason: `at most ${maxMessageBytes} bytes` }, undefined)
     }
+    return submission.payload.length > largeBytes ? this.#messageLater(submission) : this.#message(submission, target)
+  }
+
+  async #messageLater (submission: Submission): Promise<void> {
+    await this.#options.turns.next(submission.user)
+    const lane = this.#lanes.get(submission.session)
+    if (lane !== undefined && lane.failing > 0) this.#answer(submission, { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+    else await this.#message(submission, submission.target as MessageTarget)
+  }
+
+  #message (submission: Submission, target: MessageTarget): Promise<void> | undefined {
     const read = readPayload(submission.payload, submission.contentType, submission.utf8)
     if (!read.ok) return this.#refuse(submission, read, read.cid)
     const draft: Draft = {
@@ -148,8 +187,13 @@ export class Lanes {
 
   async #request (submission: Submission): Promise<void> {
     const { committer, requests } = this.#options
-    const settled = await committer.settled(submission.session)
-    this.#answer(submission, settled ? await requests.serve(submission) : { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+    const { session } = submission
+    const asked: Asked = { gone: false }
+    this.#asked.set(session, asked)
+    const settled = await committer.settled(session)
+    const verdict: Verdict = settled ? await requests.serve(submission, asked) : { kind: 'verdict', ref: submission.ref, ok: 'failed' }
+    this.#asked.delete(session)
+    this.#answer(submission, verdict)
   }
 
   #accept (submission: Submission, read: Read, draft: Draft): void {
@@ -207,6 +251,12 @@ export class Lanes {
   #answer (submission: Submission, verdict: Verdict): undefined {
     this.#options.committer.answer(submission.session, verdict)
   }
+}
+
+/** A request that need not be served when its connection has ended. */
+function isMoot ({ target }: Submission, graceful: boolean): boolean {
+  if (target.kind === 'rpc') return !graceful || isQuery(target.method)
+  return target.verb !== undefined && !graceful
 }
 
 /** Tells a resend from another message with the same packet id: what was sent, and to whom. */

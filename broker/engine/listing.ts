@@ -1,5 +1,6 @@
 /** The conversation list and unread numbers. Both are derived from the same rows with the same formula, so they cannot disagree. */
 import type { Conversation, GroupRow, Member, Store, StoredMessage } from '../store/store.ts'
+import type { Caller } from './host.ts'
 import { Refusal } from '../errors.ts'
 import { envelopeText } from './envelope.ts'
 import type { Expiry } from './expiry.ts'
@@ -13,16 +14,25 @@ const pageSize = 2_000
 export const answerBytes = 512 * 1024
 /** The most conversations on one page. */
 export const maxListed = 1_000
+/** Conversations that are looked at in one piece, and as many as are worth one more large request. */
+const pieceSize = 500
+const chargedSize = 5_000
 /** Conversations whose last messages are read in one step: an answer is bounded, and what a step reads beyond it is thrown away. */
 const firstStep = 50
 const nextStep = 200
 
-/** All conversations of a user, by conversation id, in pages. */
-export async function * entriesOf (store: Store, user: string): AsyncGenerator<Conversation[]> {
+/** All conversations of the caller, by conversation id, in pieces; others have their turn between them. */
+export async function * entriesOf (store: Store, caller: Caller): AsyncGenerator<Conversation[]> {
   let after: string | undefined
+  let count = 0
   do {
-    const page: Conversation[] = await store.conversations(user, { limit: pageSize, ...(after === undefined ? {} : { after }) })
-    yield page
+    const page: Conversation[] = await store.conversations(caller.user, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    for (let from = 0; from < page.length; from += pieceSize) {
+      if (count > 0) await caller.pause?.()
+      count += pieceSize
+      if (count % chargedSize === 0) caller.owe?.(1)
+      yield page.slice(from, from + pieceSize)
+    }
     after = page.length < pageSize ? undefined : page.at(-1)?.member.conv
   } while (after !== undefined)
 }
@@ -33,11 +43,11 @@ export interface Sources { store: Store, expiry: Expiry }
 interface Listed extends Conversation { unread: number }
 
 /** Unread per conversation (only those that have any) and their sum: `{"conversations":{conversation: number},"total":…}`. */
-export async function unread ({ store, expiry }: Sources, user: string, now: number): Promise<JsonText> {
+export async function unread ({ store, expiry }: Sources, caller: Caller, now: number): Promise<JsonText> {
   const answer = new JsonText('{"conversations":{')
   let total = 0
   let separator = ''
-  for await (const page of entriesOf(store, user)) {
+  for await (const page of entriesOf(store, caller)) {
     const expired = await expiry.unread(page, now)
     for (const [i, { member, head }] of page.entries()) {
       const count = unreadOf(member, head.n, expired[i] as number)
@@ -79,20 +89,25 @@ function readPlace (text: string): Place {
  * One page of the list, and the unread total over all conversations: `{"conversations":[…],"unread":…,"next":…}`.
  * `after` is the `next` of the page before. A page is cut short when its last messages are more than `answerBytes`.
  */
-export async function listConversations ({ store, expiry }: Sources, user: string, now: number, page: { after?: string, limit: number }): Promise<JsonText> {
+export async function listConversations ({ store, expiry }: Sources, caller: Caller, now: number, page: { after?: string, limit: number }): Promise<JsonText> {
+  const { user } = caller
   const start = page.after === undefined ? undefined : readPlace(page.after)
-  const entries: Listed[] = []
+  // The first ones of what was seen so far: sorting all of a long list would hold everybody up.
+  const shown: Listed[] = []
+  let following = 0
   let total = 0
-  for await (const some of entriesOf(store, user)) {
+  for await (const some of entriesOf(store, caller)) {
     const expired = await expiry.unread(some, now)
     for (const [i, entry] of some.entries()) {
       const count = unreadOf(entry.member, entry.head.n, expired[i] as number)
       total += count
-      if (start === undefined || isAfter(entry, start)) entries.push({ ...entry, unread: count })
+      if (start !== undefined && !isAfter(entry, start)) continue
+      following++
+      shown.push({ ...entry, unread: count })
     }
+    shown.sort(order)
+    if (shown.length > page.limit) shown.length = page.limit
   }
-  entries.sort(order)
-  const shown = entries.slice(0, page.limit)
   const [hidden, others] = await Promise.all([store.hiddenAt(user, shown.map(({ member, head }) => ({ conv: member.conv, seq: head.seq }))), othersOf(store, shown)])
   const answer = new JsonText('{"conversations":[')
   let listed = 0
@@ -100,6 +115,7 @@ export async function listConversations ({ store, expiry }: Sources, user: strin
   while (listed < shown.length && bytes < answerBytes) {
     const from = listed
     const to = from + stepSize(from, bytes)
+    if (listed > 0) await caller.pause?.()
     const messages = await lastVisible(store, shown.slice(from, to), hidden.slice(from, to), now)
     for (let i = 0; i < messages.length && bytes < answerBytes; i++) {
       const message = messages[i]
@@ -110,7 +126,7 @@ export async function listConversations ({ store, expiry }: Sources, user: strin
     }
   }
   const last = shown[listed - 1]
-  const next = last !== undefined && listed < entries.length ? `,"next":${JSON.stringify(placeText(last))}` : ''
+  const next = last !== undefined && listed < following ? `,"next":${JSON.stringify(placeText(last))}` : ''
   return answer.add(`],"unread":${total}${next}}`)
 }
 
@@ -157,9 +173,4 @@ function itemText ({ member, head, unread }: Listed, last: StoredMessage | undef
   const name = JSON.stringify((other as GroupRow | undefined)?.name ?? gid)
   const role = member.role === undefined ? '' : `"role":"${member.role}",`
   return `{"conv":"${conv}","kind":"group","gid":"${gid}","name":${name},${role}${common}}`
-}
-
-/** A stored message as the receivers' envelope. */
-export function envelopeOf (conv: string, message: StoredMessage): unknown {
-  return JSON.parse(envelopeText(conv, message.seq, message.content))
 }

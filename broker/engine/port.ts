@@ -102,6 +102,11 @@ export interface Engine {
   openSession (start: SessionStart): Promise<SessionResume>
   /** Stores subscriptions of a persistent session; on disk when it resolves. */
   saveSubscriptions (session: string, subscriptions: Array<{ filter: string, qos: 0 | 1 }>): Promise<void>
+  /**
+   * The session's connection has ended: its requests that were not answered need not be. To be called after the last `submit` for
+   * it and before the next connection's first. `graceful`: by DISCONNECT.
+   */
+  hangUp (session: string, graceful: boolean): void
   /** The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT. */
   closeSession (end: { session: string, expirySeconds: number, graceful: boolean, inflight: SessionResume['inflight'] }): Promise<void>
 

@@ -29,6 +29,7 @@ export class FakeEngine implements Engine {
   readonly live = new Set<string>()
   readonly moves: Move[] = []
   readonly ends: Array<Parameters<Engine['closeSession']>[0]> = []
+  readonly hangUps: Array<{ session: string, graceful: boolean }> = []
   readonly reads: ReadQuery[] = []
   readonly hidden = new Set<string>()
   /** Cursors move because a device moved them. */
@@ -186,6 +187,8 @@ export class FakeEngine implements Engine {
       else if (stored !== undefined) stored.inflight = end.inflight
     })
   }
+
+  hangUp (session: string, graceful: boolean): void { this.hangUps.push({ session, graceful }) }
 
   async streams (query: StreamsQuery): ReturnType<Engine['streams']> { return await this.#call('streams', query, () => this.#streams(query)) }
 

@@ -17,11 +17,11 @@ export function conversationMethods ({ marks, expiry }: Parts): Methods {
     ['conversations.list', async (host, caller, params) => {
       const page = { limit: read.limit(params, 50, maxListed), ...read.after(params) }
       await marks.settled(caller.user)
-      return await listConversations({ store: host.store, expiry }, caller.user, host.now(), page)
+      return await listConversations({ store: host.store, expiry }, caller, host.now(), page)
     }],
     ['unread', async (host, caller) => {
       await marks.settled(caller.user)
-      return await unread({ store: host.store, expiry }, caller.user, host.now())
+      return await unread({ store: host.store, expiry }, caller, host.now())
     }],
     ['conversations.mute', (host, caller, params) => setting(host, caller, params, 'muted')],
     ['conversations.pin', (host, caller, params) => setting(host, caller, params, 'pinned')],

@@ -1,11 +1,20 @@
 /** `groups.*`. */
 import { randomBytes } from 'node:crypto'
 import { groupId } from '../../topics.ts'
+import type { Caller } from '../host.ts'
 import type { Methods, Parts } from './methods.ts'
 import * as read from './params.ts'
 
 /** `members` as in `groups.create` is understood as well. */
 const users = (params: read.Params): readonly string[] => read.ids(params, Object.hasOwn(params, 'members') ? 'members' : 'users')
+
+/** Users that are worth one more large request. */
+const chargedUsers = 100
+
+function charge (caller: Caller, named: readonly string[]): readonly string[] {
+  if (named.length >= chargedUsers) caller.charge?.(Math.floor(named.length / chargedUsers))
+  return named
+}
 
 const roles = ['owner', 'admin', 'member'] as const
 
@@ -15,6 +24,7 @@ export function groupMethods ({ groups }: Parts): Methods {
       const gid = read.optionalId(params, 'gid') ?? randomBytes(8).toString('hex')
       const name = read.optionalName(params, 'name') ?? gid
       const members = read.ids(params, 'members', [])
+      charge(caller, members)
       const { group, added } = await groups.create(caller.user, { gid, name, members, ...read.optionalMeta(params) })
       return { gid, conv: groupId(gid), name, owner: group.owner, createdAt: group.createdAt, size: added.length + 1 }
     }],
@@ -31,16 +41,18 @@ export function groupMethods ({ groups }: Parts): Methods {
       const limit = read.limit(params, 100, 500)
       const { after } = read.after(params)
       const rows = await host.store.memberships(caller.user, { kind: 'g', limit, ...(after === undefined ? {} : { after: groupId(after) }) })
-      const found = await Promise.all(rows.map(async row => {
-        const gid = row.conv.slice(2)
-        const group = await host.store.group(gid)
-        return { gid, conv: row.conv, name: group?.name ?? gid, owner: group?.owner, role: row.role, size: await host.store.groupSize(gid) }
-      }))
+      const gids = rows.map(row => row.conv.slice(2))
+      const groupRows = await host.store.groupsAt(gids)
+      const sizes = await Promise.all(gids.map(gid => host.store.groupSize(gid)))
+      const found = rows.map((row, i) => {
+        const [gid, group] = [gids[i] as string, groupRows[i]]
+        return { gid, conv: row.conv, name: group?.name ?? gid, owner: group?.owner, role: row.role, size: sizes[i] }
+      })
       const next = rows.length >= limit ? rows.at(-1)?.conv.slice(2) : undefined
       return { groups: found, ...(next === undefined ? {} : { next }) }
     }],
-    ['groups.add', async (_host, caller, params) => ({ added: await groups.add(caller.user, read.id(params, 'gid'), users(params)) })],
-    ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), users(params)) })],
+    ['groups.add', async (_host, caller, params) => ({ added: await groups.add(caller.user, read.id(params, 'gid'), charge(caller, users(params))) })],
+    ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), charge(caller, users(params))) })],
     ['groups.leave', async (_host, caller, params) => {
       const gid = read.id(params, 'gid')
       await groups.leave(caller.user, gid)

@@ -1,7 +1,9 @@
 /** `messages.*`: history, deletion for oneself, who has read a message. */
 import { Refusal } from '../../errors.ts'
 import type { Caller, EngineHost } from '../host.ts'
-import { answerBytes, envelopeOf } from '../listing.ts'
+import { envelopeText } from '../envelope.ts'
+import { JsonText } from '../json-text.ts'
+import { answerBytes } from '../listing.ts'
 import { peerOf } from '../receipts.ts'
 import { floorOf, visibleAfter, visibleBefore } from '../visible.ts'
 import type { Methods, Parts } from './methods.ts'
@@ -25,7 +27,7 @@ export function messageMethods ({ marks }: Parts): Methods {
     const direct = conv.startsWith('d:')
     const members = direct ? [peerOf(conv, caller.user)] : (await store.groupMembers(conv.slice(2), { limit, ...page })).map(one => one.user)
     const asked = direct ? [...new Set([...members, caller.user])] : members
-    const rows = await Promise.all(asked.map(user => store.member(user, conv)))
+    const rows = await store.membersAt(asked.map(user => ({ user, conv })))
     const readers: string[] = []
     const receivers: string[] = []
     for (const row of rows) {
@@ -54,7 +56,10 @@ export function messageMethods ({ marks }: Parts): Methods {
         : await visibleBefore(store, member, host.now(), { before: Math.min(before ?? Infinity, seq + 1), limit, maxBytes: answerBytes })
       const messages = forward && before !== undefined ? found.messages.filter(message => message.seq < before) : found.messages
       const more = found.more && !(forward && before !== undefined && found.edge >= before - 1)
-      return { conv, head: seq, messages: messages.map(message => envelopeOf(conv, message)), more, ...(more ? { [forward ? 'after' : 'before']: found.edge } : {}) }
+      // What is stored as JSON goes out as it is.
+      const answer = new JsonText(`{"conv":"${conv}","head":${seq},"messages":[`)
+      messages.forEach((message, i) => { answer.add((i > 0 ? ',' : '') + envelopeText(conv, message.seq, message.content)) })
+      return answer.add(`],"more":${more}${more ? `,"${forward ? 'after' : 'before'}":${found.edge}` : ''}}`)
     }],
     ['messages.delete', async (host, caller, params) => {
       const conv = read.conversation(caller, params)

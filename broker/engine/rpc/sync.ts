@@ -1,33 +1,24 @@
 /** `sync`: what a device lacks, given the numbers it has. */
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import { envelopeText } from '../envelope.ts'
 import type { Caller, EngineHost } from '../host.ts'
-import { answerBytes, entriesOf, envelopeOf } from '../listing.ts'
+import { JsonText } from '../json-text.ts'
+import { answerBytes, entriesOf } from '../listing.ts'
+import { RequestQueue } from '../request-queue.ts'
 import { floorOf, visibleAfter } from '../visible.ts'
 import type { Methods } from './methods.ts'
 import * as read from './params.ts'
 
 const pack = promisify(gzip)
-
-interface Missing {
-  conv: string
-  head: number
-  /** What to give as this conversation's number next time. */
-  last: number
-  messages: unknown[]
-  /** There is more of this conversation. */
-  more: boolean
-}
-
-interface Answer {
-  conversations: Missing[]
-  /** Ask again, with each conversation's `last`. */
-  more: boolean
-  /** Conversations that were asked for and are not there, or not the caller's (any more). */
-  gone?: string[]
-}
+/** Most of the gain at a third of the time. */
+const packLevel = 3
+/** Conversations whose messages are read before others have their turn. */
+const pieceSize = 10
 
 export function syncMethods (): Methods {
+  // Packing takes one of the few threads that the store's writes run on: it may have one of them.
+  const packing = new RequestQueue(1, 1)
   return [['sync', async (host, caller, params) => {
     const convs = read.seqsByConversation(params, 'convs')
     const limit = read.limit(params, 200, 500)
@@ -36,31 +27,51 @@ export function syncMethods (): Methods {
     if (!packed) return result
     // Bytes go out as they are, so they hold the whole answer.
     const rid = read.optionalId(params, 'rid')
-    return await pack(JSON.stringify({ ...(rid === undefined ? {} : { rid }), ok: true, result }))
+    const done = await packing.enter(caller.user)
+    try {
+      await caller.pause?.()
+      return await pack(Buffer.concat([Buffer.from(`{${rid === undefined ? '' : `"rid":"${rid}",`}"ok":true,"result":`), ...result.parts, Buffer.from('}')]), { level: packLevel })
+    } finally {
+      done()
+    }
   }]]
 }
 
-async function missing (host: EngineHost, caller: Caller, convs: Map<string, number>, limit: number): Promise<Answer> {
+/**
+ * `{"conversations":[{"conv":…,"head":…,"last":…,"messages":[…],"more":…}],"more":…,"gone":[…]}`. `last` is what to give as the
+ * conversation's number next time, `more` asks for that; `gone` are conversations that were asked for and are not there, or not
+ * the caller's (any more).
+ */
+async function missing (host: EngineHost, caller: Caller, convs: Map<string, number>, limit: number): Promise<JsonText> {
   const { store } = host
   const now = host.now()
-  const conversations: Missing[] = []
+  const answer = new JsonText('{"conversations":[')
   const unknown = new Set(convs.keys())
+  let listed = 0
   let count = 0
   let bytes = 0
-  for await (const page of entriesOf(store, caller.user)) {
+  let more = false
+  for await (const page of entriesOf(store, caller)) {
     for (const { member, head } of page) {
       const { conv } = member
       unknown.delete(conv)
       const after = Math.max(convs.get(conv) ?? 0, floorOf(member))
       if (after >= head.seq) continue
       // Room was left for at least one message; `gone` comes with the last page only.
-      if (count >= limit || bytes >= answerBytes) return { conversations, more: true }
+      if (count >= limit || bytes >= answerBytes) return answer.add('],"more":true}')
+      if (listed > 0 && listed % pieceSize === 0) await caller.pause?.()
       const found = await visibleAfter(store, member, now, { after, limit: limit - count, maxBytes: answerBytes - bytes })
       count += found.messages.length
-      for (const message of found.messages) bytes += Buffer.byteLength(message.content)
-      conversations.push({ conv, head: head.seq, last: found.edge, messages: found.messages.map(message => envelopeOf(conv, message)), more: found.more })
+      answer.add(`${listed > 0 ? ',' : ''}{"conv":"${conv}","head":${head.seq},"last":${found.edge},"messages":[`)
+      found.messages.forEach(({ seq, content }, i) => {
+        bytes += Buffer.byteLength(content)
+        answer.add((i > 0 ? ',' : '') + envelopeText(conv, seq, content))
+      })
+      answer.add(`],"more":${found.more}}`)
+      more ||= found.more
+      listed++
     }
   }
-  const more = conversations.some(one => one.more)
-  return { conversations, more, ...(!more && unknown.size > 0 ? { gone: [...unknown] } : {}) }
+  const gone = !more && unknown.size > 0 ? `,"gone":${JSON.stringify([...unknown])}` : ''
+  return answer.add(`],"more":${more}${gone}}`)
 }
