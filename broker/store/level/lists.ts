@@ -7,10 +7,15 @@ interface List { members: readonly string[], heads: readonly string[] }
 export class Lists {
   /** Grows with each change of a membership: a reader must not keep what it read before. */
   changes = 0
+  /** Conversations of the longest list that is kept. */
+  readonly longest: number
   readonly #lists: WeightedLru<List>
 
   /** `max`: conversations in all lists; an empty list counts as one. */
-  constructor (max: number) { this.#lists = new WeightedLru<List>(max, list => Math.max(1, list.members.length)) }
+  constructor (max: number) {
+    this.longest = Math.floor(max / 2)
+    this.#lists = new WeightedLru<List>(max, list => Math.max(1, list.members.length))
+  }
 
   get (user: string): List | undefined { return this.#lists.get(user) }
   /** A whole list. */

@@ -3,7 +3,7 @@ import type { Conversation, Head, Marks, Member, Moved, Page } from '../store.ts
 import { decodeMessage, shownHead } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
-import { key, lastNumber, under } from './keys.ts'
+import { key, lastNumber, parts, under } from './keys.ts'
 import { messageKeys } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
@@ -17,6 +17,22 @@ const noHead: Head = Object.freeze({ seq: 0, n: 0, ts: 0 })
 function shown (row: Member, head: HeadRow | null): Member {
   if (head === null || row.readSeq >= head.purgedSeq) return { ...row }
   return { ...row, readSeq: head.purgedSeq, readN: head.purgedN }
+}
+
+/** Rows that are put together in one go: a long page must not hold the event loop up. */
+const pieceRows = 250
+
+function turn (): Promise<void> { return new Promise(resolve => { setImmediate(resolve) }) }
+
+/** The place of the first name that is greater; names are ids and signs of ASCII, which sort as LevelDB's bytes do. */
+function firstAfter (names: readonly string[], bound: string): number {
+  let [low, high] = [0, names.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((names[middle] as string) > bound) high = middle
+    else low = middle + 1
+  }
+  return low
 }
 
 function conversation (row: Member, head: HeadRow | null): Conversation {
@@ -59,28 +75,53 @@ export class Members {
 
   async conversations (user: string, page: Page): Promise<Conversation[]> {
     const { lists, members, heads } = this.#tables
-    const list = page.after === undefined ? lists.get(user) : undefined
-    if (list === undefined || list.members.length > page.limit) return await this.#scan(user, page)
-    const [rows, ends] = await Promise.all([members.read(this.#db, list.members), heads.read(this.#db, list.heads)])
-    // Left meanwhile: no row.
-    return rows.flatMap((row, i) => row === null ? [] : [conversation(row, ends[i] as HeadRow | null)])
+    const list = lists.get(user)
+    if (list === undefined) return await this.#scan(user, page)
+    const { gt } = under(key.memberships(user), page.after)
+    const found: Conversation[] = []
+    for (let at = page.after === undefined ? 0 : firstAfter(list.members, gt); at < list.members.length && found.length < page.limit;) {
+      if (found.length > 0) await turn()
+      const to = at + Math.min(pieceRows, page.limit - found.length)
+      const [rows, ends] = await Promise.all([members.read(this.#db, list.members.slice(at, to)), heads.read(this.#db, list.heads.slice(at, to))])
+      rows.forEach((row, i) => {
+        // Left meanwhile: no row.
+        if (row !== null) found.push(conversation(row, ends[i] as HeadRow | null))
+      })
+      at = to
+    }
+    return found
   }
 
-  /** A page as it is on disk; a whole list is remembered, with its rows. */
+  /** A page as it is on disk. With the first one the list is remembered, and the rows of the page. */
   async #scan (user: string, page: Page): Promise<Conversation[]> {
     const { lists, members, heads } = this.#tables
     const { changes } = lists
     const since = members.now()
-    const found = await this.#db.rows(under(key.memberships(user), page.after), page.limit)
-    const rows = found.map(([name, text]) => members.codec.decode(text, name))
-    const names = found.map(([name]) => name)
-    const headNames = rows.map(row => key.head(row.conv))
-    if (page.after === undefined && rows.length < page.limit) {
-      if (changes === lists.changes) lists.set(user, { members: names, heads: headNames })
-      rows.forEach((row, i) => { members.keep(names[i] as string, row, since) })
+    const range = under(key.memberships(user), page.after)
+    const found = await this.#db.rows(range, page.limit)
+    const result: Conversation[] = []
+    for (let at = 0; at < found.length; at += pieceRows) {
+      if (at > 0) await turn()
+      const piece = found.slice(at, at + pieceRows)
+      const rows = piece.map(([name, text]) => members.codec.decode(text, name))
+      if (page.after === undefined) rows.forEach((row, i) => { members.keep((piece[i] as [string, string])[0], row, since) })
+      const ends = await heads.read(this.#db, rows.map(row => key.head(row.conv)))
+      rows.forEach((row, i) => { result.push(conversation(row, ends[i] as HeadRow | null)) })
     }
-    const ends = await heads.read(this.#db, headNames)
-    return rows.map((row, i) => conversation(row, ends[i] as HeadRow | null))
+    if (page.after === undefined) {
+      const names = found.map(([name]) => name)
+      if (names.length === page.limit) await this.#restOfList(names, range.lt)
+      if (changes === lists.changes) lists.set(user, { members: names, heads: names.map(name => key.head(parts(name)[2] as string)) })
+    }
+    return result
+  }
+
+  /** Adds the names that follow. A list that is too long to be remembered ends anywhere. */
+  async #restOfList (names: string[], lt: string): Promise<void> {
+    for await (const rows of this.#db.scan({ gt: names.at(-1) as string, lt })) {
+      for (const [name] of rows) names.push(name)
+      if (names.length > this.#tables.lists.longest) return
+    }
   }
 
   /** Watermarks forward, without sync. Inside `exclusive`. */
