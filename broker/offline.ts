@@ -5,6 +5,7 @@ import type { Config } from './config/schema.ts'
 import type { ControlProgress, ControlTarget } from './http/control-target.ts'
 import { createLog } from './log.ts'
 import { configuredPlugins, openEngine, openStore } from './parts.ts'
+import type { Store } from './store/store.ts'
 import { restoreLevelBackup } from './store/level/store.ts'
 import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
@@ -14,15 +15,18 @@ import { packageVersion } from './version.ts'
  * `loadModules` asks for what they say of themselves: who lists users in a folder does not run code that lies there.
  */
 export async function openOffline (config: Config, { loadModules = false }: OfflineOptions = {}): Promise<ControlTarget & { close (): Promise<void> }> {
-  const log = createLog({ level: 'warn' })
-  const store = await openStore(config, log)
+  const { log, close: closeLog } = createLog({ ...config.log, level: 'warn' })
+  let store: Store | undefined
   let opened: Awaited<ReturnType<typeof openEngine>>
   try {
+    store = await openStore(config, log)
     opened = await openEngine({ ...config, plugins: [] }, { store, topics: new Topics(config.mqtt.prefix), log, output: () => { /* nobody is connected */ } })
   } catch (err) {
-    await store.close()
+    await store?.close()
+    closeLog()
     throw err
   }
+  const open = store
   const { engine } = opened
   return {
     users: engine.control.accounts.users,
@@ -33,14 +37,15 @@ export async function openOffline (config: Config, { loadModules = false }: Offl
       mode: config.auth.mode,
       connections: 0,
       addresses: { mqtt: config.mqtt.tcp, http: { host: config.http.host, port: config.http.port } },
-      store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) }
+      store: { driver: config.store.driver, path: config.store.path, healthy: await open.health().then(() => true, () => false) }
     }),
-    backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => store.backup(path, progress)) },
+    backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => open.backup(path, progress)) },
     purge: async () => ({ messages: await engine.control.purge() }),
     plugins: async () => await configuredPlugins(config, loadModules),
     close: async () => {
       await engine.close()
-      await store.close()
+      await open.close()
+      closeLog()
     }
   }
 }

@@ -54,7 +54,8 @@ export async function startServer (config: Config): Promise<RunningServer> {
 }
 
 async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> {
-  const log = createLog(config.log)
+  const { log, close: closeLog } = createLog(config.log)
+  cleanup.add(closeLog)
   const startedAt = performance.now()
   const store = await openStore(config, log)
   cleanup.add(() => store.close())

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino'
 import type { Engine, Output } from '../engine/port.ts'
+import { Refusal } from '../errors.ts'
+import { PerSecond } from '../per-second.ts'
 import type { Topics } from '../topics.ts'
 import { Turns } from '../turns.ts'
 import { AnswerRoom } from './answers.ts'
@@ -10,6 +12,7 @@ import { Clock } from './clock.ts'
 import { connect } from './connecting.ts'
 import { Connection } from './connection.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
+import { logFailure } from './failure.ts'
 import type { ConnectFrame, FrameLimits } from './frame/index.ts'
 import { PendingPublishes } from './inbound.ts'
 import type { AccessLimits } from './limits.ts'
@@ -53,6 +56,8 @@ export class Access {
   readonly sessions = new Map<string, Connected>()
   readonly connections = new Set<Connection>()
   readonly sockets: Sockets
+  /** Of sessions, by their ids. */
+  readonly takeovers: PerSecond
   /** Delayed wills by session. */
   readonly wills = new Map<string, NodeJS.Timeout>()
   ordinary: OrdinaryBroker | undefined
@@ -79,6 +84,7 @@ export class Access {
     this.sockets = new Sockets(options.limits, address => {
       this.log.warn({ address, connections: this.connections.size, sockets: this.sockets.count }, 'too many connections')
     })
+    this.takeovers = new PerSecond(options.limits.takeoversPerSecond)
     this.#timer = setInterval(() => { this.#sweep() }, sweepIntervalMs)
     this.#timer.unref()
   }
@@ -141,7 +147,7 @@ export class Access {
   countOf (user: string): number { return this.#users.get(user) ?? 0 }
 
   #expired (session: string): void {
-    this.ordinary?.forget(session).catch((err: Error) => { this.log.error({ err }, 'an expired session was not forgotten') })
+    this.ordinary?.forget(session).catch((err: Error) => { logFailure(this.log, err, { session }, 'an expired session was not forgotten') })
   }
 
   /** The description of the server, as a retained message. */
@@ -152,7 +158,7 @@ export class Access {
   /** One CONNECT of a session at a time; resolves to the function that lets the next one in. */
   async lock (id: string): Promise<() => void> {
     const held = this.#locks.get(id)
-    if (held !== undefined && held.waiters >= maxLockWaiters) throw new Error('too many connections at once for one session')
+    if (held !== undefined && held.waiters >= maxLockWaiters) throw new Refusal('rate_limited', 'too many connections at once for one session')
     let unlock = (): void => {}
     const mine = new Promise<void>(resolve => { unlock = resolve })
     const lock = held ?? { tail: Promise.resolve(), waiters: 0 }
@@ -197,7 +203,7 @@ export class Access {
     // Publishes that the engine has not answered are not graceful, whatever the client said.
     const clean = graceful && !connection.inbound.busy
     this.engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight })
-      .catch((err: Error) => { this.log.error({ err, session: session.id }, 'the end of a session was not stored') })
+      .catch((err: Error) => { logFailure(this.log, err, { session: session.id }, 'the end of a session was not stored') })
       .then(() => {
         if (connected?.session === session) {
           this.sessions.delete(session.id)

@@ -5,6 +5,7 @@ import { encodeConnack } from './connack.ts'
 import type { Connection } from './connection.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { Session } from './chat/session.ts'
+import { logFailure } from './failure.ts'
 import { encodeConnackRefusal, type ConnectFrame } from './frame/index.ts'
 
 /** CONNACK codes of a refusal: return code of 3.1.1 (section 3.2.2.3), reason code of 5 (section 3.2.2.2). */
@@ -24,19 +25,37 @@ const softOutputBytes = 65536
 let assigned = 0
 const assignedPrefix = `auto-${Date.now().toString(36)}${Math.floor(Math.random() * 46656).toString(36)}-`
 
-/** Answers a CONNECT: who is it, may it, which session. The connection is held until this is done. */
+/** Answers a CONNECT, also when the server cannot do what it asks for. The connection is held until this is done. */
 export async function connect (access: Access, connection: Connection, frame: ConnectFrame): Promise<void> {
+  connection.clientId = frame.clientId
+  try {
+    await open(access, connection, frame)
+  } catch (err) {
+    if (connection.isClosed) return
+    if (connection.phase !== 'connecting') throw err
+    if (err instanceof Refusal) return refuse(connection, frame, err)
+    logFailure(access.log, err as Error, { ...named(frame), address: connection.transport.address }, 'a CONNECT could not be answered')
+    refuse(connection, frame, new Refusal('unavailable'))
+  }
+}
+
+/** Who is it, may it, which session. Throws `Refusal`. */
+async function open (access: Access, connection: Connection, frame: ConnectFrame): Promise<void> {
   if (frame.properties?.authenticationMethod !== undefined) {
     // Enhanced authentication is not offered (MQTT 5.0, section 4.12).
     connection.output.write(encodeConnackRefusal(5, 0x8c))
     return connection.close()
   }
+  // Those who fight for a session are turned away before their passwords are hashed; only who was let in is counted.
+  const claimed = `${frame.username ?? ''}/${frame.clientId}`
+  if (access.sessions.has(claimed) && !access.takeovers.has(claimed)) throw tooManyTakeovers()
   const user = await admitted(access, connection, frame)
-  if (user === undefined || connection.isClosed) return
+  if (connection.isClosed) return
   access.enter(connection, user)
   const { limits } = access
   const clientId = frame.clientId !== '' ? frame.clientId : assignedPrefix + (++assigned).toString(36)
   const id = `${user}/${clientId}`
+  connection.clientId = clientId
   const expirySeconds = frame.protocolVersion === 5
     ? Math.min(frame.properties?.sessionExpirySeconds ?? 0, limits.maxSessionExpirySeconds)
     : frame.clean ? 0 : limits.sessionExpirySeconds
@@ -44,13 +63,14 @@ export async function connect (access: Access, connection: Connection, frame: Co
   try {
     const old = access.sessions.get(id)
     if (old !== undefined) {
+      if (!access.takeovers.take(id)) throw tooManyTakeovers()
       // [MQTT-3.1.4-2]: the same user's earlier connection ends first.
       old.connection.close({ reason: disconnectReasons.takenOver })
       await old.ended
     }
     if (connection.isClosed) return
     if (access.countOf(user) > limits.connectionsPerUser && user !== '') {
-      return refuse(connection, frame, new Refusal('rate_limited', 'too many connections of this user'))
+      throw new Refusal('rate_limited', 'too many connections of this user')
     }
     const resumed = await access.engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds })
     const { properties } = frame
@@ -92,34 +112,35 @@ export async function connect (access: Access, connection: Connection, frame: Co
   }
 }
 
-/** The user's id ('' for an anonymous client of ordinary topics); undefined when the connection was refused. */
-async function admitted (access: Access, connection: Connection, frame: ConnectFrame): Promise<string | undefined> {
+function tooManyTakeovers (): Refusal { return new Refusal('rate_limited', 'the session is taken over too often') }
+
+/** The user's id ('' for an anonymous client of ordinary topics). Throws `Refusal`. */
+async function admitted (access: Access, connection: Connection, frame: ConnectFrame): Promise<string> {
   const { will } = frame
-  try {
-    let user = ''
-    if (frame.username !== undefined || !access.options.anonymous) {
-      if (frame.username !== undefined && !isId(frame.username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
-      user = (await access.engine.authenticate({ user: frame.username, password: frame.password, address: connection.transport.address })).user
-    }
-    if (will !== undefined) {
-      const target = access.topics.isChat(will.topic) ? access.topics.target(will.topic) : undefined
-      const allowed = target !== undefined
-        ? user !== '' && !('refuse' in target) && target.kind !== 'rpc'
-        : access.ordinary !== undefined && access.openTopics.mayPublish(will.topic)
-      if (!allowed) throw new Refusal('forbidden', 'the will may not be published')
-    }
-    return user
-  } catch (err) {
-    if (!(err instanceof Refusal)) throw err
-    refuse(connection, frame, err)
-    return undefined
+  let user = ''
+  if (frame.username !== undefined || !access.options.anonymous) {
+    if (frame.username !== undefined && !isId(frame.username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
+    user = (await access.engine.authenticate({ user: frame.username, password: frame.password, address: connection.transport.address })).user
   }
+  if (will !== undefined) {
+    const target = access.topics.isChat(will.topic) ? access.topics.target(will.topic) : undefined
+    const allowed = target !== undefined
+      ? user !== '' && !('refuse' in target) && target.kind !== 'rpc'
+      : access.ordinary !== undefined && access.openTopics.mayPublish(will.topic)
+    if (!allowed) throw new Refusal('forbidden', 'the will may not be published')
+  }
+  return user
+}
+
+/** As whom a client comes, for the log. What is no user name may be a password in the wrong place. */
+function named (frame: ConnectFrame): { user?: string, clientId: string } {
+  return { ...(frame.username !== undefined && isId(frame.username) ? { user: frame.username } : {}), clientId: frame.clientId }
 }
 
 function refuse (connection: Connection, frame: ConnectFrame, refusal: Refusal): void {
   if (connection.isClosed) return
   const [returnCode, reasonCode] = connackCodes[refusal.code] ?? [3, 0x80]
-  connection.access.log.info({ code: refusal.code, address: connection.transport.address }, 'connection refused')
+  connection.access.log.info({ code: refusal.code, reason: refusal.message, ...named(frame), address: connection.transport.address }, 'connection refused')
   connection.output.write(encodeConnackRefusal(frame.protocolVersion, frame.protocolVersion === 5 ? reasonCode : returnCode))
   connection.close()
 }

@@ -3,8 +3,9 @@ import { Allowance, packetUnits, unitsOfFilters } from './allowance.ts'
 import type { Link, Session } from './chat/session.ts'
 import { maxChatPacketId } from './chat/window.ts'
 import type { OrdinaryClient } from './aedes/adapter.ts'
-import { disconnectReasons } from './disconnect-reasons.ts'
+import { disconnectReasons, reasonText } from './disconnect-reasons.ts'
 import { decodeAck, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe, encodeConnackRefusal, encodeDisconnect, Framer, packetTypes, pingresp, ProtocolError, type ProtocolVersion, type Will } from './frame/index.ts'
+import { logFailure } from './failure.ts'
 import { Inbound } from './inbound.ts'
 import { Output } from './output.ts'
 import type { Transport, TransportHandler } from './transport.ts'
@@ -22,6 +23,7 @@ export class Connection implements TransportHandler, Link {
   maximumPacketBytes = 0xffffffff
   phase: 'new' | 'connecting' | 'open' | 'closed' = 'new'
   user = ''
+  clientId = ''
   session: Session | undefined
   ordinary: OrdinaryClient | undefined
   will: Will | undefined
@@ -212,7 +214,7 @@ export class Connection implements TransportHandler, Link {
       this.fail(err as Error)
       return
     }
-    this.access.log.debug({ user: this.user, address: this.transport.address, reason: err.message }, 'protocol error')
+    this.access.log.info({ ...this.who, reason: err.message }, 'protocol error')
     if (this.phase === 'new' || this.phase === 'connecting') {
       const version = err.protocolVersion ?? this.version
       if (version === 5 && (err.protocolVersion !== undefined || this.phase === 'connecting')) this.output.write(encodeConnackRefusal(5, err.reasonCode))
@@ -223,17 +225,27 @@ export class Connection implements TransportHandler, Link {
     this.close({ reason: err.reasonCode })
   }
 
-  /** The server cannot go on with this connection: nothing is acknowledged, the client comes back. */
-  fail (err: Error): void {
-    this.access.log.error({ err, user: this.user }, 'connection failed')
-    this.close({ reason: disconnectReasons.unspecified })
+  /** Whose connection it is, for the log. */
+  get who (): { user: string, clientId: string, address: string } {
+    return { user: this.user, clientId: this.clientId, address: this.transport.address }
   }
 
-  /** Ends the connection. `reason` goes to MQTT 5 clients in a DISCONNECT. The session's end is `access.sessionClosed`. */
-  close ({ reason, graceful = false }: { reason?: number, graceful?: boolean } = {}): void {
+  /** The server cannot go on with this connection: nothing is acknowledged, the client comes back. */
+  fail (err: Error): void {
+    // What was under way when a client left fails often, and nobody waits for it.
+    if (this.phase === 'closed') return
+    logFailure(this.access.log, err, this.who, 'connection failed')
+    this.close({ reason: disconnectReasons.unspecified, why: 'the server failed' })
+  }
+
+  /** Ends the connection. `reason` goes to MQTT 5 clients in a DISCONNECT, `why` to the log. The session's end is `access.sessionClosed`. */
+  close ({ reason, graceful = false, why = reason === undefined ? undefined : reasonText(reason) }: { reason?: number, graceful?: boolean, why?: string } = {}): void {
     if (this.phase === 'closed') return
     const wasOpen = this.phase === 'open'
     this.phase = 'closed'
+    const { log } = this.access
+    if (why !== undefined) log.info({ ...this.who, reason: why }, 'disconnected')
+    else if (wasOpen) log.debug({ ...this.who, reason: graceful ? 'the client said goodbye' : 'the client went away' }, 'disconnected')
     if (wasOpen && reason !== undefined && this.version === 5) this.output.write(encodeDisconnect(reason))
     this.output.flush()
     this.output.close()
@@ -249,12 +261,12 @@ export class Connection implements TransportHandler, Link {
   sweep (now: number): void {
     const { limits } = this.access
     if (this.phase !== 'open') {
-      if (now - this.#since > limits.connectTimeoutMs) this.close()
+      if (now - this.#since > limits.connectTimeoutMs) this.close({ why: 'not signed in within connectTimeoutMs' })
       return
     }
     const tooMany = limits.packetsPerSecond > 0 && this.#packets > limits.packetsPerSecond
     if (tooMany || (limits.bytesPerSecond > 0 && this.#bytes > limits.bytesPerSecond)) {
-      this.access.log.warn({ user: this.user, packets: this.#packets, bytes: this.#bytes }, 'flooding')
+      this.access.log.warn({ ...this.who, packets: this.#packets, bytes: this.#bytes }, 'flooding')
       return this.close({ reason: disconnectReasons.messageRate })
     }
     this.#packets = this.#bytes = 0
@@ -275,7 +287,7 @@ export class Connection implements TransportHandler, Link {
   /** The client does not read what it is sent: the connection ends at once, its session stays. */
   cutOff (): void {
     if (this.phase === 'closed') return
-    this.access.log.info({ user: this.user, unsentBytes: this.transport.unsentBytes }, 'stalled reader cut off')
+    this.access.log.info({ ...this.who, unsentBytes: this.transport.unsentBytes }, 'stalled reader cut off')
     this.transport.destroy()
     this.close()
   }

@@ -11,3 +11,16 @@ export const disconnectReasons = {
   messageRate: 0x96,
   administrative: 0x98
 } as const
+
+const texts = new Map<number, string>([
+  [disconnectReasons.unspecified, 'the server failed'],
+  [disconnectReasons.busy, 'what it published could not be stored'],
+  [disconnectReasons.shuttingDown, 'the server stops'],
+  [disconnectReasons.keepAlive, 'silent for longer than its keep alive'],
+  [disconnectReasons.takenOver, 'taken over by another connection of the same client id'],
+  [disconnectReasons.messageRate, 'too many packets or bytes in a second'],
+  [disconnectReasons.administrative, 'ended by the operator']
+])
+
+/** A reason for the log. */
+export function reasonText (code: number): string { return texts.get(code) ?? `0x${code.toString(16)}` }

@@ -196,6 +196,8 @@ export class Inbound {
     const { access, output, version, session, user } = connection
     const { code, reason } = verdict
     connection.allowance.spend(refusalUnits)
+    // Not the reason: a gate may quote the message.
+    access.log.info({ code, ...connection.who, topic: pending.topic }, 'publish refused')
     if (session !== undefined && user !== '') {
       connection.allowance.spend(refusalUnits * (access.pump.countOf(user) - 1))
       const payload = Buffer.from(JSON.stringify({

@@ -11,6 +11,8 @@ export interface AccessLimits {
   connections: number
   connectionsPerAddress: number
   connectionsPerUser: number
+  /** Times in a second that one session may be taken over by another connection of the same client id. */
+  takeoversPerSecond: number
   subscriptionsPerSession: number
   /** Messages that were sent to a session and not acknowledged. */
   inflight: number

@@ -81,6 +81,7 @@ export function serveWebSocket (access: Access, server: Server, options: WebSock
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const refusal = refusalOf(request, options)
     if (refusal !== undefined) {
+      access.log.info({ address: request.socket.remoteAddress, origin: request.headers.origin, host: request.headers.host, reason: refusal }, 'upgrade refused')
       socket.on('error', () => { socket.destroy() })
       socket.write(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
       endWithin(request.socket, access.limits.connectTimeoutMs)

@@ -59,6 +59,7 @@ export const configSchema = z.strictObject({
       connectionsPerAddress: count(20_000, 'Connections from one address, counted the same way.'),
       descriptorReserve: count(256, 'File descriptors that connections leave for the store and for files; half of what the system allows at most.'),
       connectionsPerUser: count(100, 'Connections of one user.'),
+      takeoversPerSecond: count(10, 'Times in a second that a session may be taken over by another connection of the same client id; more are refused.'),
       subscriptionsPerSession: count(100, 'Subscriptions of one session.'),
       inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
       pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it.'),
@@ -143,7 +144,9 @@ export const configSchema = z.strictObject({
   }),
   log: section('Logs, on standard error.', {
     level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('Least severe level that is logged.'),
-    pretty: z.union([z.boolean(), z.literal('auto')]).default('auto').describe('Logs for people instead of JSON lines; auto when standard error is a terminal.')
+    pretty: z.union([z.boolean(), z.literal('auto')]).default('auto').describe('Logs for people instead of JSON lines; auto when standard error is a terminal.'),
+    linesPerSecond: count(20, 'Lines of one kind (text and code) in a second, levels info to error; the number of those left out is told. 0 writes all.', 0),
+    bufferBytes: z.int().min(4096).default(1_048_576).describe('Log lines kept for a reader that stalls, bytes; above it lines are dropped and counted.')
   }),
   shutdown: section('Stopping.', {
     timeoutMs: timer(8000, 'Time a graceful stop may take before it is forced, milliseconds.')

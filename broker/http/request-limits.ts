@@ -15,35 +15,8 @@ export interface RequestLimits {
   pipelinedRequests: number
 }
 
-const windowMs = 1000
 /** What ends the headers of a request. */
 const headersEnd = '\r\n\r\n'
-
-/** Counts requests by address, second by second. */
-export class RequestRate {
-  readonly #perSecond: number
-  readonly #now: () => number
-  readonly #counts = new Map<string, number>()
-  #windowEnd = 0
-
-  /** `now` is a monotonic clock, milliseconds. */
-  constructor (perSecond: number, now: () => number = () => performance.now()) {
-    this.#perSecond = perSecond
-    this.#now = now
-  }
-
-  /** Counts one; false when the address has had its share of this second. */
-  take (address: string): boolean {
-    const now = this.#now()
-    if (now >= this.#windowEnd) {
-      this.#windowEnd = now + windowMs
-      this.#counts.clear()
-    }
-    const count = (this.#counts.get(address) ?? 0) + 1
-    this.#counts.set(address, count)
-    return count <= this.#perSecond
-  }
-}
 
 /**
  * Ends connections that send more than `max` requests in one piece. The parser makes an object for each request of the piece

@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { codes } from '../errors.ts'
-import { limitPipelining, RequestRate, type RequestLimits } from './request-limits.ts'
+import { PerSecond } from '../per-second.ts'
+import { limitPipelining, type RequestLimits } from './request-limits.ts'
 
 /** What the health pages ask. */
 export interface Health {
@@ -24,7 +25,7 @@ const checkIntervalMs = 500
 /** The HTTP server: health pages now; WebSocket is added by the access side. Not yet listening. */
 export function createHttp (health: Health): Server {
   const { log, limits } = health
-  const rate = new RequestRate(limits.requestsPerSecond)
+  const rate = new PerSecond(limits.requestsPerSecond)
   const pages = new HealthPages(health)
   const server = createServer({
     requestTimeout: limits.requestTimeoutMs,
@@ -37,8 +38,13 @@ export function createHttp (health: Health): Server {
     if (request.socket.destroyed) return
     // Bodies are not read here: the rest of the connection could not be trusted.
     response.shouldKeepAlive = response.shouldKeepAlive && request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined
-    if (!rate.take(request.socket.remoteAddress ?? '')) return tooMany(response)
+    const address = request.socket.remoteAddress ?? ''
+    if (!rate.take(address)) {
+      log.info({ address }, 'too many requests of one address')
+      return tooMany(response)
+    }
     if (!health.hostAllowed(request.headers.host)) {
+      log.info({ address, host: request.headers.host }, 'a request by a foreign name was refused')
       return send(response, 403, problem(403, 'forbidden', 'this server does not go by that name; http.hosts lists further ones'))
     }
     pages.answer(request, response).catch((err: Error) => {

@@ -4,8 +4,8 @@ import { connect, type AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
-import { RequestRate } from '../../broker/http/request-limits.ts'
 import { createHttp } from '../../broker/http/server.ts'
+import { PerSecond } from '../../broker/per-second.ts'
 
 const requestLimits = { headersTimeoutMs: 5000, requestTimeoutMs: 10_000, keepAliveTimeoutMs: 5000, requestsPerSecond: 1000, pipelinedRequests: 16 }
 
@@ -106,13 +106,14 @@ await t.test('requestsPerSecond: more of one address are answered 429, and their
 
 await t.test('requestsPerSecond: by address, second by second', async t => {
   let now = 0
-  const rate = new RequestRate(2, () => now)
-  const take = (address: string): boolean => rate.take(address)
-  t.strictSame(['a', 'a', 'a', 'b'].map(take), [true, true, false, true])
+  const rate = new PerSecond(2, () => now)
+  t.strictSame(['a', 'a', 'a', 'b'].map(address => rate.take(address)), [true, true, false, true])
+  t.strictSame(['a', 'b', 'c'].map(address => rate.has(address)), [false, true, true])
   now = 999
-  t.notOk(take('a'))
+  t.notOk(rate.take('a'))
   now = 1000
-  t.ok(take('a'))
+  t.ok(rate.has('a'))
+  t.ok(rate.take('a'))
 })
 
 await t.test('an answer that nobody takes does not keep its connection', async t => {

@@ -1,5 +1,5 @@
 /** Access with a fake engine, and clients whose byte streams are memory: every step of a race is the test's. */
-import pino from 'pino'
+import { pino, type Logger } from 'pino'
 import { generate, parser, type IConnackPacket, type IConnectPacket, type IPublishPacket, type ISubackPacket, type Packet } from 'mqtt-packet'
 import type { Test } from 'tap'
 import { Access } from '../../broker/access/access.ts'
@@ -19,6 +19,7 @@ export const wideLimits: AccessLimits = {
   connections: 1000,
   connectionsPerAddress: 1000,
   connectionsPerUser: 100,
+  takeoversPerSecond: 1000,
   subscriptionsPerSession: 100,
   inflight: 64,
   pendingPublishes: 1024,
@@ -44,13 +45,13 @@ export const wideLimits: AccessLimits = {
 export interface Bench { access: Access, engine: FakeEngine, client (options?: { address?: string, version?: 4 | 5 }): MemoryClient }
 
 /** Access with these limits; closed at the end of the test. */
-export function bench (t: Test | undefined, limits: Partial<AccessLimits> = {}, ordinary?: OrdinaryBroker, openTopics: string[] = []): Bench {
+export function bench (t: Test | undefined, limits: Partial<AccessLimits> = {}, ordinary?: OrdinaryBroker, openTopics: string[] = [], log: Logger = pino({ level: 'silent' })): Bench {
   const topics = new Topics()
   const access = new Access({
     topics,
     openTopics: new OpenTopics(openTopics, topics.prefix),
     limits: { ...wideLimits, ...limits },
-    log: pino({ level: 'silent' }),
+    log,
     anonymous: false
   })
   const engine = new FakeEngine()

@@ -2,6 +2,7 @@ import { Aedes, type AedesOptions, type Client } from 'aedes'
 import mqttPacket from 'mqtt-packet'
 import type { Logger } from 'pino'
 import type { Connection } from '../connection.ts'
+import { logFailure } from '../failure.ts'
 import { packetTypes, type Subscription, type Will } from '../frame/index.ts'
 import { maxChatPacketId } from '../chat/window.ts'
 import type { OpenTopics } from '../open-topics.ts'
@@ -87,7 +88,7 @@ export class OrdinaryBroker {
       }
     }
     const broker = new Aedes(settings)
-    broker.on('error' as 'closed', ((err: Error) => { log.error({ err }, 'Aedes') }) as () => void)
+    broker.on('error' as 'closed', ((err: Error) => { logFailure(log, err, {}, 'Aedes') }) as () => void)
     await broker.listen()
     return new OrdinaryBroker(broker, persistence)
   }
