@@ -45,6 +45,7 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     pluginLimits: config.pluginLimits,
     receiptIntervalMs: config.messages.receiptIntervalMs,
     maxUnstoredEnds: config.sessions.unstoredEnds,
+    groupConsent: config.groups.consent === 'auto' ? (config.auth.mode === 'dev' ? 'everybody' : 'known') : config.groups.consent,
     version: packageVersion(),
     prefix: config.mqtt.prefix,
     accounts: {
@@ -60,6 +61,9 @@ function engineLimits (config: Config): EngineLimits {
     maxMessageBytes: config.messages.maxBytes,
     maxGroupMembers: config.groups.maxMembers,
     maxGroupsPerUser: config.groups.maxPerUser,
+    maxGroupMemberships: config.groups.maxMemberships,
+    maxInvitationsMade: config.groups.maxInvitationsMade,
+    maxInvitations: config.groups.maxInvitations,
     maxSessionsPerUser: config.sessions.maxPerUser,
     maxBlocks: config.blocks.max,
     maxSessionExpirySeconds: config.sessions.maxExpirySeconds,

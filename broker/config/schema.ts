@@ -120,7 +120,11 @@ export const configSchema = z.strictObject({
   }),
   groups: section('Groups.', {
     maxMembers: count(100_000, 'Members of one group.'),
-    maxPerUser: count(1000, 'Groups of one user.')
+    maxPerUser: count(1000, 'Groups that one user owns.'),
+    maxMemberships: count(10_000, 'Groups that one user is in.'),
+    consent: z.enum(['auto', 'everybody', 'known', 'nobody']).default('auto').describe('Who may put a user into a group who has not said it (groups.consent): everybody, those whom the user has sent a message (known; others invite), or nobody; auto is everybody in dev mode and known otherwise. Block lists hold always.'),
+    maxInvitationsMade: count(1000, 'Open invitations to groups that one user has made.', 0),
+    maxInvitations: count(100, 'Open invitations to groups that wait for one user.', 0)
   }),
   requests: section('Requests (im/rpc/…) and read marks.', {
     perSecond: count(100, 'Requests and read marks of one user in a second, after a burst; more are refused as rate_limited.'),

@@ -3,12 +3,15 @@
  * receipts, sessions, streams, requests) on the other. Control is made by `createControl(host, options)` of `control.ts`.
  */
 import type { Code } from '../errors.ts'
+import type { Consent } from './consent.ts'
 import type { Caller, Method } from './host.ts'
 import type { Engine } from './port.ts'
 
 export interface ControlOptions {
   /** Milliseconds: receipts of one conversation are merged for this long. */
   receiptIntervalMs: number
+  /** Who may put users into groups who have not said it themselves; `everybody` when absent. */
+  groupConsent?: Consent
   /** Milliseconds between two rounds of the retention purge. */
   purgeIntervalMs?: number
 }

@@ -4,6 +4,7 @@ import { directId, groupId } from '../topics.ts'
 import { type AccountOptions, type Accounts, createAccounts } from './accounts.ts'
 import { Blocks } from './blocks.ts'
 import type { Control, ControlOptions } from './control-port.ts'
+import { Consents } from './consent.ts'
 import { Expiry } from './expiry.ts'
 import { Groups } from './groups.ts'
 import type { EngineHost, Method } from './host.ts'
@@ -45,7 +46,7 @@ export interface ControlParts extends Control {
   purge (): Promise<number>
 }
 
-const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'mqtt5'] as const
+const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5'] as const
 
 export function createControl (host: EngineHost, setup: ControlSetup): ControlParts {
   const receipts = new Receipts(host, setup.receiptIntervalMs)
@@ -56,8 +57,9 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     onMoved: moved => { receipts.moved(moved) }
   })
   const accounts = createAccounts(host, setup.accounts)
-  const groups = new Groups(host)
   const blocks = new Blocks(host)
+  const consents = new Consents(host, blocks, setup.groupConsent ?? 'everybody')
+  const groups = new Groups(host, consents)
   const sessions = new Sessions(host, marks, {
     sweepIntervalMs: setup.sweepIntervalMs ?? 300_000,
     maxUnstoredEnds: setup.maxUnstoredEnds ?? 100_000,
@@ -74,7 +76,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     limits: { ...host.limits },
     features: [...features]
   })
-  const parts: Parts = { marks, expiry: new Expiry(host.store), groups, blocks, serverInfo }
+  const parts: Parts = { marks, consents, expiry: new Expiry(host.store), groups, blocks, serverInfo }
   const methods = new Map<string, Method>([
     ...conversationMethods(parts),
     ...messageMethods(parts),

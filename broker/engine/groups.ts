@@ -3,10 +3,15 @@
  * members' rows, an event for each user that it is about, and a `system` message in the group's log, which those who come see.
  */
 import { Refusal } from '../errors.ts'
+import type { Code } from '../errors.ts'
 import { groupId } from '../topics.ts'
 import type { GroupMember, GroupRow, Operation, Role } from '../store/store.ts'
 import { envelopeContent, envelopeTail } from './envelope.ts'
+import type { Consents } from './consent.ts'
+import { GroupCounts } from './group-counts.ts'
 import type { EngineHost } from './host.ts'
+import { Invitations } from './invitations.ts'
+import type { Invitation } from './invitations.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import { LookupCache } from './lookup-cache.ts'
 import type { Posting } from './control-port.ts'
@@ -23,15 +28,24 @@ const free: Posting = { ok: true }
 const noGroup: Posting = { ok: false, code: 'not_found', reason: 'there is no such group, or you are not in it' }
 const noMember = 'none'
 
-type Action = 'create' | 'add' | 'remove' | 'leave' | 'role' | 'dissolve'
+type Action = 'create' | 'add' | 'join' | 'remove' | 'leave' | 'role' | 'dissolve' | 'invite'
+
+/** What became of the users whom somebody wanted in a group. */
+export interface Admitted { added: string[], invited: string[], refused: Array<{ user: string, code: Code }> }
 
 export class Groups {
   readonly #host: EngineHost
   readonly #members: LookupCache<GroupMember | typeof noMember>
   readonly #queue = new KeyedQueue()
+  readonly #consents: Consents
+  readonly #invitations: Invitations
+  readonly #counts: GroupCounts
 
-  constructor (host: EngineHost) {
+  constructor (host: EngineHost, consents: Consents) {
     this.#host = host
+    this.#consents = consents
+    this.#invitations = new Invitations(host)
+    this.#counts = new GroupCounts(host)
     this.#members = new LookupCache(async key => {
       const at = key.indexOf('/')
       return await host.store.groupMember(key.slice(0, at), key.slice(at + 1)) ?? noMember
@@ -61,7 +75,7 @@ export class Groups {
   }
 
   /** Throws `Refusal` (`conflict`, `not_found`, `too_large`). The creator is the owner. */
-  create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }): Promise<{ group: GroupRow, added: string[] }> {
+  create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }): Promise<{ group: GroupRow } & Admitted> {
     const { gid, name } = wish
     return this.#queue.run(gid, async () => {
       const { store } = this.#host
@@ -69,36 +83,91 @@ export class Groups {
       const others = [...new Set(wish.members)].filter(user => user !== by)
       this.#checkSize(others.length + 1)
       await this.#checkUsers(others)
-      await this.#checkGroupsOf([by, ...others])
+      await this.#counts.checkOwner(by)
+      await this.#counts.checkMember(by)
+      const { fresh, ...admitted } = await this.#admit(by, gid, others)
       const group: GroupRow = { gid, name, owner: by, createdAt: this.#host.now(), ...(wish.meta === undefined ? {} : { meta: wish.meta }) }
-      await this.#change({ gid, by, action: 'create', users: [by, ...others], more: { name } }, [
+      await this.#change({ gid, by, action: 'create', users: [by, ...admitted.added], more: { name } }, [
         { op: 'group', group },
         { op: 'member', gid, user: by, role: 'owner' },
-        ...others.map(user => ({ op: 'member' as const, gid, user, role: 'member' as const }))
-      ])
-      return { group, added: others }
+        ...admitted.added.map(user => ({ op: 'member' as const, gid, user, role: 'member' as const }))
+      ], fresh)
+      return { group, ...admitted }
     })
   }
 
   /** Who is in it already is left out of the answer. Throws `Refusal` (`not_found`, `forbidden`, `too_large`). */
-  add (by: string, gid: string, users: readonly string[]): Promise<string[]> {
+  add (by: string, gid: string, users: readonly string[]): Promise<Admitted> {
     return this.#queue.run(gid, async () => {
       const { group, member } = await this.required(by, gid)
       if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins add members')
       const asked = [...new Set(users)]
       const present = await this.#look(asked, user => this.isMember(user, gid))
-      const added = asked.filter((_, i) => present[i] === false)
-      if (added.length === 0) return []
-      this.#checkSize(await this.#host.store.groupSize(gid) + added.length)
-      await this.#checkUsers(added)
-      await this.#checkGroupsOf(added)
-      await this.#change({ gid, by, action: 'add', users: added, more: { name: group.name } },
-        added.map(user => ({ op: 'member', gid, user, role: 'member' })))
-      return added
+      const wanted = asked.filter((_, i) => present[i] === false)
+      if (wanted.length === 0) return { added: [], invited: [], refused: [] }
+      this.#checkSize(await this.#host.store.groupSize(gid) + wanted.length)
+      await this.#checkUsers(wanted)
+      const { fresh, ...admitted } = await this.#admit(by, gid, wanted)
+      const { added } = admitted
+      if (added.length > 0) {
+        await this.#change({ gid, by, action: 'add', users: added, more: { name: group.name } },
+          added.map(user => ({ op: 'member', gid, user, role: 'member' })), fresh)
+      } else if (fresh.length > 0) {
+        await this.#host.commit(this.#events({ gid, by, action: 'invite', users: fresh, more: { name: group.name } }))
+      }
+      return admitted
     })
   }
 
-  /** Who is not in it is left out of the answer. Only the owner removes admins; nobody removes the owner. */
+  /**
+   * Who comes in at once, who is invited (`fresh`: and was not before), and who is not. Invitations are written before what tells of
+   * them; one to a group that is not there after a crash is shown to nobody.
+   */
+  async #admit (by: string, gid: string, users: readonly string[]): Promise<Admitted & { fresh: string[] }> {
+    const answers = await this.#consents.judge(by, users)
+    const wanted = (what: string): string[] => users.filter((_, i) => answers[i] === what)
+    const refused = users.flatMap((user, i) => answers[i] === 'blocked' || answers[i] === 'forbidden' ? [{ user, code: answers[i] as Code }] : [])
+    const willing = wanted('add')
+    const strangers = wanted('invite')
+    const full = await this.#counts.full(willing)
+    const { fresh, known, full: crowded } = strangers.length === 0 ? { fresh: [], known: [], full: [] } : await this.#invitations.put(by, gid, strangers)
+    for (const user of [...full, ...crowded]) refused.push({ user, code: 'too_large' })
+    return { added: willing.filter(user => !full.has(user)), invited: [...known, ...fresh], refused, fresh }
+  }
+
+  /** Invitations that wait for the user, with the groups' names; not those of groups that are gone. */
+  async invitations (user: string): Promise<Array<Invitation & { name: string }>> {
+    const found = await this.#invitations.of(user)
+    const groups = await this.#host.store.groupsAt(found.map(({ gid }) => gid))
+    return found.flatMap((one, i) => groups[i] === undefined ? [] : [{ ...one, name: groups[i].name }])
+  }
+
+  /** Takes an invitation up. Throws `Refusal` (`not_found`, `too_large`). */
+  accept (user: string, gid: string): Promise<void> {
+    return this.#queue.run(gid, async () => {
+      const invitation = await this.#invitations.get(user, gid)
+      const group = invitation === undefined ? undefined : await this.#host.store.group(gid)
+      const host = invitation === undefined ? noMember : await this.#members.get(`${gid}/${invitation.by}`)
+      if (invitation === undefined || group === undefined || host === noMember || host.role === 'member') {
+        await this.#invitations.drop(gid, [user])
+        throw new Refusal('not_found', 'there is no such invitation, or who made it may not invite any more')
+      }
+      if (!await this.isMember(user, gid)) {
+        this.#checkSize(await this.#host.store.groupSize(gid) + 1)
+        await this.#counts.checkMember(user)
+        await this.#change({ gid, by: user, action: 'join', users: [user], more: { name: group.name, invitedBy: invitation.by } },
+          [{ op: 'member', gid, user, role: 'member' }])
+      }
+      await this.#invitations.drop(gid, [user])
+    })
+  }
+
+  /** Ends an invitation; nobody is told. Nothing happens when there is none. */
+  refuse (user: string, gid: string): Promise<void> {
+    return this.#queue.run(gid, async () => { await this.#invitations.drop(gid, [user]) })
+  }
+
+  /** Who is not in it is left out of the answer, and an invitation of theirs ends. Only the owner removes admins; nobody removes the owner. */
   remove (by: string, gid: string, users: readonly string[]): Promise<string[]> {
     return this.#queue.run(gid, async () => {
       const { member } = await this.required(by, gid)
@@ -107,13 +176,18 @@ export class Groups {
       if (asked.includes(by)) throw new Refusal('conflict', 'use groups.leave to go yourself')
       const found = await this.#look(asked, user => this.#members.get(`${gid}/${user}`))
       const removed: string[] = []
+      const strangers: string[] = []
       for (const [i, user] of asked.entries()) {
         const known = found[i]
-        if (known === undefined || known === noMember) continue
+        if (known === undefined || known === noMember) {
+          strangers.push(user)
+          continue
+        }
         if (known.role === 'owner') throw new Refusal('forbidden', 'the owner cannot be removed')
         if (known.role === 'admin' && member.role !== 'owner') throw new Refusal('forbidden', 'only the owner removes admins')
         removed.push(user)
       }
+      if (strangers.length > 0) await this.#invitations.drop(gid, strangers)
       if (removed.length === 0) return []
       await this.#change({ gid, by, action: 'remove', users: removed },
         removed.map(user => ({ op: 'member.drop', gid, user })))
@@ -138,6 +212,7 @@ export class Groups {
       if (target === noMember) throw new Refusal('not_found', `'${user}' is not in this group`)
       if (target.role === role) return
       if (user === by) throw new Refusal('conflict', 'the owner hands the group over by giving the role owner to another member')
+      if (role === 'owner') await this.#counts.checkOwner(user)
       const operations: Operation[] = [memberRow(gid, target, role)]
       if (role === 'owner') operations.push(memberRow(gid, member, 'admin'), { op: 'group', group: { ...group, owner: user } })
       await this.#change({ gid, by, action: 'role', users: role === 'owner' ? [user, by] : [user], more: { role } }, operations)
@@ -156,6 +231,7 @@ export class Groups {
         await this.#host.commit([{ op: 'group.drop', gid }])
       } finally {
         this.#members.clear()
+        this.#counts.clear()
       }
     })
   }
@@ -169,13 +245,22 @@ export class Groups {
     } while (after !== undefined)
   }
 
-  async #change (change: Change, operations: Operation[]): Promise<void> {
+  /** `invited` hear of it as of an invitation. */
+  async #change (change: Change, operations: Operation[], invited: readonly string[] = []): Promise<void> {
+    const invitations = invited.length === 0 ? [] : this.#events({ ...change, action: 'invite', users: invited })
+    let done = false
     try {
-      await this.#host.commit([...operations, ...this.#events(change), this.#message(change)])
+      await this.#host.commit([...operations, ...this.#events(change), ...invitations, this.#message(change)])
+      done = true
     } finally {
       // Also after a failure: what the store holds then is for the store to say.
       for (const operation of operations) {
-        if (operation.op === 'member' || operation.op === 'member.drop') this.#members.forget(`${change.gid}/${operation.user}`)
+        if (operation.op !== 'member' && operation.op !== 'member.drop') continue
+        const { user } = operation
+        this.#members.forget(`${change.gid}/${user}`)
+        if (!done || change.action === 'role') this.#counts.forget(user)
+        else if (operation.op === 'member.drop') this.#counts.changed(user, -1, 0)
+        else this.#counts.changed(user, 1, operation.role === 'owner' ? 1 : 0)
       }
     }
   }
@@ -205,13 +290,6 @@ export class Groups {
     const exist = await this.#look(users, user => this.#host.userExists(user))
     const missing = exist.indexOf(false)
     if (missing >= 0) throw new Refusal('not_found', `there is no user '${users[missing]}'`)
-  }
-
-  async #checkGroupsOf (users: readonly string[]): Promise<void> {
-    const { maxGroupsPerUser: max } = this.#host.limits
-    const counts = await this.#look(users, async user => (await this.#host.store.memberships(user, { kind: 'g', limit: max })).length)
-    const full = counts.findIndex(count => count >= max)
-    if (full >= 0) throw new Refusal('too_large', `'${users[full]}' is in ${max} groups already, the most that a user can be in`)
   }
 
   async #look<Result> (users: readonly string[], one: (user: string) => Result | Promise<Result>): Promise<Result[]> {

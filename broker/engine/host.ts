@@ -9,8 +9,14 @@ export interface EngineLimits {
   maxMessageBytes: number
   /** Members of one group (`groups.maxMembers`). */
   maxGroupMembers: number
-  /** Groups of one user (`groups.maxPerUser`). */
+  /** Groups that one user owns (`groups.maxPerUser`). */
   maxGroupsPerUser: number
+  /** Groups that one user is in (`groups.maxMemberships`). */
+  maxGroupMemberships: number
+  /** Open invitations that one user has made (`groups.maxInvitationsMade`). */
+  maxInvitationsMade: number
+  /** Invitations that wait for one user (`groups.maxInvitations`). */
+  maxInvitations: number
   /** Persistent sessions of one user (`sessions.maxPerUser`). */
   maxSessionsPerUser: number
   /** Users on one block list (`blocks.max`). */

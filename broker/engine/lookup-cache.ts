@@ -20,6 +20,9 @@ export class LookupCache<Value> {
     return this.#values.get(key) ?? this.#loading.get(key) ?? this.#fetch(key)
   }
 
+  /** What is in memory. */
+  peek (key: string): Value | undefined { return this.#values.get(key) }
+
   /** To call after the stored value changed. */
   forget (key: string): void {
     this.#values.delete(key)

@@ -131,6 +131,8 @@ export interface Member {
   hiddenUnread: number
   muted: boolean
   pinned: boolean
+  /** The user has sent a message in the conversation. */
+  posted?: true
   /** Groups only. */
   role?: Role
   mutedUntil?: TimeMs

@@ -124,7 +124,7 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
       const { store } = await open(t)
       await append(store, message(direct, 'alice'), message('d:carol:carol', 'carol'))
       const fresh = { joinedSeq: 0, clearedSeq: 0, hiddenUnread: 0, muted: false, pinned: false, conv: direct }
-      t.strictSame(await store.member('alice', direct), { ...fresh, user: 'alice', readSeq: 1, readN: 1, deliveredSeq: 1 })
+      t.strictSame(await store.member('alice', direct), { ...fresh, user: 'alice', readSeq: 1, readN: 1, deliveredSeq: 1, posted: true })
       t.strictSame(await store.member('bob', direct), { ...fresh, user: 'bob', readSeq: 0, readN: 0, deliveredSeq: 0 })
       t.equal(await store.member('carol', direct), undefined)
       t.equal(await unread(store, 'carol', 'd:carol:carol'), 0)
@@ -137,6 +137,18 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
       t.match(await store.member('alice', direct), { readSeq: 2, readN: 2, deliveredSeq: 0 })
       t.match(await store.member('bob', direct), { readSeq: 1, deliveredSeq: 1 })
       t.same([await unread(store, 'alice', direct), await unread(store, 'bob', direct)], [1, 2])
+    })
+
+    await t.test('who has sent a message in a conversation, their row says', async t => {
+      const { store, reopen } = await open(t)
+      await append(store, message(direct, 'alice'))
+      t.match(await store.membersAt([{ user: 'alice', conv: direct }, { user: 'bob', conv: direct }]), [{ posted: true }, { posted: undefined }])
+      await store.settings('bob', direct, { muted: true })
+      await store.clear('alice', direct)
+      const again = await reopen()
+      t.match([await again.member('alice', direct), await again.member('bob', direct)], [{ posted: true, clearedSeq: 1 }, { posted: undefined, muted: true }])
+      await append(again, message(direct, 'bob'))
+      t.match(await again.member('bob', direct), { posted: true, muted: true })
     })
 
     await t.test('watermarks move forward only, and not beyond the head', async t => {

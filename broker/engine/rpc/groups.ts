@@ -1,6 +1,7 @@
 /** `groups.*`. */
 import { randomBytes } from 'node:crypto'
 import { groupId } from '../../topics.ts'
+import { consents } from '../consent.ts'
 import type { Caller } from '../host.ts'
 import type { Methods, Parts } from './methods.ts'
 import * as read from './params.ts'
@@ -18,15 +19,15 @@ function charge (caller: Caller, named: readonly string[]): readonly string[] {
 
 const roles = ['owner', 'admin', 'member'] as const
 
-export function groupMethods ({ groups }: Parts): Methods {
+export function groupMethods ({ groups, consents: settings }: Parts): Methods {
   return [
     ['groups.create', async (_host, caller, params) => {
       const gid = read.optionalId(params, 'gid') ?? randomBytes(8).toString('hex')
       const name = read.optionalName(params, 'name') ?? gid
       const members = read.ids(params, 'members', [])
       charge(caller, members)
-      const { group, added } = await groups.create(caller.user, { gid, name, members, ...read.optionalMeta(params) })
-      return { gid, conv: groupId(gid), name, owner: group.owner, createdAt: group.createdAt, size: added.length + 1 }
+      const { group, added, invited, refused } = await groups.create(caller.user, { gid, name, members, ...read.optionalMeta(params) })
+      return { gid, conv: groupId(gid), name, owner: group.owner, createdAt: group.createdAt, size: added.length + 1, added, invited, refused }
     }],
     ['groups.info', async (host, caller, params) => {
       const gid = read.id(params, 'gid')
@@ -51,8 +52,24 @@ export function groupMethods ({ groups }: Parts): Methods {
       const next = rows.length >= limit ? rows.at(-1)?.conv.slice(2) : undefined
       return { groups: found, ...(next === undefined ? {} : { next }) }
     }],
-    ['groups.add', async (_host, caller, params) => ({ added: await groups.add(caller.user, read.id(params, 'gid'), charge(caller, users(params))) })],
+    ['groups.add', (_host, caller, params) => groups.add(caller.user, read.id(params, 'gid'), charge(caller, users(params)))],
     ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), charge(caller, users(params))) })],
+    ['groups.invitations', async (_host, caller) => ({ invitations: await groups.invitations(caller.user) })],
+    ['groups.accept', async (_host, caller, params) => {
+      const gid = read.id(params, 'gid')
+      await groups.accept(caller.user, gid)
+      return { gid, conv: groupId(gid) }
+    }],
+    ['groups.refuse', async (_host, caller, params) => {
+      const gid = read.id(params, 'gid')
+      await groups.refuse(caller.user, gid)
+      return { gid }
+    }],
+    ['groups.consent', async (_host, caller, params) => {
+      if (!Object.hasOwn(params, 'consent')) return { consent: await settings.of(caller.user) }
+      const consent = read.oneOf(params, 'consent', [...consents, 'default'] as const)
+      return { consent: await settings.set(caller.user, consent === 'default' ? undefined : consent) }
+    }],
     ['groups.leave', async (_host, caller, params) => {
       const gid = read.id(params, 'gid')
       await groups.leave(caller.user, gid)

@@ -1,11 +1,12 @@
 /** What the request methods are built on. */
 import type { Blocks } from '../blocks.ts'
+import type { Consents } from '../consent.ts'
 import type { Expiry } from '../expiry.ts'
 import type { Groups } from '../groups.ts'
 import type { Method } from '../host.ts'
 import type { Marks } from '../marks.ts'
 
-export interface Parts { marks: Marks, expiry: Expiry, groups: Groups, blocks: Blocks, serverInfo: () => Record<string, unknown> }
+export interface Parts { marks: Marks, consents: Consents, expiry: Expiry, groups: Groups, blocks: Blocks, serverInfo: () => Record<string, unknown> }
 
 /** Methods by name. */
 export type Methods = Array<[string, Method]>

@@ -49,7 +49,7 @@ export const resendCodec: Codec<ResendRow> = {
 /** `user` and `conv` stand in the key: `m user conv`. */
 export const memberCodec: Codec<Member> = {
   encode: row => `${row.joinedSeq} ${row.clearedSeq} ${row.readSeq} ${row.readN} ${row.deliveredSeq} ${row.hiddenUnread} ` +
-    `${(row.muted ? 1 : 0) + (row.pinned ? 2 : 0)} ${row.role ?? '-'} ${row.mutedUntil ?? '-'}`,
+    `${(row.muted ? 1 : 0) + (row.pinned ? 2 : 0) + (row.posted === true ? 4 : 0)} ${row.role ?? '-'} ${row.mutedUntil ?? '-'}`,
   decode: (text, key) => {
     const [, user = '', conv = ''] = key.split('\x00')
     const field = text.split(' ')
@@ -65,6 +65,7 @@ export const memberCodec: Codec<Member> = {
       hiddenUnread: Number(field[5]),
       muted: (flags & 1) !== 0,
       pinned: (flags & 2) !== 0,
+      ...((flags & 4) === 0 ? {} : { posted: true }),
       ...(field[7] === '-' ? {} : { role: field[7] as Role }),
       ...(field[8] === '-' ? {} : { mutedUntil: Number(field[8]) })
     }

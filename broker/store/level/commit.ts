@@ -140,6 +140,7 @@ class Commit {
         // A gap stays: what came before may not have reached any device of the sender yet.
         if (sender.deliveredSeq === seq - 1) sender.deliveredSeq = seq
         if (Math.max(sender.readSeq, head.purgedSeq) < seq - 1) outcome.passed = true
+        sender.posted = true
         sender.readSeq = seq
         sender.readN = n
         sender.hiddenUnread = 0

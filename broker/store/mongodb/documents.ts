@@ -68,6 +68,8 @@ export interface MemberDoc {
   x?: 1
   muted?: boolean
   pinned?: boolean
+  /** The user has sent a message here. */
+  w?: 1
   role?: Role
   mutedUntil?: number
 }
@@ -129,6 +131,7 @@ export function memberRow (doc: MemberDoc): Member {
     hiddenUnread: doc.h,
     muted: doc.muted === true,
     pinned: doc.pinned === true,
+    ...(doc.w === undefined ? {} : { posted: true }),
     ...(doc.role === undefined ? {} : { role: doc.role }),
     ...(doc.mutedUntil === undefined ? {} : { mutedUntil: doc.mutedUntil })
   }
@@ -147,6 +150,7 @@ export function memberDoc (row: Member): MemberDoc {
     h: row.hiddenUnread,
     ...(row.muted ? { muted: true } : {}),
     ...(row.pinned ? { pinned: true } : {}),
+    ...(row.posted === true ? { w: 1 } : {}),
     ...(row.role === undefined ? {} : { role: row.role }),
     ...(row.mutedUntil === undefined ? {} : { mutedUntil: row.mutedUntil })
   }
@@ -167,6 +171,7 @@ export function shown (row: Member, head: HeadRow | null): Member {
 
 /** The sender's own marks after its message: sending marks one's own conversation read. */
 export function markSender (row: Member, seq: number, n: number): void {
+  row.posted = true
   if (row.readSeq >= seq) return
   // A gap stays: what came before may not have reached any device of the sender yet.
   if (row.deliveredSeq === seq - 1) row.deliveredSeq = seq

@@ -216,7 +216,7 @@ export async function writeDerived (db: Connection, members: readonly Member[], 
   const operations: Array<AnyBulkWriteOperation<RowDoc>> = members.map(row => ({
     updateOne: {
       filter: { _id: memberKey(row.user, row.conv) },
-      update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread } }
+      update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread, ...(row.posted === true ? { w: 1 as const } : {}) } }
     }
   }))
   for (const [conv, head] of heads) {

@@ -1,0 +1,71 @@
+/**
+ * Who may put whom into a group (ADR 7). A block list holds always. Otherwise everybody says for themself: anybody may, or whom one has
+ * written a message oneself may and others invite, or nobody may.
+ */
+import type { Code } from '../errors.ts'
+import { directId } from '../topics.ts'
+import type { Blocks } from './blocks.ts'
+import type { EngineHost } from './host.ts'
+import { LookupCache } from './lookup-cache.ts'
+
+export const consents = ['everybody', 'known', 'nobody'] as const
+export type Consent = typeof consents[number]
+export type Admission = 'add' | 'invite' | Extract<Code, 'blocked' | 'forbidden'>
+
+/** Settings in memory. */
+const maxCached = 20_000
+/** Look-ups that run at the same time: each may bring a block list. */
+const lookupWidth = 16
+const rowsOfLookup = 200
+
+const settingKey = (user: string): string => `groups/consent/${user}`
+
+export class Consents {
+  readonly #host: EngineHost
+  readonly #blocks: Blocks
+  readonly #settings: LookupCache<Consent>
+  /** Of those who have not said anything. */
+  readonly #fallback: Consent
+
+  constructor (host: EngineHost, blocks: Blocks, fallback: Consent) {
+    this.#host = host
+    this.#blocks = blocks
+    this.#fallback = fallback
+    this.#settings = new LookupCache(async user => {
+      const bytes = await host.store.records.get(settingKey(user))
+      const text = bytes === undefined ? undefined : Buffer.from(bytes).toString()
+      return consents.find(known => known === text) ?? fallback
+    }, maxCached)
+  }
+
+  async of (user: string): Promise<Consent> { return await this.#settings.get(user) }
+
+  /** `undefined`: as the server's default says. */
+  async set (user: string, consent: Consent | undefined): Promise<Consent> {
+    try {
+      await this.#host.store.records.write([{ key: settingKey(user), value: consent === undefined ? null : Buffer.from(consent) }], true)
+    } finally {
+      this.#settings.forget(user)
+    }
+    return consent ?? this.#fallback
+  }
+
+  /** What becomes of each of the users whom `by` wants in a group. */
+  async judge (by: string, users: readonly string[]): Promise<Admission[]> {
+    const answers: Admission[] = []
+    for (let at = 0; at < users.length; at += lookupWidth) {
+      answers.push(...await Promise.all(users.slice(at, at + lookupWidth).map(async user => {
+        if (await this.#blocks.has(user, by)) return 'blocked'
+        const consent = await this.#settings.get(user)
+        return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'
+      })))
+    }
+    const strangers = [...users.keys()].filter(i => answers[i] === 'invite')
+    for (let at = 0; at < strangers.length; at += rowsOfLookup) {
+      const some = strangers.slice(at, at + rowsOfLookup)
+      const rows = await this.#host.store.membersAt(some.map(i => ({ user: users[i] as string, conv: directId(users[i] as string, by) })))
+      some.forEach((i, j) => { if (rows[j]?.posted === true) answers[i] = 'add' })
+    }
+    return answers
+  }
+}
