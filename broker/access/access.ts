@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Engine, Output } from '../engine/port.ts'
-import { Refusal } from '../errors.ts'
+import { type Code, Refusal } from '../errors.ts'
 import { PerSecond } from '../per-second.ts'
 import type { Topics } from '../topics.ts'
 import { Turns } from '../turns.ts'
@@ -22,6 +22,7 @@ import { Subscriptions } from './subscriptions.ts'
 import { Tick } from './tick.ts'
 import type { Transport } from './transport.ts'
 import { publishWill } from './will.ts'
+import { Wills } from './wills.ts'
 
 export interface AccessOptions {
   topics: Topics
@@ -33,7 +34,7 @@ export interface AccessOptions {
 }
 
 /** A connected session with its connection; `ended` resolves when the engine knows that it is over. */
-interface Connected { session: Session, connection: Connection, ended: Promise<void>, end: () => void }
+interface Connected { session: Session, connection: Connection, /** it goes on with an earlier one */ present: boolean, ended: Promise<void>, end: () => void }
 
 const sweepIntervalMs = 1000
 const maxLockWaiters = 8
@@ -58,8 +59,8 @@ export class Access {
   readonly sockets: Sockets
   /** Of sessions, by their ids. */
   readonly takeovers: PerSecond
-  /** Delayed wills by session. */
-  readonly wills = new Map<string, NodeJS.Timeout>()
+  /** Wills that wait. */
+  readonly wills: Wills
   ordinary: OrdinaryBroker | undefined
   #engine: Engine | undefined
   #pump: Pump | undefined
@@ -75,6 +76,7 @@ export class Access {
     this.limits = options.limits
     this.log = options.log
     this.answers = new AnswerRoom(options.limits.answerBytes, options.limits.answerBytesPerUser)
+    this.wills = new Wills(options.limits)
     this.frameLimits = {
       maxClientIdBytes: options.limits.clientIdBytes,
       maxTopicBytes: options.limits.topicBytes,
@@ -120,7 +122,7 @@ export class Access {
         case 'event': pump.event(output); break
         case 'members': pump.members(output); break
         case 'notice': pump.notice(output.user, output.payload); break
-        case 'kick': this.kick(output.user, output.session); break
+        case 'kick': this.kick(output.user, output.session, output.code); break
         case 'hold': this.sessions.get(output.session)?.connection.pace(output.held); break
         case 'expired': this.#expired(output.session); break
       }
@@ -128,10 +130,14 @@ export class Access {
   }
 
   /** Closes a user's connections. */
-  kick (user: string, session?: string): void {
+  kick (user: string, session?: string, code?: Code): void {
+    // Who is banned says nothing more, not even by a will.
+    const silent = code === 'banned'
+    if (silent) this.wills.discard(user)
     // Not by session: those that are not done with connecting have none that the pump knows.
     for (const connection of [...this.connections]) {
       if (connection.user !== user || (session !== undefined && connection.session?.id !== session)) continue
+      if (silent) connection.dropWill()
       connection.close({ reason: disconnectReasons.administrative })
     }
   }
@@ -147,6 +153,7 @@ export class Access {
   countOf (user: string): number { return this.#users.get(user) ?? 0 }
 
   #expired (session: string): void {
+    this.wills.ended(session)
     this.ordinary?.forget(session).catch((err: Error) => { logFailure(this.log, err, { session }, 'an expired session was not forgotten') })
   }
 
@@ -173,12 +180,23 @@ export class Access {
     }
   }
 
-  addSession (session: Session, connection: Connection): void {
-    clearTimeout(this.wills.get(session.id))
-    this.wills.delete(session.id)
+  /** `present`: it goes on with what was stored; otherwise an earlier one of its name is over. */
+  addSession (session: Session, connection: Connection, present: boolean): void {
+    if (present) this.wills.goesOn(session.id)
+    else this.wills.ended(session.id)
     let end = (): void => {}
     const ended = new Promise<void>(resolve => { end = resolve })
-    this.sessions.set(session.id, { session, connection, ended, end })
+    this.sessions.set(session.id, { session, connection, present, ended, end })
+  }
+
+  /** Lets the will of a session wait that Aedes has let go, which may be a while after the session's connection ended. */
+  delayWill (session: Session, will: { bytes: number, delaySeconds: number, publish: () => void, discard: () => void }): void {
+    const { bytes, publish, discard } = will
+    const current = this.sessions.get(session.id)
+    if (current !== undefined && current.session !== session) return current.present ? discard() : publish()
+    const delaySeconds = Math.min(will.delaySeconds, session.expirySeconds)
+    if (delaySeconds === 0) return publish()
+    this.wills.add(session.id, { user: session.user, dueMs: this.clock.now + delaySeconds * 1000, bytes, publish, discard })
   }
 
   /** The connection is over: its session is put away, its will published unless it said goodbye. Safe to call twice. */
@@ -216,6 +234,7 @@ export class Access {
   #sweep (): void {
     const now = this.clock.refresh()
     for (const connection of this.connections) connection.sweep(now)
+    this.wills.sweep(now)
   }
 
   /** Closes all connections (MQTT 5 clients are told) and waits until their sessions are stored. */
@@ -224,8 +243,7 @@ export class Access {
     clearInterval(this.#timer)
     const ends = [...this.sessions.values()].map(async one => { await one.ended })
     for (const connection of [...this.connections]) connection.close({ reason: disconnectReasons.shuttingDown })
-    for (const timer of this.wills.values()) clearTimeout(timer)
-    this.wills.clear()
+    this.wills.close()
     this.tick.run()
     await Promise.all(ends)
     this.pump.close()

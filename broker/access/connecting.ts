@@ -80,7 +80,7 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
     const window = Math.min(limits.inflight, properties?.receiveMaximum ?? 65535)
     const session = new Session(access.pump, connection, { id, user, clientId, expirySeconds, window, softOutputBytes })
     connection.session = session
-    access.addSession(session, connection)
+    access.addSession(session, connection, resumed.present)
     if (connection.isClosed) return access.connectionClosed(connection, false)
     // One session, two keepers: what Aedes keeps for it goes when the session itself has gone.
     if (!resumed.present) await access.ordinary?.forget(id)

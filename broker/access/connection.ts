@@ -198,6 +198,12 @@ export class Connection implements TransportHandler, Link {
     this.release()
   }
 
+  /** What the connection is about to leave as its will is not to be sent. */
+  dropWill (): void {
+    this.will = undefined
+    this.ordinary?.dropWill()
+  }
+
   #disconnect (frame: { reasonCode: number, sessionExpirySeconds?: number }): void {
     if (frame.sessionExpirySeconds !== undefined && this.session !== undefined) {
       // [MQTT-3.14.2-2]: a session that was to end with its connection cannot be made to last now.

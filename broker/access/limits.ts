@@ -37,6 +37,9 @@ export interface AccessLimits {
   outputBytes: number
   /** A connection that takes no byte of what is unsent for this long is closed; its session stays. */
   stallTimeoutMs: number
+  /** Wills of one user that wait for their delay, and bytes of them all. */
+  delayedWillsPerUser: number
+  delayedWillBytes: number
   /** Ordinary messages that are kept for one session that is away; the oldest go first. */
   offlineQueue: number
   /** Retained messages, and bytes of them all. */

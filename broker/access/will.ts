@@ -1,12 +1,11 @@
+import type { Submission } from '../engine/port.ts'
 import type { Access } from './access.ts'
 import type { Connection } from './connection.ts'
-
-/** Node's longest timer, milliseconds. */
-const longestTimerMs = 0x7fffffff
+import { willBytes } from './wills.ts'
 
 /**
- * Publishes the will of a connection that ended without a DISCONNECT, when it is a chat message; Aedes publishes the others.
- * A will delay (MQTT 5.0, section 3.1.3.2.2) is kept while the server runs; a new connection of the session cancels it.
+ * Publishes the will of a connection that ended without a DISCONNECT, when it is a chat message; Aedes publishes the others. With a
+ * will delay (MQTT 5.0, section 3.1.3.2.2) it waits.
  */
 export function publishWill (access: Access, connection: Connection): void {
   const { will, session, user } = connection
@@ -14,25 +13,34 @@ export function publishWill (access: Access, connection: Connection): void {
   if (will === undefined || session === undefined || !access.topics.isChat(will.topic)) return
   const target = access.topics.target(will.topic)
   if ('refuse' in target) return
-  const submit = (): void => {
-    access.tick.submit({
-      // Nobody waits for the answer: QoS 0 and a ref of its own.
-      ref: access.pending.skip(),
-      session: session.id,
-      user,
-      target,
-      payload: will.payload,
-      qos: 0,
-      packetId: 0,
-      dup: false,
-      ...(will.properties?.contentType !== undefined ? { contentType: will.properties.contentType } : {}),
-      ...(will.properties?.messageExpirySeconds !== undefined ? { expirySeconds: will.properties.messageExpirySeconds } : {})
-    })
+  const { id, expirySeconds } = session
+  const delaySeconds = Math.min(will.properties?.willDelaySeconds ?? 0, expirySeconds)
+  const submission: Submission = {
+    // Nobody waits for the answer: QoS 0 and a ref of its own.
+    ref: access.pending.skip(),
+    session: id,
+    user,
+    target,
+    // Of its own: the CONNECT lies in a chunk of what the socket brought, which may not be kept for its sake.
+    payload: delaySeconds === 0 ? will.payload : copyOf(will.payload),
+    qos: 0,
+    packetId: 0,
+    dup: false,
+    ...(will.properties?.contentType !== undefined ? { contentType: will.properties.contentType } : {}),
+    ...(will.properties?.messageExpirySeconds !== undefined ? { expirySeconds: will.properties.messageExpirySeconds } : {})
   }
-  const delaySeconds = Math.min(will.properties?.willDelaySeconds ?? 0, session.expirySeconds)
-  if (delaySeconds === 0) return submit()
-  access.wills.set(session.id, setTimeout(() => {
-    access.wills.delete(session.id)
-    submit()
-  }, Math.min(delaySeconds * 1000, longestTimerMs)).unref())
+  if (delaySeconds === 0) access.tick.submit(submission)
+  else wait(access, submission, delaySeconds, willBytes(will))
+}
+
+/** Apart, so that what waits holds the submission and nothing of the connection. */
+function wait (access: Access, submission: Submission, delaySeconds: number, bytes: number): void {
+  const { session, user } = submission
+  access.wills.add(session, { user, dueMs: access.clock.now + delaySeconds * 1000, bytes, publish: () => { access.tick.submit(submission) } })
+}
+
+function copyOf (payload: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(payload.length)
+  copy.set(payload)
+  return copy
 }

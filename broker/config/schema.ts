@@ -75,6 +75,8 @@ export const configSchema = z.strictObject({
       clientIdBytes: z.int().min(1).max(65_535).default(128).describe('Longest client id, bytes.'),
       outputBytes: count(1_048_576, 'Unsent bytes of one connection above which it counts as stalled.'),
       stallTimeoutMs: timer(30_000, 'Time after which a stalled connection is cut off, milliseconds; what it missed waits for it.'),
+      delayedWillsPerUser: count(100, 'Wills of one user that wait for their delay (MQTT 5); more are published at once.', 0),
+      delayedWillBytes: count(16_777_216, 'Bytes of all wills that wait for their delay; beyond it they are published at once.', 0),
       offlineQueue: count(1000, 'Ordinary-topic messages kept for one session that is offline (chat messages need no queue).', 0),
       retained: count(100_000, 'Retained messages of ordinary topics.', 0),
       retainedBytes: count(67_108_864, 'Bytes of all retained messages of ordinary topics.', 0)

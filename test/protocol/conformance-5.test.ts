@@ -241,6 +241,28 @@ await t.test('a delayed will, and one that DISCONNECT asks for', async t => {
   t.equal((await watcher.next()).payload.toString(), 'late')
 })
 
+await t.test('a delayed will is sent when its session ends, and not when the session goes on without Aedes', async t => {
+  const root = fresh('will')
+  const watcher = await connect(t)
+  await watcher.subscribe(`${root}/+`, 1)
+  const will = (name: string, willDelayInterval: number): RawConnect => ({ will: { topic: `${root}/${name}`, payload: Buffer.from(name), qos: 1, retain: false, properties: { willDelayInterval } } })
+  const id = fresh('c')
+  const { client } = await resume(t, id, will('kept', 2))
+  client.cut()
+  await client.closed
+  // No will and no subscription: nothing of this connection comes to Aedes.
+  await resume(t, id)
+  const other = fresh('c')
+  const { client: left } = await resume(t, other, will('ended', 3_000))
+  left.cut()
+  await left.closed
+  await RawClient.connect(t, server.port, { version: 5, user: 'conf', clientId: other, clean: true })
+  t.equal((await watcher.next()).payload.toString(), 'ended', '[MQTT-3.1.2-10]')
+  const { client: last } = await resume(t, fresh('c'), will('last', 3))
+  last.cut()
+  t.equal((await watcher.next()).payload.toString(), 'last', 'the first one was cancelled [MQTT-3.1.3-9]')
+})
+
 await t.test('the mqtt package at version 5', async t => {
   const root = fresh('package')
   const one = await device(t, `mqtt://127.0.0.1:${server.port}`, 'conf', { clientId: fresh('c'), version: 5 })

@@ -7,6 +7,7 @@ export class FakeOrdinary {
   readonly known = new Set<string>()
   readonly ended: boolean[] = []
   attached = 0
+  dropped = 0
   /** What `forget` waits for. */
   forgetting: Promise<void> = Promise.resolve()
   readonly forgotten: string[] = []
@@ -30,6 +31,7 @@ export class FakeOrdinary {
       },
       unsubscribe: async gone => { for (const one of gone) filters.delete(one) },
       filters: () => [...filters],
+      dropWill: () => { this.dropped++ },
       end: graceful => { this.ended.push(graceful) }
     }
   }

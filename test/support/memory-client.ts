@@ -35,6 +35,8 @@ export const wideLimits: AccessLimits = {
   clientIdBytes: 128,
   outputBytes: 1_048_576,
   stallTimeoutMs: 30_000,
+  delayedWillsPerUser: 100,
+  delayedWillBytes: 1_000_000,
   offlineQueue: 1000,
   retained: 1000,
   retainedBytes: 1_000_000,

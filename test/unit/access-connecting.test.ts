@@ -171,6 +171,6 @@ await t.test('a chat will is published when the connection is lost, not after DI
   three.lose()
   await settled(engine)
   const four = client()
-  await four.connect('bob')
+  await four.connect('bob', { clean: false })
   t.equal(engine.log('d:alice:bob').length, 1, 'a delayed will is cancelled by the next connection')
 })

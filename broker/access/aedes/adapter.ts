@@ -1,6 +1,8 @@
-import { Aedes, type AedesOptions, type Client } from 'aedes'
+import { Aedes, type AedesOptions, type Client, type PublishPacket } from 'aedes'
 import mqttPacket from 'mqtt-packet'
 import type { Logger } from 'pino'
+import type { Access } from '../access.ts'
+import type { Session } from '../chat/session.ts'
 import type { Connection } from '../connection.ts'
 import { logFailure } from '../failure.ts'
 import { packetTypes, type Subscription, type Will } from '../frame/index.ts'
@@ -8,11 +10,13 @@ import { maxChatPacketId } from '../chat/window.ts'
 import type { OpenTopics } from '../open-topics.ts'
 import type { AccessLimits } from '../limits.ts'
 import { grantedQos } from './persistence-grant.ts'
+import type { PacketLike } from './persistence-packets.ts'
 import { recordsPersistence, type RecordsLike, type RecordsPersistence } from './persistence.ts'
 import { AedesStream } from './stream.ts'
 
 /** Aedes' fields that its types do not have; pinned to 2.0.0-beta.1 (docs/adr/0002). */
-interface ClientInternals { _nextId: number }
+interface ClientInternals { _nextId: number, will: PacketLike | null, _will: PacketLike | null }
+interface BrokerInternals { closed: boolean, scheduleWill: (client: Client, will: PacketLike, delaySeconds: number) => void }
 interface ForwardedPacket { messageId?: number | undefined, qos: number, topic: string }
 
 const neverExpires = 0xffffffff
@@ -25,6 +29,8 @@ export interface OrdinaryClient {
   subscribe (subscriptions: Subscription[], identifier: number | undefined, granted: () => void): Promise<void>
   unsubscribe (filters: string[]): Promise<void>
   filters (): string[]
+  /** The will is not published when the client goes. */
+  dropWill (): void
   end (graceful: boolean): void
 }
 
@@ -41,10 +47,14 @@ export class OrdinaryBroker {
   readonly #persistence: RecordsPersistence
   /** Clients that Aedes has; resolved when it has done with them. */
   readonly #leaving = new Map<string, { gone: Promise<void>, leave: () => void }>()
+  readonly #connections = new WeakMap<Client, { access: Access, session: Session }>()
 
   private constructor (broker: Aedes, persistence: RecordsPersistence) {
     this.#broker = broker
     this.#persistence = persistence
+    // Aedes would hold its client and a timer for each delayed will, and know nothing of the session's end.
+    const internals = broker as unknown as BrokerInternals
+    internals.scheduleWill = (client, will, delaySeconds) => { if (!internals.closed) this.#delayWill(client, will, delaySeconds) }
     broker.on('clientDisconnect', client => {
       this.#leaving.get(client.id)?.leave()
       this.#leaving.delete(client.id)
@@ -106,6 +116,7 @@ export class OrdinaryBroker {
     await this.#leaving.get(session.id)?.gone
     const stream = new AedesStream(connection)
     const client = this.#broker.handle(stream)
+    this.#connections.set(client, { access: connection.access, session })
     const internals = client as unknown as ClientInternals
     internals._nextId = maxChatPacketId + 1
     const connected = new Promise<void>((resolve, reject) => {
@@ -136,6 +147,28 @@ export class OrdinaryBroker {
     // Aedes ends a client that breaks its rules; when the connection itself ended, this finds it closed.
     stream.once('close', () => { connection.close() })
     return new AttachedClient(client, stream, this.#persistence, session.id, version)
+  }
+
+  #delayWill (client: Client, will: PacketLike, delaySeconds: number): void {
+    const { access, session } = this.#connections.get(client) ?? {}
+    const bytes = will.topic.length + will.payload.length + (will.properties === undefined ? 0 : JSON.stringify(will.properties).length)
+    const { publish, discard } = this.#willOf(client.id, will)
+    if (access === undefined || session === undefined) publish()
+    else access.delayWill(session, { bytes, delaySeconds, publish, discard })
+  }
+
+  /** What may become of a will. Holds the packet and the session's id alone; the session's next will is not touched. */
+  #willOf (id: string, will: PacketLike): { publish: () => void, discard: () => void } {
+    const broker = this.#broker
+    const persistence = this.#persistence
+    const discard = (): void => { persistence.dropWill(id, will) }
+    const publish = (): void => {
+      broker.authorizePublish(null, will as PublishPacket, error => {
+        if (error) discard()
+        else broker.publish(will as PublishPacket, discard)
+      })
+    }
+    return { publish, discard }
   }
 
   async close (): Promise<void> {
@@ -215,6 +248,13 @@ class AttachedClient implements OrdinaryClient {
   }
 
   filters (): string[] { return Object.keys((this.#client as unknown as { subscriptions: Record<string, unknown> }).subscriptions) }
+
+  dropWill (): void {
+    const internals = this.#client as unknown as ClientInternals
+    const { will } = internals
+    internals.will = internals._will = null
+    if (will !== null) this.#persistence.dropWill(this.#session, will)
+  }
 
   end (graceful: boolean): void {
     if (this.#stream.destroyed) return

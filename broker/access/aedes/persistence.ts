@@ -372,6 +372,13 @@ export class RecordsPersistence {
     return will
   }
 
+  /** Forgets this will of a session, if it is not another one by now. */
+  dropWill (client: string, will: PacketLike): void {
+    if (this.#wills.get(client) !== will) return
+    this.#wills.delete(client)
+    this.#writer.later([{ key: willKey(client), value: null }])
+  }
+
   /** Wills of brokers that are not in `brokers`: after a restart those of the clients that were connected before. */
   streamWill (brokers: Readonly<Record<string, unknown>> = {}): Readable {
     return Readable.from([...this.#wills.values()].filter(will => brokers[will.brokerId] === undefined))

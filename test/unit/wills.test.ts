@@ -1,0 +1,90 @@
+/** Wills that wait: sent when their delay is over or their session, not when the session goes on, and bounded. */
+import t from 'tap'
+import type { Test } from 'tap'
+import { bench, settled } from '../support/memory-client.ts'
+import type { Bench } from '../support/memory-client.ts'
+import { Wills } from '../../broker/access/wills.ts'
+
+const will = { topic: 'im/to/u/alice', payload: Buffer.from('gone'), qos: 0 as const, retain: false, properties: { willDelayInterval: 1_000 } }
+
+/** Loses the connection of a session with a delayed will. */
+async function lose (b: Bench, user: string, clientId = 'phone', more: object = {}): Promise<void> {
+  const one = b.client({ version: 5 })
+  await one.connect(user, { clean: false, clientId, will, properties: { sessionExpiryInterval: 100 }, ...more })
+  one.lose()
+  await settled(b.engine)
+}
+const sent = (b: Bench, user: string): number => b.engine.log(user < 'alice' ? `d:${user}:alice` : `d:alice:${user}`).length
+
+async function scene (t: Test, name: string, run: (t: Test, b: Bench) => Promise<void>, limits = {}): Promise<void> {
+  await t.test(name, async t => { await run(t, bench(t, limits)) })
+}
+
+await scene(t, 'a session that goes on sends none, one that is begun anew ends the old one', async (t, b) => {
+  await lose(b, 'bob')
+  t.equal(b.access.wills.size, 1)
+  await b.client({ version: 5 }).connect('bob', { clean: false, clientId: 'phone', properties: { sessionExpiryInterval: 100 } })
+  t.same([sent(b, 'bob'), b.access.wills.size, b.access.wills.bytes], [0, 0, 0])
+  await lose(b, 'carol')
+  await b.client({ version: 5 }).connect('carol', { clean: true, clientId: 'phone' })
+  await settled(b.engine)
+  t.same([sent(b, 'carol'), b.access.wills.size], [1, 0])
+})
+
+await scene(t, 'a session that is dropped sends it and frees it', async (t, b) => {
+  await lose(b, 'bob')
+  b.access.output([{ kind: 'expired', session: 'bob/phone' }])
+  await settled(b.engine)
+  t.same([sent(b, 'bob'), b.access.wills.size, b.access.wills.bytes], [1, 0, 0])
+})
+
+await scene(t, 'the delay ends with the session at the latest', async (t, b) => {
+  await lose(b, 'bob')
+  const now = b.access.clock.now
+  b.access.wills.sweep(now + 99_000)
+  await settled(b.engine)
+  t.equal(sent(b, 'bob'), 0)
+  b.access.wills.sweep(now + 100_001)
+  await settled(b.engine)
+  t.same([sent(b, 'bob'), b.access.wills.size], [1, 0])
+})
+
+await scene(t, 'who is banned sends none, neither one that waits nor that of a connection', async (t, b) => {
+  await lose(b, 'bob')
+  await lose(b, 'carol')
+  const other = b.client({ version: 5 })
+  const { properties: _, ...prompt } = will
+  await other.connect('bob', { clientId: 'tablet', will: prompt })
+  b.access.output([{ kind: 'kick', user: 'bob', code: 'banned' }])
+  await settled(b.engine)
+  t.same([sent(b, 'bob'), b.access.wills.size], [0, 1], 'those of others stay')
+})
+
+await scene(t, 'beyond the limit of a user they are sent at once', async (t, b) => {
+  for (const id of ['a', 'b', 'c']) await lose(b, 'bob', id)
+  t.same([sent(b, 'bob'), b.access.wills.size], [1, 2])
+  await lose(b, 'carol')
+  t.same([sent(b, 'carol'), b.access.wills.size], [0, 3])
+}, { delayedWillsPerUser: 2 })
+
+await scene(t, 'beyond the bytes of all they are sent at once', async (t, b) => {
+  for (const user of ['bob', 'carol', 'dave']) await lose(b, user)
+  t.same([sent(b, 'bob'), sent(b, 'carol'), sent(b, 'dave'), b.access.wills.size], [0, 0, 1, 2])
+  t.ok(b.access.wills.bytes <= 1_200)
+}, { delayedWillBytes: 1_200 })
+
+await t.test('what is kept elsewhere goes when the session goes on, and stays when the server stops', async t => {
+  const heard: string[] = []
+  const wills = new Wills({ delayedWillsPerUser: 10, delayedWillBytes: 10_000 })
+  const add = (session: string): void => { wills.add(session, { user: 'bob', dueMs: 5, bytes: 10, publish: () => heard.push(`publish ${session}`), discard: () => heard.push(`discard ${session}`) }) }
+  add('bob/a')
+  add('bob/a')
+  t.same(heard, ['discard bob/a'], 'a newer one takes its place')
+  wills.goesOn('bob/a')
+  wills.goesOn('bob/a')
+  add('bob/b')
+  wills.close()
+  wills.sweep(10)
+  t.same(heard, ['discard bob/a', 'discard bob/a'])
+  t.same([wills.size, wills.bytes], [0, 0])
+})
