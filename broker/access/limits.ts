@@ -42,6 +42,9 @@ export interface AccessLimits {
   delayedWillBytes: number
   /** Ordinary messages that are kept for one session that is away; the oldest go first. */
   offlineQueue: number
+  /** Bytes of those, and bytes of all queues (a message that several have counted once). */
+  offlineQueueBytes: number
+  offlineBytes: number
   /** Retained messages, and bytes of them all. */
   retained: number
   retainedBytes: number

@@ -38,6 +38,8 @@ export const wideLimits: AccessLimits = {
   delayedWillsPerUser: 100,
   delayedWillBytes: 1_000_000,
   offlineQueue: 1000,
+  offlineQueueBytes: 1_000_000,
+  offlineBytes: 10_000_000,
   retained: 1000,
   retainedBytes: 1_000_000,
   sessionExpirySeconds: 3600,

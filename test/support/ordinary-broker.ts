@@ -21,7 +21,7 @@ export interface Ordinary {
 /** Aedes on a TCP port with the ordinary topics' persistence on `path`. */
 export async function ordinaryBroker (path: string, limits: Partial<PersistenceOptions> = {}): Promise<{ port: number, persistence: RecordsPersistence, close (): Promise<void> }> {
   const records = await levelRecords(path)
-  const persistence = recordsPersistence({ records, offlineQueue: 1000, retained: 1000, retainedBytes: 1_000_000, markSessions: true, ...limits })
+  const persistence = recordsPersistence({ records, offlineQueue: 1000, offlineQueueBytes: 1_000_000, offlineBytes: 10_000_000, retained: 1000, retainedBytes: 1_000_000, markSessions: true, ...limits })
   const open = new OpenTopics(['#', '$test/#'], 'im')
   const broker = await Aedes.createBroker({
     persistence,

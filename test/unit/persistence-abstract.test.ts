@@ -16,7 +16,7 @@ const unlike = new Set(['add incoming packet, get it, and clear with messageId']
 const tests: Array<[string, (context: Context) => Promise<void>]> = []
 suite({
   test: (name: string, run: (context: Context) => Promise<void>) => { tests.push([name, run]) },
-  persistence: () => recordsPersistence({ records: new MemoryRecords(), offlineQueue: 1000, retained: 10_000, retainedBytes: 10_000_000 }),
+  persistence: () => recordsPersistence({ records: new MemoryRecords(), offlineQueue: 1000, offlineQueueBytes: 1_000_000, offlineBytes: 10_000_000, retained: 10_000, retainedBytes: 10_000_000 }),
   testAsync: true
 })
 

@@ -18,7 +18,7 @@ class Broker extends EventEmitter {
 
 let brokers = 0
 async function start (records: RecordsLike, options: Partial<PersistenceOptions> = {}): Promise<{ broker: Broker, persistence: RecordsPersistence }> {
-  const persistence = recordsPersistence({ records, offlineQueue: 100, retained: 100, retainedBytes: 100_000, ...options })
+  const persistence = recordsPersistence({ records, offlineQueue: 100, offlineQueueBytes: 1_000_000, offlineBytes: 10_000_000, retained: 100, retainedBytes: 100_000, ...options })
   const broker = new Broker(`broker-${++brokers}`)
   await persistence.setup(broker)
   return { broker, persistence }

@@ -37,7 +37,7 @@ export interface OrdinaryClient {
 export interface OrdinaryOptions {
   records: RecordsLike
   openTopics: OpenTopics
-  limits: Pick<AccessLimits, 'offlineQueue' | 'retained' | 'retainedBytes'>
+  limits: Pick<AccessLimits, 'offlineQueue' | 'offlineQueueBytes' | 'offlineBytes' | 'retained' | 'retainedBytes'>
   log: Logger
 }
 

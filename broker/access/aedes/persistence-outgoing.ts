@@ -1,5 +1,7 @@
 /** The outgoing queues of all sessions. */
-import { bodyKey, bounds, splitKey } from './persistence-records.ts'
+import { Bodies, decodeReference, encodeReference, withIdentifiers } from './persistence-bodies.ts'
+import type { BodyPlace, Reference } from './persistence-bodies.ts'
+import { bodyKey, bounds, sharedKey, splitKey } from './persistence-records.ts'
 import type { BatchWriter, RecordChange, RecordsLike } from './persistence-records.ts'
 import { bodyOf, decode, encode, isExpired } from './persistence-packets.ts'
 import type { Body, PacketLike } from './persistence-packets.ts'
@@ -19,6 +21,10 @@ export interface OutgoingOptions {
   writer: BatchWriter
   /** Messages in one queue. */
   max: number
+  /** Bytes of the messages in one queue. */
+  maxBytes: number
+  /** Bytes of all queues, what several share counted once. */
+  maxTotalBytes: number
   /** The lowest packet id that is chosen here. */
   minPacketId: number
   onDrop: (client: string, count: number) => void
@@ -26,12 +32,15 @@ export interface OutgoingOptions {
 }
 
 const pageEntries = 64
+/** About what a reference to a shared body takes. */
+const referenceBytes = 128
 
 export class OutgoingQueues {
   readonly #options: OutgoingOptions
   readonly #queues = new Map<string, OutgoingQueue>()
   readonly #connections = new WeakMap<object, number>()
   readonly #gates = new StreamGates()
+  readonly #bodies = new Bodies()
   /** The connection that a session's queue was last streamed for. */
   readonly #streaming = new Map<string, ClientLike>()
   #lastConnection = 0
@@ -40,6 +49,8 @@ export class OutgoingQueues {
 
   constructor (options: OutgoingOptions) { this.#options = options }
 
+  /** Bytes of all queues. */
+  get bytes (): number { return this.#bodies.bytes }
   size (client: string): number { return this.#queues.get(client)?.size ?? 0 }
   /** How many entries of the client are in memory. */
   inMemory (client: string): number { return this.#queues.get(client)?.entries.size ?? 0 }
@@ -55,25 +66,31 @@ export class OutgoingQueues {
       if (own === undefined) states.set(client, own = new Map())
       own.set(Number(rest), JSON.parse(Buffer.from(value).toString()) as State)
     }
+    for await (const [key, value] of records.range(...bounds('b'))) this.#bodies.found(Number(key.slice(2)), value.byteLength)
     let seqs: number[] = []
+    let places = new Map<number, BodyPlace>()
     let current: string | undefined
     const finish = (client: string) => {
       const own = states.get(client) ?? new Map<number, State>()
       states.delete(client)
       for (const [seq, state] of own) if (state.rel === 1 && !seqs.includes(seq)) seqs.push(seq)
       const queue = this.#newQueue(client)
-      queue.restore(seqs.sort((a, b) => a - b), own)
+      queue.restore(seqs.sort((a, b) => a - b), own, places)
       this.#queues.set(client, queue)
       seqs = []
+      places = new Map()
     }
-    for await (const [key] of records.range(...bounds('q'))) {
+    for await (const [key, value] of records.range(...bounds('q'))) {
       const { client, rest } = splitKey(key)
       if (current !== undefined && current !== client) finish(current)
       current = client
       seqs.push(Number(rest))
+      places.set(Number(rest), decodeReference(value)?.body ?? -value.byteLength)
     }
     if (current !== undefined) finish(current)
     for (const client of [...states.keys()]) finish(client)
+    const orphans = this.#bodies.orphans()
+    if (orphans.length > 0) this.#options.writer.later(orphans)
   }
 
   /**
@@ -95,23 +112,46 @@ export class OutgoingQueues {
       entries: new Map(),
       undo: () => { for (const [client, entry] of staged.entries) this.#queues.get(client)?.remove(entry) }
     }
+    const receivers = [...merged].filter(([, { qos }]) => Math.min(qos, packet.qos) > 0)
+    if (receivers.length === 0) return staged
     const plain = bodyOf(packet)
-    const encoded = new Map<string, Buffer>()
-    for (const [client, { qos: granted, rap, identifiers }] of merged) {
-      const qos = Math.min(granted, packet.qos) as 0 | 1 | 2
-      if (qos === 0) continue
-      const body: Body = { ...plain, qos, retain: rap && packet.retain }
-      if (identifiers.length > 0) body.properties = { ...plain.properties, subscriptionIdentifier: identifiers }
-      const shape = `${qos} ${body.retain} ${identifiers.join()}`
-      let bytes = encoded.get(shape)
-      if (bytes === undefined) encoded.set(shape, bytes = encode(body))
+    const whole = encode(plain)
+    this.#makeRoom(whole.length + receivers.length * referenceBytes, staged.changes)
+    // A row of its own for one session: the second row would cost more than it saves.
+    const shared = receivers.length > 1 && whole.length > referenceBytes ? this.#bodies.add(whole.length) : undefined
+    if (shared !== undefined) staged.changes.push({ key: sharedKey(shared), value: whole })
+    for (const [client, { qos: granted, rap, identifiers }] of receivers) {
+      const qos = Math.min(granted, packet.qos) as 1 | 2
+      const body: Body = { ...plain, qos, retain: rap && packet.retain, ...withIdentifiers(plain.properties, identifiers) }
       let queue = this.#queues.get(client)
       if (queue === undefined) this.#queues.set(client, queue = this.#newQueue(client))
-      const { entry, dropped } = queue.append(body, qos, this.#options.max, staged.changes, bytes)
+      const { entry, dropped } = queue.append(body, qos, this.#rowOf(body, shared, identifiers), this.#options, staged.changes)
       if (dropped > 0) this.#options.onDrop(client, dropped)
       staged.entries.set(client, entry)
     }
     return staged
+  }
+
+  #rowOf (body: Body, shared: number | undefined, identifiers: number[]): { place: BodyPlace, value: Buffer } {
+    if (shared !== undefined) return { place: shared, value: encodeReference({ body: shared, qos: body.qos, retain: body.retain, identifiers }) }
+    const value = encode(body)
+    return { place: -value.length, value }
+  }
+
+  /** All queues lose what is oldest until so many bytes have room; those of sessions that are connected only when nothing else is left. */
+  #makeRoom (bytes: number, changes: RecordChange[]): void {
+    const { maxTotalBytes, isOnline, onDrop } = this.#options
+    for (const others of [false, true]) {
+      for (let went = true; went && this.#bodies.bytes + bytes > maxTotalBytes;) {
+        went = false
+        for (const queue of [...this.#queues.values()]) {
+          if (queue.size === 0 || (!others && isOnline(queue.client))) continue
+          onDrop(queue.client, queue.shed(changes))
+          went = true
+          if (queue.size === 0) this.#forget(queue)
+        }
+      }
+    }
   }
 
   bind (client: string, entry: Entry, packet: PacketLike): void {
@@ -269,7 +309,7 @@ export class OutgoingQueues {
   }
 
   async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[]): AsyncGenerator<object> {
-    const bodies = await this.#bodies(queue, page)
+    const bodies = await this.#read(queue, page)
     const now = Date.now()
     const send: Array<[Entry, Body | undefined]> = []
     const states: RecordChange[] = []
@@ -301,19 +341,29 @@ export class OutgoingQueues {
     }
   }
 
-  async #bodies (queue: OutgoingQueue, page: readonly Entry[]): Promise<Map<number, Body>> {
+  async #read (queue: OutgoingQueue, page: readonly Entry[]): Promise<Map<number, Body>> {
     const bodies = new Map<number, Body>()
+    const references: Array<[number, Reference]> = []
     const missing = page.filter(entry => entry.body === undefined && !entry.released)
     const first = missing[0]
     const last = missing[missing.length - 1]
     if (first === undefined || last === undefined) return bodies
     for await (const [key, value] of this.#options.records.range(bodyKey(queue.client, first.seq), bodyKey(queue.client, last.seq + 1))) {
-      bodies.set(Number(splitKey(key).rest), decode(value).body)
+      const seq = Number(splitKey(key).rest)
+      const reference = decodeReference(value)
+      if (reference === undefined) bodies.set(seq, decode(value).body)
+      else references.push([seq, reference])
     }
+    await Promise.all(references.map(async ([seq, { body: id, qos, retain, identifiers }]) => {
+      const row = await this.#options.records.get(sharedKey(id))
+      if (row === undefined) return
+      const body = decode(row).body
+      bodies.set(seq, { ...body, qos, retain, ...withIdentifiers(body.properties, identifiers) })
+    }))
     return bodies
   }
 
-  #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#options.minPacketId, this.#firstSeq) }
+  #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#bodies, this.#options.minPacketId, this.#firstSeq) }
 
   #packetOf (entry: Entry, client: ClientLike, body = entry.body): object {
     if (entry.released) return { cmd: 'pubrel', messageId: entry.messageId }

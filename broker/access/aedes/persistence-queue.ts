@@ -1,13 +1,15 @@
 /** One session's outgoing queue: what it was sent and has not acknowledged, and what it has not been sent. */
 import { bodyKey, stateKey } from './persistence-records.ts'
 import type { RecordChange } from './persistence-records.ts'
-import { encode } from './persistence-packets.ts'
+import type { Bodies, BodyPlace } from './persistence-bodies.ts'
 import type { Body, PacketLike } from './persistence-packets.ts'
 
 /** A queued message; one whose body is not in memory is read from its row when the client connects. */
 export interface Entry {
   seq: number
   qos: 0 | 1 | 2
+  /** `undefined` when there is none any more. */
+  place?: BodyPlace
   messageId?: number
   /** Which connection it was last sent on (0 = one before the start of the process); absent = never sent. */
   sentOn?: number
@@ -31,7 +33,7 @@ const keyOf = (brokerId: string, counter: number) => `${counter} ${brokerId}`
 
 /**
  * Entries of a connected session are in memory, by number, packet id and broker counter, so an acknowledgement costs O(1).
- * For a session that is away only the numbers of the first and the last entry are.
+ * For a session that is away only the numbers of the first and the last entry are, and where the bodies between them lie.
  */
 export class OutgoingQueue {
   readonly client: string
@@ -44,32 +46,60 @@ export class OutgoingQueue {
   readonly #byId = new Map<number, Entry>()
   readonly #byBroker = new Map<string, Entry>()
   readonly #minId: number
+  readonly #bodies: Bodies
+  /** Places of the cold entries, from the number `#coldBase` on; absent where there is no body. */
+  #coldPlaces: Array<BodyPlace | undefined> = []
+  #coldBase = 0
+  /** Bytes that the queued messages would take by themselves. */
+  #bytes = 0
   #lastId = maxPacketId
 
   /**
    * @param minId the lowest packet id that the queue chooses by itself
    * @param first the number of the first message
    */
-  constructor (client: string, minId = 1, first = 1) {
+  constructor (client: string, bodies: Bodies, minId = 1, first = 1) {
     this.client = client
+    this.#bodies = bodies
     this.#minId = minId
     this.coldFrom = this.coldTo = this.next = first
   }
 
   get size (): number { return this.coldTo - this.coldFrom + this.entries.size }
 
-  /** Appends; the changes hold the new row and the removal of the oldest entries over `max`. */
-  append (body: Body, qos: 1 | 2, max: number, changes: RecordChange[], bytes?: Buffer): { entry: Entry, dropped: number } {
+  /** Appends; the changes hold the new row and the removal of the oldest entries over the limits. The newest one always stays. */
+  append (body: Body, qos: 1 | 2, row: { place: BodyPlace, value: Buffer }, limits: { max: number, maxBytes: number }, changes: RecordChange[]): { entry: Entry, dropped: number } {
+    const bytes = this.#bodies.bytesOf(row.place)
     let dropped = 0
-    while (this.size >= max && this.size > 0) {
+    while (this.size > 0 && (this.size >= limits.max || this.#bytes + bytes > limits.maxBytes)) {
       changes.push(...this.#dropOldest())
       dropped++
     }
     if (this.size === 0) this.coldFrom = this.coldTo = this.next
-    const entry: Entry = { seq: this.next++, qos, released: false, body }
+    const entry: Entry = { seq: this.next++, qos, released: false, body, place: row.place }
+    this.#take(row.place)
     this.entries.set(entry.seq, entry)
-    changes.push({ key: bodyKey(this.client, entry.seq), value: bytes ?? encode(body) })
+    changes.push({ key: bodyKey(this.client, entry.seq), value: row.value })
     return { entry, dropped }
+  }
+
+  #take (place: BodyPlace): void {
+    this.#bodies.take(place)
+    this.#bytes += this.#bodies.bytesOf(place)
+  }
+
+  /** The body of an entry goes; `undefined`: it had none. */
+  #leave (place: BodyPlace | undefined): RecordChange[] {
+    if (place === undefined) return []
+    this.#bytes -= this.#bodies.bytesOf(place)
+    return this.#bodies.leave(place)
+  }
+
+  /** Drops a sixteenth, the oldest, at least one. How many went. */
+  shed (changes: RecordChange[]): number {
+    const count = Math.ceil(this.size / 16)
+    for (let i = 0; i < count; i++) changes.push(...this.#dropOldest())
+    return count
   }
 
   /** Does nothing when the entry is gone, or only a number by now. */
@@ -118,7 +148,9 @@ export class OutgoingQueue {
     entry.released = true
     delete entry.body
     this.#unbind(entry)
-    return [this.stateChange(entry), { key: bodyKey(this.client, entry.seq), value: null }]
+    const left = this.#leave(entry.place)
+    delete entry.place
+    return [this.stateChange(entry), { key: bodyKey(this.client, entry.seq), value: null }, ...left]
   }
 
   /** A PUBREC for a message that is not in the queue: PUBREL is due all the same [MQTT-4.3.3-1]. */
@@ -137,7 +169,7 @@ export class OutgoingQueue {
     entry.gone = true
     if (entry.messageId !== undefined) this.#byId.delete(entry.messageId)
     this.#unbind(entry)
-    return this.#rowsOf(entry.seq)
+    return [...this.#rowsOf(entry.seq), ...this.#leave(entry.place)]
   }
 
   #unbind (entry: Entry): void {
@@ -145,7 +177,10 @@ export class OutgoingQueue {
   }
 
   #dropOldest (): RecordChange[] {
-    if (this.coldFrom < this.coldTo) return this.#rowsOf(this.coldFrom++)
+    if (this.coldFrom < this.coldTo) {
+      const seq = this.coldFrom++
+      return [...this.#rowsOf(seq), ...this.#leave(this.#coldPlaceOf(seq))]
+    }
     const oldest = this.entries.values().next().value
     return oldest === undefined ? [] : this.remove(oldest)
   }
@@ -167,7 +202,14 @@ export class OutgoingQueue {
     if (first === undefined) return
     const joins = this.coldFrom === this.coldTo || this.coldTo === first
     if (joins && this.next - first === this.entries.size) {
-      if (this.coldFrom === this.coldTo) this.coldFrom = first
+      if (this.coldFrom === this.coldTo) {
+        this.coldFrom = this.#coldBase = first
+        this.#coldPlaces = []
+      } else if (this.coldFrom > this.#coldBase) {
+        this.#coldPlaces.splice(0, this.coldFrom - this.#coldBase)
+        this.#coldBase = this.coldFrom
+      }
+      for (const { place } of this.entries.values()) this.#coldPlaces.push(place)
       this.coldTo = this.next
       this.entries.clear()
       this.#byId.clear()
@@ -185,29 +227,35 @@ export class OutgoingQueue {
     if (this.coldFrom === this.coldTo) return
     const later = this.entries
     this.entries = new Map()
-    for (let seq = this.coldFrom; seq < this.coldTo; seq++) this.#load(seq, states.get(seq))
+    for (let seq = this.coldFrom; seq < this.coldTo; seq++) this.#load(seq, states.get(seq), this.#coldPlaceOf(seq))
+    this.#coldPlaces = []
     for (const [seq, entry] of later) this.entries.set(seq, entry)
     this.coldFrom = this.coldTo = this.next
   }
 
-  /** At start: the numbers of the rows, ascending. */
-  restore (seqs: readonly number[], states: ReadonlyMap<number, State>): void {
+  #coldPlaceOf (seq: number): BodyPlace | undefined { return this.#coldPlaces[seq - this.#coldBase] }
+
+  /** At start: the numbers of the rows, ascending, and where the bodies are. */
+  restore (seqs: readonly number[], states: ReadonlyMap<number, State>, places: ReadonlyMap<number, BodyPlace>): void {
+    for (const place of places.values()) this.#take(place)
     const first = seqs[0]
     const last = seqs[seqs.length - 1]
     if (first === undefined || last === undefined) return
     this.next = last + 1
     if (this.next - first === seqs.length) {
-      this.coldFrom = first
+      this.coldFrom = this.#coldBase = first
       this.coldTo = this.next
+      this.#coldPlaces = seqs.map(seq => places.get(seq))
     } else {
       this.coldFrom = this.coldTo = first
-      for (const seq of seqs) this.#load(seq, states.get(seq))
+      for (const seq of seqs) this.#load(seq, states.get(seq), places.get(seq))
     }
   }
 
-  #load (seq: number, state: State | undefined): void {
+  #load (seq: number, state: State | undefined, place: BodyPlace | undefined): void {
     // The quality of service is in the body's row; the stream reads it there.
     const entry: Entry = { seq, qos: 1, released: state?.rel === 1 }
+    if (place !== undefined) entry.place = place
     if (state !== undefined) {
       entry.messageId = state.id
       entry.sentOn = 0

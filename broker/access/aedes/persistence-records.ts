@@ -12,8 +12,8 @@ export interface RecordsLike {
   write (ops: RecordChange[], sync: boolean): Promise<void>
 }
 
-/** `r/{topic}` retained, `u/{client}/{filter}` subscription, `q/{client}/{seq}` queued body, `s/{client}/{seq}` its state, … */
-export type RowKind = 'r' | 'u' | 'q' | 's' | 'i' | 'w' | 'p'
+/** `r/{topic}` retained, `u/{client}/{filter}` subscription, `q/{client}/{seq}` queued body or reference to one, `b/{number}` shared body, `s/{client}/{seq}` its state, … */
+export type RowKind = 'r' | 'u' | 'q' | 'b' | 's' | 'i' | 'w' | 'p'
 
 // Client ids are any UTF-8, '/' included: escaped so that '/' ends the id in a key.
 const escape = (id: string) => id.replaceAll('%', '%25').replaceAll('/', '%2F')
@@ -23,6 +23,8 @@ const seqDigits = 14
 export function retainedKey (topic: string): string { return `r/${topic}` }
 export function subscriptionKey (client: string, filter: string): string { return `u/${escape(client)}/${filter}` }
 export function bodyKey (client: string, seq: number): string { return numbered('q', client, seq) }
+/** A body that several queues refer to. */
+export function sharedKey (id: number): string { return `b/${String(id).padStart(seqDigits, '0')}` }
 export function stateKey (client: string, seq: number): string { return numbered('s', client, seq) }
 export function incomingKey (client: string, packetId: number): string { return numbered('i', client, packetId) }
 export function willKey (client: string): string { return `w/${escape(client)}` }

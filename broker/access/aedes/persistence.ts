@@ -30,6 +30,10 @@ export interface PersistenceOptions {
   records: RecordsLike
   /** Messages in one session's queue, in flight or waiting; the oldest are dropped first. */
   offlineQueue: number
+  /** Bytes of the messages of one session's queue; the oldest are dropped first, the newest stays. */
+  offlineQueueBytes: number
+  /** Bytes of all queues, a message that several have counted once; all of them lose their oldest. */
+  offlineBytes: number
   /** Retained messages. */
   retained: number
   /** Topic and payload bytes of all retained messages. */
@@ -92,6 +96,8 @@ export class RecordsPersistence {
       records: options.records,
       writer: this.#writer,
       max: options.offlineQueue,
+      maxBytes: options.offlineQueueBytes,
+      maxTotalBytes: options.offlineBytes,
       minPacketId: options.minPacketId ?? 1,
       isOnline: client => this.#broker?.clients === undefined || Object.hasOwn(this.#broker.clients, client),
       onDrop: (client, count) => {
@@ -104,8 +110,8 @@ export class RecordsPersistence {
   get broker (): BrokerLike | undefined { return this.#broker }
 
   /** For health and metrics. `dropped`: messages that queues lost to their bound since the start. */
-  counts (): { retained: number, retainedBytes: number, dropped: number } {
-    return { retained: this.#retained.size, retainedBytes: this.#retained.bytes, dropped: this.#droppedMessages }
+  counts (): { retained: number, retainedBytes: number, dropped: number, queuedBytes: number } {
+    return { queuedBytes: this.#outgoing.bytes, retained: this.#retained.size, retainedBytes: this.#retained.bytes, dropped: this.#droppedMessages }
   }
 
   /** Messages queued for a session, and how many of them are in memory. */
