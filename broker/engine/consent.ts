@@ -7,6 +7,7 @@ import { directId } from '../topics.ts'
 import type { Blocks } from './blocks.ts'
 import type { EngineHost } from './host.ts'
 import { LookupCache } from './lookup-cache.ts'
+import { Turns } from './turns.ts'
 
 export const consents = ['everybody', 'known', 'nobody'] as const
 export type Consent = typeof consents[number]
@@ -14,8 +15,8 @@ export type Admission = 'add' | 'invite' | Extract<Code, 'blocked' | 'forbidden'
 
 /** Settings in memory. */
 const maxCached = 20_000
-/** Look-ups that run at the same time: each may bring a block list. */
-const lookupWidth = 16
+/** Users who are looked up at the same time, by all requests together: each may bring a block list. */
+const maxLooking = 48
 const rowsOfLookup = 200
 
 const settingKey = (user: string): string => `groups/consent/${user}`
@@ -24,6 +25,7 @@ export class Consents {
   readonly #host: EngineHost
   readonly #blocks: Blocks
   readonly #settings: LookupCache<Consent>
+  readonly #turns = new Turns(maxLooking)
   /** Of those who have not said anything. */
   readonly #fallback: Consent
 
@@ -52,14 +54,11 @@ export class Consents {
 
   /** What becomes of each of the users whom `by` wants in a group. */
   async judge (by: string, users: readonly string[]): Promise<Admission[]> {
-    const answers: Admission[] = []
-    for (let at = 0; at < users.length; at += lookupWidth) {
-      answers.push(...await Promise.all(users.slice(at, at + lookupWidth).map(async user => {
-        if (await this.#blocks.has(user, by)) return 'blocked'
-        const consent = await this.#settings.get(user)
-        return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'
-      })))
-    }
+    const answers: Admission[] = await Promise.all(users.map(user => this.#turns.run(async () => {
+      const [blocked, consent] = await Promise.all([this.#blocks.has(user, by), this.#settings.get(user)])
+      if (blocked) return 'blocked'
+      return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'
+    })))
     const strangers = [...users.keys()].filter(i => answers[i] === 'invite')
     for (let at = 0; at < strangers.length; at += rowsOfLookup) {
       const some = strangers.slice(at, at + rowsOfLookup)

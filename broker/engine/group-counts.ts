@@ -2,33 +2,33 @@
 import { Refusal } from '../errors.ts'
 import type { EngineHost } from './host.ts'
 import { LookupCache } from './lookup-cache.ts'
+import { Turns } from './turns.ts'
 
 interface Counts { memberships: number, owned: number }
 
 /** Users in memory. */
 const maxCached = 100_000
 /** Rows of one read. */
-const pageSize = 500
-/** Users who are counted at the same time. */
-const lookupWidth = 8
+const pageSize = 200
+/** Users who are counted at the same time, by all requests together. */
+const maxCounting = 48
 
 export class GroupCounts {
   readonly #host: EngineHost
   readonly #counts: LookupCache<Counts>
+  readonly #turns = new Turns(maxCounting)
 
   constructor (host: EngineHost) {
     this.#host = host
-    this.#counts = new LookupCache(user => this.#count(user), maxCached)
+    this.#counts = new LookupCache(user => this.#turns.run(() => this.#count(user)), maxCached)
   }
 
   /** Which of the users are in as many groups as one can be. */
   async full (users: readonly string[]): Promise<Set<string>> {
     const full = new Set<string>()
-    for (let at = 0; at < users.length; at += lookupWidth) {
-      await Promise.all(users.slice(at, at + lookupWidth).map(async user => {
-        if ((await this.#counts.get(user)).memberships >= this.#host.limits.maxGroupMemberships) full.add(user)
-      }))
-    }
+    await Promise.all(users.map(async user => {
+      if ((await this.#counts.get(user)).memberships >= this.#host.limits.maxGroupMemberships) full.add(user)
+    }))
     return full
   }
 
