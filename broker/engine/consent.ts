@@ -7,7 +7,7 @@ import { directId } from '../topics.ts'
 import type { Blocks } from './blocks.ts'
 import type { EngineHost } from './host.ts'
 import { LookupCache } from './lookup-cache.ts'
-import { Turns } from './turns.ts'
+import { Slots } from './slots.ts'
 
 export const consents = ['everybody', 'known', 'nobody'] as const
 export type Consent = typeof consents[number]
@@ -25,7 +25,7 @@ export class Consents {
   readonly #host: EngineHost
   readonly #blocks: Blocks
   readonly #settings: LookupCache<Consent>
-  readonly #turns = new Turns(maxLooking)
+  readonly #slots = new Slots(maxLooking)
   /** Of those who have not said anything. */
   readonly #fallback: Consent
 
@@ -54,7 +54,7 @@ export class Consents {
 
   /** What becomes of each of the users whom `by` wants in a group. */
   async judge (by: string, users: readonly string[]): Promise<Admission[]> {
-    const answers: Admission[] = await Promise.all(users.map(user => this.#turns.run(async () => {
+    const answers: Admission[] = await Promise.all(users.map(user => this.#slots.run(async () => {
       const [blocked, consent] = await Promise.all([this.#blocks.has(user, by), this.#settings.get(user)])
       if (blocked) return 'blocked'
       return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'

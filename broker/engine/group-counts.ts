@@ -2,7 +2,7 @@
 import { Refusal } from '../errors.ts'
 import type { EngineHost } from './host.ts'
 import { LookupCache } from './lookup-cache.ts'
-import { Turns } from './turns.ts'
+import { Slots } from './slots.ts'
 
 interface Counts { memberships: number, owned: number }
 
@@ -16,11 +16,11 @@ const maxCounting = 48
 export class GroupCounts {
   readonly #host: EngineHost
   readonly #counts: LookupCache<Counts>
-  readonly #turns = new Turns(maxCounting)
+  readonly #slots = new Slots(maxCounting)
 
   constructor (host: EngineHost) {
     this.#host = host
-    this.#counts = new LookupCache(user => this.#turns.run(() => this.#count(user)), maxCached)
+    this.#counts = new LookupCache(user => this.#slots.run(() => this.#count(user)), maxCached)
   }
 
   /** Which of the users are in as many groups as one can be. */

@@ -2,7 +2,7 @@
 
 /** They change nothing: nobody misses one whose asker has gone. */
 const queries: ReadonlySet<string> = new Set([
-  'conversations.list', 'unread', 'messages.history', 'messages.reads', 'groups.info', 'groups.list', 'blocks.list', 'server.info', 'sync'
+  'conversations.list', 'unread', 'messages.history', 'messages.reads', 'groups.info', 'groups.list', 'groups.invitations', 'blocks.list', 'server.info', 'sync'
 ])
 
 /** They read or change much at once. */

@@ -1,5 +1,5 @@
 /** Runs at most so many tasks at a time, in the order of the calls: what each of them holds in memory is bounded for all requests together. */
-export class Turns {
+export class Slots {
   readonly #max: number
   #running = 0
   readonly #waiting: Array<() => void> = []
