@@ -43,6 +43,7 @@ export class Asking {
 
   /** The client may have taken something. */
   taken (): void {
+    if (this.#unsent === 0 && this.#held === undefined) return
     const { access, output, user } = this.#connection
     const { unsentBytes } = output
     if (this.#unsent > unsentBytes) {

@@ -188,10 +188,10 @@ export class Connection implements TransportHandler, Link {
     if (this.#waits) return
     this.#waits = true
     this.hold()
-    this.access.turns.add(this.user, this.#goOn)
+    this.access.turns.add(this.user, () => { this.#goOn() })
   }
 
-  readonly #goOn = (): void => {
+  #goOn (): void {
     this.#waits = false
     if (this.phase === 'closed') return
     this.allowance.slice(this.access.clock.refresh())

@@ -40,7 +40,8 @@ export class Inbound {
   /** Chat publishes that the engine has. */
   #pending = 0
   #pendingBytes = 0
-  readonly #asking: Asking
+  /** Made with the first request. */
+  #asking: Asking | undefined
   /** Ordinary publishes that Aedes has not acknowledged. */
   #ordinary = 0
   #full = false
@@ -51,10 +52,7 @@ export class Inbound {
   #lastTopic = ''
   #lastTarget: Target | TopicRefusal | undefined
 
-  constructor (connection: Connection) {
-    this.#connection = connection
-    this.#asking = new Asking(connection, packet => { this.#submit(packet, connection.access.topics.target(packet.topic) as Target) })
-  }
+  constructor (connection: Connection) { this.#connection = connection }
 
   /** Publishes wait for their answer. */
   get busy (): boolean { return this.#pending > 0 || this.#ordinary > 0 }
@@ -91,8 +89,12 @@ export class Inbound {
       else this.#reject(packet, code, reason)
       return
     }
-    if (target.kind === 'rpc') this.#asking.ask(packet)
-    else this.#submit(packet, target)
+    if (target.kind === 'rpc') {
+      this.#asking ??= new Asking(connection, packet => { this.#submit(packet, access.topics.target(packet.topic) as Target) })
+      this.#asking.ask(packet)
+    } else {
+      this.#submit(packet, target)
+    }
   }
 
   #submit (packet: PublishFrame, target: Target): void {
@@ -123,7 +125,7 @@ export class Inbound {
   }
 
   /** The connection has ended. */
-  close (): void { this.#asking.close() }
+  close (): void { this.#asking?.close() }
 
   /** Stops reading while too much waits for its commit, or while the client does not take what it is sent. */
   throttle (): void {
@@ -136,7 +138,7 @@ export class Inbound {
   }
 
   drained (): void {
-    this.#asking.taken()
+    this.#asking?.taken()
     if (!this.#full) return
     const { access, output } = this.#connection
     const { limits } = access
@@ -151,7 +153,7 @@ export class Inbound {
     const { session } = connection
     this.#pending--
     this.#pendingBytes -= pending.bytes
-    if (pending.isRequest) this.#asking.answered(verdict.ok === true ? verdict.answer?.length ?? 0 : 0)
+    if (pending.isRequest) this.#asking?.answered(verdict.ok === true ? verdict.answer?.length ?? 0 : 0)
     if (connection.phase !== 'open' || session === undefined) return
     if (verdict.ok === true) {
       if (verdict.answer !== undefined && verdict.rid !== undefined) {
