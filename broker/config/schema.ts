@@ -134,7 +134,7 @@ export const configSchema = z.strictObject({
     perSecond: count(100, 'Requests and read marks of one user in a second, after a burst; more are refused as rate_limited.'),
     burst: count(500, 'Requests and read marks that a user may send at once.'),
     heavyPerSecond: count(10, 'Of these, requests that read or change much (conversations.list, unread, sync, messages.reads, groups.create, add, remove and dissolve), in a second. 100 members named, or 5,000 conversations read, count as one more.'),
-    heavyBurst: count(100, 'Such requests that a user may send at once.'),
+    heavyBurst: count(150, 'Such requests that a user may send at once.'),
     concurrency: count(16, 'Requests that are served at the same time.'),
     concurrencyPerUser: count(4, 'Requests of one user that are served at the same time.')
   }),
