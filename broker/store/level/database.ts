@@ -11,6 +11,7 @@ import { ClassicLevel } from 'classic-level'
 import { StoreClosedError, StoreFailedError, StoreFormatError, StoreFullError, StoreLockedError, isFull, isLocked } from './failure.ts'
 import { databasePath, formatVersion } from './format.ts'
 import { key } from './keys.ts'
+import { SharedScan } from './shared-scan.ts'
 import type { Range } from './keys.ts'
 import { checkLogs, newestLog } from './log-check.ts'
 
@@ -45,6 +46,8 @@ const scanBytes = 256 * 1024
 
 export class Database {
   readonly path: string
+  /** `rows` for short ranges of ASCII keys that many ask for at once. */
+  readonly together = new SharedScan(async () => (await this.level()).iterator(), (range, limit) => this.rows(range, limit))
   /** Called when what was cached may not be what is on disk. */
   onReopen: () => void = () => {}
   readonly #options: DatabaseOptions

@@ -68,7 +68,7 @@ export class Members {
       range.lt = kind + ';'
       if (range.gt >= range.lt) return []
     }
-    const rows = (await this.#db.rows(range, page.limit)).map(([name, text]) => this.#tables.members.codec.decode(text, name))
+    const rows = (await this.#db.together.rows(range, page.limit)).map(([name, text]) => this.#tables.members.codec.decode(text, name))
     const heads = await this.#tables.heads.read(this.#db, rows.map(row => key.head(row.conv)))
     return rows.map((row, i) => shown(row, heads[i] as HeadRow | null))
   }
@@ -233,7 +233,7 @@ export class Members {
   async hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> {
     if (upTo <= after) return []
     const to = Math.min(upTo, Number.MAX_SAFE_INTEGER - 1) + 1
-    const rows = await this.#db.rows({ gt: key.hidden(user, conv, Math.max(0, after)), lt: key.hidden(user, conv, to) })
+    const rows = await this.#db.together.rows({ gt: key.hidden(user, conv, Math.max(0, after)), lt: key.hidden(user, conv, to) }, Infinity)
     return rows.map(([name]) => lastNumber(name))
   }
 

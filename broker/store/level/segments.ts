@@ -13,8 +13,6 @@ import { key, lastNumber, parts, sorted, under } from './keys.ts'
 /** A migration writes here: its pages come in the order of the source, and say nothing of segments. */
 export const migratedSegment = 1
 const firstSegment = 2
-/** Conversations whose segments are looked up at the same time. */
-const lookups = 16
 
 /** The segment that new messages go to. */
 export class Segments {
@@ -87,11 +85,7 @@ export async function messageKeys (db: Database, at: ReadonlyArray<{ conv: strin
   for (const { conv, seq, head } of at) {
     if (head !== null && seq > 0 && seq < head.segmentFirst) older.set(conv, [])
   }
-  // An iterator holds memory that the collector does not see: few at a time.
-  const convs = [...older.keys()]
-  for (let at = 0; at < convs.length; at += lookups) {
-    await Promise.all(convs.slice(at, at + lookups).map(async conv => { older.set(conv, await db.rows(under(key.segments(conv)))) }))
-  }
+  await Promise.all([...older.keys()].map(async conv => { older.set(conv, await db.together.rows(under(key.segments(conv)), Infinity)) }))
   return at.map(({ conv, seq, head }) => {
     if (head === null || seq <= 0) return key.message(0, conv, 0)
     if (seq >= head.segmentFirst) return key.message(head.segment, conv, seq)
