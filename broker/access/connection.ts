@@ -188,7 +188,7 @@ export class Connection implements TransportHandler, Link {
     if (this.#waits) return
     this.#waits = true
     this.hold()
-    this.access.turns.add(this.user, () => { this.#goOn() })
+    this.access.turns.add(this.user === '' ? this.transport.address : this.user, () => { this.#goOn() })
   }
 
   #goOn (): void {

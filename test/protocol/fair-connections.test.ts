@@ -95,3 +95,25 @@ await t.test('a connection that closes while it waits for its turn is forgotten'
   t.ok(answered(bob) < count)
   t.equal(all.access.connections.size, 0)
 })
+
+for (const { name, packet } of floods.filter(one => one.name !== 'UNSUBSCRIBE')) {
+  await t.test(`${name}: what it makes the server write is bounded while the client does not read`, async t => {
+    const all = bench(t, { outputBytes: 20_000 })
+    const bob = all.client()
+    const tablet = all.client()
+    await bob.connect('bob')
+    await tablet.connect('bob', { clientId: 'tablet' })
+    await tablet.subscribe('im/u/bob/notice')
+    for (const client of [bob, tablet]) client.transport.slow = true
+    const flood = Buffer.concat(new Array<Buffer>(count).fill(generate(packet)))
+    for (let i = 0; i < 4; i++) bob.write(flood)
+    await worked(all)
+    t.ok(bob.transport.unsentBytes < 22_000, `${bob.transport.unsentBytes} bytes wait for it`)
+    t.ok(tablet.transport.unsentBytes < 70_000, `${tablet.transport.unsentBytes} bytes wait for the user's other session`)
+    for (let i = 0; i < 10_000 && answered(bob) < 4 * count; i++) {
+      for (const client of [bob, tablet]) client.transport.drain()
+      await worked(all)
+    }
+    t.ok(answered(bob) >= 4 * count, 'all are answered when it reads')
+  })
+}
