@@ -24,6 +24,8 @@ export class Receipts {
   readonly #host: EngineHost
   readonly #maxIntervalMs: number
   #waiting = new Map<string, Receipt>()
+  /** On their way to the disk. */
+  #writing: ReadonlyMap<string, Receipt> = new Map()
   /** How far each slot is known to be told. */
   readonly #told = new Map<string, number>()
   #timer: NodeJS.Timeout | undefined
@@ -84,7 +86,7 @@ export class Receipts {
   #put (receipt: Receipt): void {
     const key = keyOf(receipt)
     // A watermark never goes back: replies and marks come by different ways.
-    const known = Math.max(this.#told.get(key) ?? 0, this.#waiting.get(key)?.seq ?? 0)
+    const known = Math.max(this.#told.get(key) ?? 0, this.#writing.get(key)?.seq ?? 0, this.#waiting.get(key)?.seq ?? 0)
     if (receipt.seq <= known) return
     // Deleted first: the newest goes to the end of the order.
     this.#waiting.delete(key)
@@ -104,6 +106,7 @@ export class Receipts {
   async #commit (): Promise<void> {
     const batch = this.#waiting
     this.#waiting = new Map()
+    this.#writing = batch
     try {
       const receipts = [...batch.values()]
       for (let at = 0; at < receipts.length; at += chunkSize) {
@@ -115,6 +118,8 @@ export class Receipts {
     } catch (error) {
       if (this.#waiting.size + batch.size <= maxKept) this.#waiting = new Map([...batch, ...this.#waiting])
       throw error
+    } finally {
+      this.#writing = new Map()
     }
   }
 
