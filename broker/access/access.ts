@@ -129,13 +129,14 @@ export class Access {
     }
   }
 
-  /** Closes a user's connections. */
-  kick (user: string, session?: string, code?: Code): void {
+  /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */
+  kick (user: string, session?: string, code: Code = 'unauthorized'): void {
     // Who is banned says nothing more, not even by a will.
     const silent = code === 'banned'
     if (silent) this.wills.discard(user)
     // Not by session: those that are not done with connecting have none that the pump knows.
     for (const connection of [...this.connections]) {
+      if (connection.claims === user && session === undefined) connection.kicked = code
       if (connection.user !== user || (session !== undefined && connection.session?.id !== session)) continue
       if (silent) connection.dropWill()
       connection.close({ reason: disconnectReasons.administrative })
@@ -146,6 +147,7 @@ export class Access {
   enter (connection: Connection, user: string): void {
     connection.user = user
     connection.transport.settle(true)
+    connection.claims = undefined
     this.#users.set(user, this.countOf(user) + 1)
   }
 

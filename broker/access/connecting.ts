@@ -51,6 +51,8 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
   if (access.sessions.has(claimed) && !access.takeovers.has(claimed)) throw tooManyTakeovers()
   const user = await admitted(access, connection, frame)
   if (connection.isClosed) return
+  // In one turn with the entry, from which on a kick closes the connection.
+  if (connection.kicked !== undefined) throw new Refusal(connection.kicked)
   access.enter(connection, user)
   const { limits } = access
   const clientId = frame.clientId !== '' ? frame.clientId : assignedPrefix + (++assigned).toString(36)
@@ -120,6 +122,7 @@ async function admitted (access: Access, connection: Connection, frame: ConnectF
   let user = ''
   if (frame.username !== undefined || !access.options.anonymous) {
     if (frame.username !== undefined && !isId(frame.username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
+    connection.claims = frame.username
     user = (await access.engine.authenticate({ user: frame.username, password: frame.password, address: connection.transport.address })).user
   }
   if (will !== undefined) {

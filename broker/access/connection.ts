@@ -1,3 +1,4 @@
+import type { Code } from '../errors.ts'
 import type { Access } from './access.ts'
 import { Allowance, packetUnits, unitsOfFilters } from './allowance.ts'
 import type { Link, Session } from './chat/session.ts'
@@ -24,6 +25,10 @@ export class Connection implements TransportHandler, Link {
   phase: 'new' | 'connecting' | 'open' | 'closed' = 'new'
   user = ''
   clientId = ''
+  /** The user name while its password is looked at. */
+  claims: string | undefined
+  /** The account was banned, removed or changed meanwhile: whoever has the right password is refused with this. */
+  kicked: Code | undefined
   session: Session | undefined
   ordinary: OrdinaryClient | undefined
   will: Will | undefined

@@ -1,13 +1,13 @@
 /** Accounts: who is let in, and what the operator does with them. */
 import { isIPv6 } from 'node:net'
-import { Refusal } from '../errors.ts'
+import { Refusal, type Code } from '../errors.ts'
 import type { Page, UserRow } from '../store/store.ts'
 import { isId } from '../topics.ts'
 import { Backoff, type BackoffLimits } from './backoff.ts'
 import type { EngineHost } from './host.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import { LookupCache } from './lookup-cache.ts'
-import { PasswordHash } from './password-hash.ts'
+import { PasswordHash, type Passwords } from './password-hash.ts'
 
 export interface AccountOptions {
   /** Passwords hashed at the same time. */
@@ -16,6 +16,8 @@ export interface AccountOptions {
   maxWaiting?: number
   accountBackoff?: BackoffLimits
   addressBackoff?: BackoffLimits
+  /** Hashes passwords. */
+  passwords?: Passwords
 }
 
 /** An account as the operator sees it. */
@@ -52,9 +54,11 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   const now = (): number => host.now()
   const byAccount = new Backoff(options.accountBackoff ?? accountBackoff, now)
   const byAddress = new Backoff(options.addressBackoff ?? addressBackoff, now)
-  const passwords = new PasswordHash(options.hashConcurrency ?? 2, options.maxWaiting ?? 256)
+  const passwords = options.passwords ?? new PasswordHash(options.hashConcurrency ?? 2, options.maxWaiting ?? 256)
   const known = new LookupCache(async uid => alive(await store.user(uid)) !== undefined, maxCachedUsers)
   const queue = new KeyedQueue()
+  /** Grows with each change of any account: who signs in across one looks at the account again. */
+  let changes = 0
   if (mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
 
   function checkWait (account: string, address: string): void {
@@ -64,14 +68,29 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
 
   async function checkPassword (uid: string, password: Uint8Array, address: string): Promise<UserRow> {
     checkWait(uid, address)
+    const seen = changes
     const row = alive(await store.user(uid))
-    // Asked again at its turn: tries that came at once must not all pass before the first has failed.
-    const right = await passwords.verify(row?.passwordHash, password, () => { checkWait(uid, address) }, () => {
-      byAccount.fail(uid)
-      byAddress.fail(address)
+    const right = await passwords.verify(row?.passwordHash, password, {
+      // Asked again at its turn: tries that came at once must not all pass before the first has failed.
+      stillWanted: () => { checkWait(uid, address) },
+      failed: () => {
+        byAccount.fail(uid)
+        byAddress.fail(address)
+      }
     })
-    if (row === undefined || !right) throw new Refusal('unauthorized', 'wrong user name or password')
+    if (row === undefined || !right) throw wrong()
     byAccount.forget(uid)
+    return await unchanged(row, seen)
+  }
+
+  /** The account as it is now: the hash took time. A change that comes later ends the connection, which access knows of by then. */
+  async function unchanged (row: UserRow, seen: number): Promise<UserRow> {
+    for (let at = seen; at !== changes;) {
+      at = changes
+      const now = alive(await store.user(row.uid))
+      if (now === undefined || now.passwordHash !== row.passwordHash) throw wrong()
+      row = now
+    }
     return row
   }
 
@@ -80,13 +99,15 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     const address = network(request.address)
     if (mode === 'dev') {
       if (user === undefined || !isId(user)) throw new Refusal('unauthorized', 'the user name must be 1 to 64 of A-Z a-z 0-9 . _ -')
-      if ((await store.user(user))?.banned === true) throw new Refusal('banned')
+      const seen = changes
+      const row = await store.user(user)
+      if (row?.banned === true || (seen !== changes && (await store.user(user))?.banned === true)) throw new Refusal('banned')
       return { user }
     }
     if (user === undefined || !isId(user) || password === undefined || password.length > maxPasswordBytes) {
       checkWait('', address)
       byAddress.fail(address)
-      throw new Refusal('unauthorized', 'wrong user name or password')
+      throw wrong()
     }
     const row = await checkPassword(user, password, address)
     // Said to those only who know the password.
@@ -101,6 +122,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
       try {
         await task(await store.user(uid))
       } finally {
+        changes += 1
         known.forget(uid)
       }
     })
@@ -119,6 +141,12 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     return rows.slice(0, page.limit)
   }
 
+  /** In the turn of the change: whoever is told of the account from now on is told of the changed one. */
+  function kick (user: string, code: Code): void {
+    changes += 1
+    host.emit([{ kind: 'kick', user, code }])
+  }
+
   const missing = (uid: string): Refusal => new Refusal('not_found', `there is no user '${uid}'`)
 
   return {
@@ -132,13 +160,19 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
         const secret = password === undefined ? {} : { passwordHash: await passwords.hash(checked(password)) }
         await store.putUser({ uid, createdAt: host.now(), ...secret })
       }),
-      passwd: (uid, password) => change(uid, async found => {
-        const row = alive(found)
-        if (row === undefined) throw missing(uid)
-        await store.putUser({ ...row, passwordHash: await passwords.hash(checked(password)) })
-        byAccount.forget(uid)
-        host.emit([{ kind: 'kick', user: uid, code: 'unauthorized' }])
-      }),
+      async passwd (uid, password) {
+        const text = checked(password)
+        await change(uid, async row => { if (alive(row) === undefined) throw missing(uid) })
+        // Not within the account's queue: a ban must not wait for it.
+        const passwordHash = await passwords.hash(text)
+        await change(uid, async found => {
+          const row = alive(found)
+          if (row === undefined) throw missing(uid)
+          await store.putUser({ ...row, passwordHash })
+          byAccount.forget(uid)
+          kick(uid, 'unauthorized')
+        })
+      },
       list: async page => (await living(page)).map(row => ({
         uid: row.uid,
         createdAt: row.createdAt,
@@ -149,20 +183,25 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
         const row = alive(found)
         if (row === undefined && mode === 'password') throw missing(uid)
         await store.putUser({ ...row ?? { uid, createdAt: host.now() }, banned })
-        if (banned) host.emit([{ kind: 'kick', user: uid, code: 'banned' }])
+        if (banned) kick(uid, 'banned')
       }),
       remove: uid => change(uid, async found => {
         const row = alive(found)
-        if (row === undefined) throw missing(uid)
-        await store.dropUser(uid)
+        if (row === undefined) {
+          // What a crash left of a removal goes.
+          if (found !== undefined) await store.dropUser(uid, found)
+          throw missing(uid)
+        }
         // Where everybody is let in, an id is nobody's own.
-        if (mode === 'password') await store.putUser({ uid, createdAt: row.createdAt, removedAt: host.now() })
+        await store.dropUser(uid, mode === 'password' ? { uid, createdAt: row.createdAt, removedAt: host.now() } : undefined)
         byAccount.forget(uid)
-        host.emit([{ kind: 'kick', user: uid, code: 'unauthorized' }])
+        kick(uid, 'unauthorized')
       })
     }
   }
 }
+
+function wrong (): Refusal { return new Refusal('unauthorized', 'wrong user name or password') }
 
 function checked (password: string): string {
   if (password === '') throw new Refusal('bad_payload', 'the password is empty')

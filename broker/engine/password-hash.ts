@@ -6,7 +6,22 @@ import { Refusal } from '../errors.ts'
 /** OWASP's first choice for argon2id: 19 MiB, two passes, one lane (about 25 ms). */
 const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
-export class PasswordHash {
+/** What a sign-in may say to its hash. */
+export interface Verification {
+  /** Asked when its turn comes; may throw. */
+  stillWanted: () => void
+  /** Told of a wrong password before the next in line has its turn. */
+  failed: () => void
+}
+
+/** What accounts need of passwords; tests give their own. */
+export interface Passwords {
+  hash (password: string | Uint8Array): Promise<string>
+  verify (hashed: string | undefined, password: Uint8Array, verification: Verification): Promise<boolean>
+  decoy (): Promise<string>
+}
+
+export class PasswordHash implements Passwords {
   readonly #concurrency: number
   readonly #maxWaiting: number
   readonly #waiting: Array<() => void> = []
@@ -22,12 +37,8 @@ export class PasswordHash {
 
   hash (password: string | Uint8Array): Promise<string> { return this.#run(() => hash(password, cost)) }
 
-  /**
-   * False also without a `hashed` (which takes as long). `stillWanted` is asked when its turn comes and may throw;
-   * `failed` is told of a wrong password before the next in line has its turn. Throws `Refusal` (`unavailable`) when too
-   * many wait.
-   */
-  async verify (hashed: string | undefined, password: Uint8Array, stillWanted: () => void, failed: () => void): Promise<boolean> {
+  /** False also without a `hashed` (which takes as long). Throws `Refusal` (`unavailable`) when too many wait. */
+  async verify (hashed: string | undefined, password: Uint8Array, { stillWanted, failed }: Verification): Promise<boolean> {
     const against = hashed ?? await this.decoy()
     return await this.#run(async () => {
       stillWanted()

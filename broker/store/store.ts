@@ -249,8 +249,11 @@ export interface Store {
   // ---- users and blocks
   user (uid: string): Promise<UserRow | undefined>
   putUser (user: UserRow): Promise<void>
-  /** Removes the account with its blocks and sessions; messages stay. */
-  dropUser (uid: string): Promise<void>
+  /**
+   * Removes the account with its blocks and sessions; messages stay. `keep` takes the account's place: a crash leaves the
+   * one or the other, and never an id without a row. Trying again is safe, and removes what a crash left.
+   */
+  dropUser (uid: string, keep?: UserRow): Promise<void>
   users (page: Page): Promise<UserRow[]>
   blocks (uid: string): Promise<string[]>
   setBlock (uid: string, other: string, blocked: boolean): Promise<void>

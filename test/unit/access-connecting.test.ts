@@ -85,7 +85,7 @@ await t.test('a kick reaches a connection that is not done with connecting', asy
     const bob = client()
     bob.hello('bob', { clean: false })
     await settled(engine)
-    access.kick('bob')
+    access.kick('bob', undefined, 'banned')
     engine.holding.clear()
     for (const held of [...engine.held]) held.now()
     await settled(engine)

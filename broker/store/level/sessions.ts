@@ -1,5 +1,5 @@
 /** Persistent sessions with their cursors, and users' event logs. */
-import type { Cursor, Page, SessionRow, StoredEvent } from '../store.ts'
+import type { Cursor, Page, SessionRow, StoredEvent, UserRow } from '../store.ts'
 import { decodeEvent } from './codec.ts'
 import type { Batch, Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
@@ -34,10 +34,11 @@ export class Sessions {
   }
 
   /** The account with its blocks and sessions. Inside `exclusive`. */
-  async dropUser (uid: string): Promise<void> {
+  async dropUser (uid: string, keep?: UserRow): Promise<void> {
     const draft = new Draft(this.#tables)
     const batch = this.#db.batch()
-    batch.del(key.user(uid))
+    if (keep === undefined) batch.del(key.user(uid))
+    else batch.put(key.user(uid), JSON.stringify(keep))
     for (const [name] of await this.#db.rows(under(key.blocks(uid)))) batch.del(name)
     for (const [, text] of await this.#db.rows(sessionsOf(uid))) {
       await this.#drop(draft, batch, (JSON.parse(text) as SessionRow).session)

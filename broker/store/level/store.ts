@@ -122,7 +122,7 @@ class LevelStore implements Store {
 
   user (uid: string): Promise<UserRow | undefined> { return this.#directory.user(uid) }
   putUser (user: UserRow): Promise<void> { return this.#directory.putUser(user) }
-  dropUser (uid: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropUser(uid)) }
+  dropUser (uid: string, keep?: UserRow): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropUser(uid, keep)) }
   users (page: Page): Promise<UserRow[]> { return this.#directory.users(page) }
   blocks (uid: string): Promise<string[]> { return this.#directory.blocks(uid) }
   setBlock (uid: string, other: string, blocked: boolean): Promise<void> { return this.#directory.setBlock(uid, other, blocked) }

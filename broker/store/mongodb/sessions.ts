@@ -1,7 +1,7 @@
 /** Persistent sessions with their cursors. */
 import type { AnyBulkWriteOperation } from 'mongodb'
 import { Lru } from '../level/lru.ts'
-import type { Cursor, Marks, Page, SessionRow } from '../store.ts'
+import type { Cursor, Marks, Page, SessionRow, UserRow } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, quick, whole } from './connection.ts'
 import { cursorKey } from './documents.ts'
@@ -57,14 +57,21 @@ export class Sessions {
     return this.#db.exclusive(() => this.#drop(session))
   }
 
-  /** The account with its blocks and sessions. The account comes last: until then trying again is possible. */
-  dropUser (uid: string): Promise<void> {
+  /**
+   * The account with its blocks and sessions. What takes its place comes first: the id is never free. Without that the
+   * account comes last: until then trying again is possible.
+   */
+  dropUser (uid: string, keep?: UserRow): Promise<void> {
     this.#batch = undefined
     return this.#db.exclusive(async () => {
+      if (keep !== undefined) {
+        const { uid: _, ...row } = keep
+        await this.#db.users.replaceOne({ _id: uid }, row, { upsert: true })
+      }
       const sessions = await this.#db.sessions.find(ofUser(uid), whole).project<{ _id: string }>({ _id: 1 }).toArray()
       for (const { _id } of sessions) await this.#drop(_id)
       await this.#db.blocks.deleteMany({ u: uid })
-      await this.#db.users.deleteOne({ _id: uid })
+      if (keep === undefined) await this.#db.users.deleteOne({ _id: uid })
     })
   }
 

@@ -181,7 +181,7 @@ class MongoStore implements Store {
 
   user (uid: string): Promise<UserRow | undefined> { return this.#db.read(() => this.#directory.user(uid)) }
   putUser (user: UserRow): Promise<void> { return this.#db.exclusive(() => this.#directory.putUser(user)) }
-  dropUser (uid: string): Promise<void> { return this.#sessions.dropUser(uid) }
+  dropUser (uid: string, keep?: UserRow): Promise<void> { return this.#sessions.dropUser(uid, keep) }
   users (page: Page): Promise<UserRow[]> { return this.#db.read(() => this.#directory.users(page)) }
   blocks (uid: string): Promise<string[]> { return this.#db.read(() => this.#directory.blocks(uid)) }
   setBlock (uid: string, other: string, blocked: boolean): Promise<void> { return this.#db.read(() => this.#directory.setBlock(uid, other, blocked)) }
