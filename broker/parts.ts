@@ -44,6 +44,7 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     plugins,
     pluginLimits: config.pluginLimits,
     receiptIntervalMs: config.messages.receiptIntervalMs,
+    maxClockBackMs: config.messages.maxClockBackSeconds * 1000,
     maxUnstoredEnds: config.sessions.unstoredEnds,
     groupConsent: config.groups.consent === 'auto' ? (config.auth.mode === 'dev' ? 'everybody' : 'known') : config.groups.consent,
     version: packageVersion(),

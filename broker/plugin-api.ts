@@ -40,8 +40,10 @@ export interface PluginContext {
   readonly log: { info (fields: object, text: string): void, warn (fields: object, text: string): void }
   /** True when `receiver` blocks `sender`; a promise only when the list is not in memory. */
   blocks (receiver: string, sender: string): boolean | Promise<boolean>
-  /** Milliseconds since the epoch; tests replace it. */
+  /** The time of the server, milliseconds since the epoch; tests replace it. */
   now (): number
+  /** Milliseconds of a clock that only goes forward, for waits and rates: nobody sets it. */
+  steady (): number
 }
 
 /** A running plugin. */

@@ -40,15 +40,14 @@ export default definePlugin({
 
     return {
       onPublish ({ from }) {
-        const nowMs = context.now()
+        const nowMs = context.steady()
         const bucket = users.get(from)
         if (bucket === undefined) {
           makeRoom(nowMs)
           users.set(from, { fullAtMs: nowMs + intervalMs })
           return undefined
         }
-        // Further ahead than a whole bucket and all that may wait: the clock went back.
-        const fullAtMs = bucket.fullAtMs > nowMs + depthMs + maxDelayMs ? nowMs + depthMs : Math.max(bucket.fullAtMs, nowMs)
+        const fullAtMs = Math.max(bucket.fullAtMs, nowMs)
         const waitMs = fullAtMs + intervalMs - depthMs - nowMs
         // The sums of fractions are off by less than a microsecond.
         if (waitMs > maxDelayMs + 0.001) {

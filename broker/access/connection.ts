@@ -281,7 +281,7 @@ export class Connection implements TransportHandler, Link {
       return this.close({ reason: disconnectReasons.messageRate })
     }
     this.#packets = this.#bytes = 0
-    this.session?.trim(this.access.pump.now())
+    this.session?.trim(this.access.pump.steady())
     this.inbound.drained()
     // [MQTT-3.1.2-24] of 3.1.1: one and a half times the keep alive; held connections are ours to answer.
     if (this.keepAliveMs > 0 && this.#holds === 0 && now - this.#lastPacket > this.keepAliveMs * 1.5) {

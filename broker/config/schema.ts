@@ -120,6 +120,7 @@ export const configSchema = z.strictObject({
   messages: section('Messages.', {
     maxBytes: count(65_536, 'Largest payload of a message, bytes.'),
     retentionSeconds: count(0, 'Messages older than this are purged, seconds; 0 keeps them for ever.', 0),
+    maxClockBackSeconds: count(86_400, 'When the clock is set back by up to this, times of messages go slower until it has caught up; when by more, it is believed, and they go back once, seconds.', 0),
     receiptIntervalMs: timer(1000, 'Delivered and read receipts are merged and sent at most this late, milliseconds.', 0)
   }),
   groups: section('Groups.', {

@@ -51,7 +51,8 @@ const maxPasswordBytes = 1_024
 
 export function createAccounts (host: EngineHost, options: AccountOptions = {}): Accounts {
   const { store, mode } = host
-  const now = (): number => host.now()
+  // Waits: a clock that is set back must not prolong them.
+  const now = (): number => host.steady()
   const byAccount = new Backoff(options.accountBackoff ?? accountBackoff, now)
   const byAddress = new Backoff(options.addressBackoff ?? addressBackoff, now)
   const passwords = options.passwords ?? new PasswordHash(options.hashConcurrency ?? 2, options.maxWaiting ?? 256)

@@ -8,6 +8,7 @@ import type { CommitCounts } from './committer.ts'
 import { createControl } from './control.ts'
 import type { ControlParts, ControlSetup } from './control.ts'
 import { Gates } from './gates.ts'
+import { idFloor, keepIdFloor } from './id-floor.ts'
 import type { PluginCounts } from './gates.ts'
 import type { EngineHost, EngineLimits } from './host.ts'
 import { Lanes } from './lanes.ts'
@@ -18,6 +19,7 @@ import { closePlugins, defaultPluginLimits, startPlugins } from './plugin-runtim
 import type { PluginLimits } from './plugin-runtime.ts'
 import type { Engine, Output } from './port.ts'
 import { freeRequests, type RequestOptions, Requests } from './request.ts'
+import { ServerClock } from './server-clock.ts'
 import { Turns } from '../turns.ts'
 
 export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
@@ -31,8 +33,12 @@ export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   plugins: readonly LoadedPlugin[]
   /** What all plugins are held to. */
   pluginLimits?: PluginLimits
-  /** Milliseconds since the epoch. */
+  /** The machine's clock, milliseconds since the epoch. */
   now?: () => number
+  /** Milliseconds of a clock that only goes forward. */
+  steady?: () => number
+  /** Milliseconds: a clock that is set back by more than this is believed. */
+  maxClockBackMs?: number
   /** Milliseconds: receipts are merged for this long. */
   receiptIntervalMs: number
   /** Takes the ordered stream of outputs; called at once, must not throw. */
@@ -54,7 +60,7 @@ export interface EngineInstance extends Engine {
 
 /** Starts an engine on an open store. Rejects with `PluginError` when a plugin does not start. */
 export async function createEngine (options: EngineOptions): Promise<EngineInstance> {
-  const { store, limits, mode, log, output, control: makeControl = createControl, now = Date.now, pluginLimits = defaultPluginLimits } = options
+  const { store, limits, mode, log, output, control: makeControl = createControl, now: wall = Date.now, steady = () => performance.now(), maxClockBackMs = 86_400_000, pluginLimits = defaultPluginLimits } = options
   const emit = (outputs: Output[]): void => { if (outputs.length > 0) output(outputs) }
 
   // Gates ask for block lists, which need the committer, which needs the gates: plugins start on a context that reaches
@@ -63,7 +69,13 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     const answer = control.blocks(receiver, sender)
     return answer instanceof Promise ? answer.catch((error: unknown) => { throw new StoreFailure(error) }) : answer
   }
-  const running = await startPlugins(options.plugins, { now, blocks }, log, pluginLimits)
+  const onBelieved = (last: number): void => {
+    keepIdFloor(store, last).catch((error: unknown) => { log.error({ err: error }, 'how far ids came is not stored') })
+  }
+  const clock = new ServerClock({ wall, steady, newest: await store.newest(), maxBackMs: maxClockBackMs, onBelieved, log })
+  const now = (): number => clock.now()
+  const newId = messageIds(now, { floor: await idFloor(store, wall()) })
+  const running = await startPlugins(options.plugins, { now, steady, blocks }, log, pluginLimits)
 
   const pauses = new Pauses(emit)
   const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => pauses.wait(session, delayMs))
@@ -74,7 +86,8 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     mode,
     log,
     now,
-    newId: messageIds(now),
+    steady,
+    newId,
     commit: operations => committer.commit(operations),
     emit,
     userExists: uid => mode === 'dev' || control.userExists(uid)

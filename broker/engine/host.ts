@@ -32,8 +32,10 @@ export interface EngineHost {
   readonly limits: EngineLimits
   readonly mode: 'dev' | 'password'
   readonly log: Logger
-  /** Milliseconds since the epoch. */
+  /** The time of the server, milliseconds since the epoch; does not go back, see server-clock.ts. */
   now (): number
+  /** Milliseconds of a clock that only goes forward: what waits are measured with. */
+  steady (): number
   /** A new message id: unique, sorts by time. */
   newId (): string
   /**

@@ -121,6 +121,7 @@ function pluginContext (server: Omit<PluginContext, 'log'>, log: Logger, plugin:
   return {
     log: { info: line('info'), warn: line('warn') },
     now: server.now,
+    steady: server.steady,
     blocks (receiver, sender) {
       if (typeof receiver !== 'string' || typeof sender !== 'string') return Promise.reject(new TypeError('blocks asks for two user ids'))
       return outOfScope(() => server.blocks(receiver, sender))

@@ -130,7 +130,7 @@ async function backup ({ target, body, response }: Call): Promise<void> {
   let nextAt = 0
   const begin = (): void => { if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' }) }
   await target.backup(path, (done, total) => {
-    const now = Date.now()
+    const now = performance.now()
     // A reader that is gone or slow costs nothing: lines are few and small.
     if (now < nextAt || response.destroyed) return
     nextAt = now + progressIntervalMs

@@ -274,6 +274,8 @@ export interface Store {
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>>
 
   // ---- the whole
+  /** The newest time that a message (embedded: or an event) was ever given; 0 when there is none. May take a while: asked at the start. */
+  newest (): Promise<TimeMs>
   readonly records: Records
   /** A number for the health page; rejects when the store cannot serve. */
   health (): Promise<void>

@@ -12,7 +12,7 @@ const draft = (from: string, to: Draft['to'] = { kind: 'user', id: 'bob' }): Dra
   ({ from, session: `${from}/x`, conv: 'd', to, type: 'text', body: 'x', cid: undefined, sizeBytes: 1 })
 
 const clockContext = (clock: { ms: number }, more: Partial<PluginContext> = {}): PluginContext =>
-  ({ log: { info () {}, warn () {} }, blocks: () => false, now: () => clock.ms, ...more })
+  ({ log: { info () {}, warn () {} }, blocks: () => false, now: () => clock.ms, steady: () => clock.ms, ...more })
 
 await t.test('order', async t => {
   const names = (plugins: Parameters<typeof orderPlugins>[0], absent: string[] = []): string[] => orderPlugins(plugins, absent).map(plugin => plugin.name)
@@ -63,8 +63,6 @@ await t.test('rate-limit: a burst, then the rate', async t => {
   clock.ms += 1
   t.equal(send(), undefined)
   t.match(send(), { retryAfterMs: 100 })
-  clock.ms -= 3_600_000
-  t.match(send(), { retryAfterMs: 100 }, 'a clock that went back locks nobody out')
   clock.ms += 300
   t.strictSame([send(), send(), send()], [undefined, undefined, undefined])
   t.match(send(), { code: 'rate_limited' })
@@ -81,8 +79,6 @@ await t.test('rate-limit: who is above the rate waits, and is refused when too m
   t.match(send(), { delayMs: 250 })
   clock.ms += 3_600_000
   t.strictSame([send(), send()], [undefined, undefined])
-  clock.ms -= 3_600_000
-  t.match(send(), { delayMs: 100 }, 'a clock that went back locks nobody out')
 })
 
 await t.test('rate-limit: pauses are no shorter than timers are fine', async t => {
@@ -95,6 +91,20 @@ await t.test('rate-limit: pauses are no shorter than timers are fine', async t =
   let passed = 0
   while (onPublish?.(draft('alice')) === undefined) passed++
   t.equal(passed, 19, 'what was saved meanwhile passes at once')
+})
+
+await t.test('rate-limit: the machine\'s clock has no part in it', async t => {
+  const clock = { ms: 1_790_000_000_000 }
+  let wall = clock.ms
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 1, maxDelayMs: 0, maxUsers: 10 }, clockContext(clock, { now: () => wall }))
+  const send = (): GateVerdict => onPublish?.(draft('alice')) as GateVerdict
+  t.equal(send(), undefined)
+  wall -= 3_600_000
+  t.match(send(), { retryAfterMs: 100 })
+  wall += 7_200_000
+  t.match(send(), { retryAfterMs: 100 }, 'a clock that is set forward fills no bucket')
+  clock.ms += 100
+  t.equal(send(), undefined)
 })
 
 await t.test('rate-limit: the memory is bounded', async t => {

@@ -28,7 +28,7 @@ export interface Bench {
   control: ControlParts
   store: Store
   outputs: Output[]
-  clock: { ms: number }
+  clock: { ms: number, steadyMs?: number }
   /** A message as the commit side would make it. */
   message (from: string, to: { user: string } | { gid: string }, body?: string, more?: Partial<NewMessage>): NewMessage
   send (from: string, to: { user: string } | { gid: string }, body?: string, more?: Partial<NewMessage>): Promise<Outcome>
@@ -40,13 +40,13 @@ export interface Bench {
   restart (crash?: boolean): Promise<Bench>
 }
 
-export interface BenchOptions { limits?: Partial<EngineLimits>, mode?: 'dev' | 'password', setup?: Partial<ControlSetup>, path?: string, clock?: { ms: number }, /** Opens the store; the embedded one without it. */ open?: (path: string) => Promise<Store> }
+export interface BenchOptions { limits?: Partial<EngineLimits>, mode?: 'dev' | 'password', setup?: Partial<ControlSetup>, path?: string, clock?: { ms: number, steadyMs?: number }, /** Opens the store; the embedded one without it. */ open?: (path: string) => Promise<Store> }
 
 /** Control over a store, with a host that commits at once. */
 export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench> {
   const path = options.path ?? t.testdir() + '/store'
   const store = await (options.open?.(path) ?? openLevelStore({ path }))
-  const clock = options.clock ?? { ms: 1_790_000_000_000 }
+  const clock: Bench['clock'] = options.clock ?? { ms: 1_790_000_000_000 }
   const outputs: Output[] = []
   let ids = 0
   const commit = async (operations: readonly Operation[]): Promise<Outcome[]> => {
@@ -68,6 +68,7 @@ export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench
     mode: options.mode ?? 'dev',
     log: pino({ level: 'silent' }),
     now: () => clock.ms,
+    steady: () => clock.steadyMs ?? clock.ms,
     newId: () => `id-${clock.ms}-${ids++}`,
     commit,
     emit: some => { outputs.push(...some) },

@@ -76,6 +76,17 @@ await t.test('failed tries cost time, per account and per address', async t => {
   t.same(await control.authenticate(from('alice', secret, '10.0.0.2')), { user: 'alice' })
 })
 
+await t.test('a clock that is set back prolongs no wait', async t => {
+  const limits = { freeFailures: 0, firstDelayMs: 1_000, maxDelayMs: 4_000, forgetMs: 60_000, maxKeys: 100 }
+  const { control, clock } = await bench(t, { mode: 'password', clock: { ms: 1_790_000_000_000, steadyMs: 5 }, setup: { accounts: { accountBackoff: limits } } })
+  await control.accounts.users.add('alice', secret.toString())
+  await t.rejects(control.authenticate(from('alice', Buffer.from('wrong'))), { code: 'unauthorized' })
+  clock.ms -= 3_600_000
+  await t.rejects(control.authenticate(from('alice', secret)), { code: 'rate_limited' })
+  clock.steadyMs = 1_005
+  t.same(await control.authenticate(from('alice', secret)), { user: 'alice' })
+})
+
 await t.test('tries that come at once do not slip past the back-off', async t => {
   const limits = { freeFailures: 0, firstDelayMs: 60_000, maxDelayMs: 60_000, forgetMs: 60_000, maxKeys: 100 }
   const { control } = await bench(t, { mode: 'password', setup: { accounts: { hashConcurrency: 1, accountBackoff: limits } } })

@@ -20,7 +20,7 @@ await t.test('ids of two processes differ', async t => {
 })
 
 await t.test('a full counter borrows the next millisecond', async t => {
-  const next = messageIds(() => 7, 'aaaaaaa')
+  const next = messageIds(() => 7, { origin: 'aaaaaaa' })
   let last = ''
   for (let i = 0; i <= 36 ** 4; i++) last = next()
   t.equal(last, '0000000080000aaaaaaa')

@@ -26,7 +26,10 @@ export class Pump {
   readonly groupScans = new Set<Scan>()
   readonly #byUser = new Map<string, Set<Session>>()
   readonly #byGroup = new Map<string, Set<Stream>>()
+  /** Milliseconds since the epoch, for what expires. */
   readonly now: () => number
+  /** Milliseconds of a clock that only goes forward, for waits. */
+  readonly steady: () => number
   #dirty: Stream[] = []
   #timer: NodeJS.Timeout | undefined
   /** Messages that were read from the log since the last pause. */
@@ -35,10 +38,11 @@ export class Pump {
   #paused: Set<Session> | undefined
   #pauseTimer: NodeJS.Timeout | undefined
 
-  constructor (engine: Engine, topics: Topics, now: () => number = Date.now) {
+  constructor (engine: Engine, topics: Topics, now: () => number = Date.now, steady: () => number = () => performance.now()) {
     this.engine = engine
     this.topics = topics
     this.now = now
+    this.steady = steady
   }
 
   add (session: Session): void {
@@ -75,7 +79,7 @@ export class Pump {
   /** A committed message goes to everybody who reads it live. */
   message (message: Committed): void {
     const { conv } = message
-    this.#committedAt = this.now()
+    this.#committedAt = this.steady()
     if (conv.charCodeAt(0) === 0x64) {
       const cut = conv.indexOf(':', 2)
       const a = conv.slice(2, cut)
@@ -181,7 +185,7 @@ export class Pump {
    */
   pauses (session: Session): boolean {
     if (this.#paused === undefined) {
-      if (this.#readMessages < pauseMessages || this.now() - this.#committedAt > sendingMs) return false
+      if (this.#readMessages < pauseMessages || this.steady() - this.#committedAt > sendingMs) return false
       this.#readMessages = 0
       this.#paused = new Set()
       this.#pauseTimer = setTimeout(() => {

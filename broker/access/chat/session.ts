@@ -212,7 +212,7 @@ export class Session {
     while (page.at < entries.length) {
       if (!this.#hasRoom(stream)) {
         this.#ahead = page
-        this.#aheadAt = this.pump.now()
+        this.#aheadAt = this.pump.steady()
         return
       }
       this.#send(stream, entries[page.at++] as Deliverable)

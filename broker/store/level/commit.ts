@@ -11,6 +11,7 @@ import type { CidRow, HeadRow } from './codec.ts'
 import type { Batch, Database } from './database.ts'
 import { GroupChanges } from './group-changes.ts'
 import { key } from './keys.ts'
+import type { Newest } from './newest.ts'
 import type { Segments } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
@@ -24,9 +25,9 @@ class Texts {
 }
 
 /** Applies operations in order and writes them; on disk when it resolves. Call it inside `exclusive`. */
-export async function commit (db: Database, tables: Tables, segments: Segments, operations: readonly Operation[], resendWindowMs: number): Promise<Outcome[]> {
+export async function commit (db: Database, tables: Tables, segments: Segments, newest: Newest, operations: readonly Operation[], resendWindowMs: number): Promise<Outcome[]> {
   if (operations.length === 0) return []
-  const work = new Commit(db, tables, segments, resendWindowMs)
+  const work = new Commit(db, tables, segments, newest, resendWindowMs)
   await work.prepare(operations)
   return await work.apply(operations)
 }
@@ -38,12 +39,16 @@ class Commit {
   readonly #segments: Segments
   /** Characters of the messages of this commit. */
   #length = 0
+  readonly #newest: Newest
+  /** The newest time of this commit. */
+  #time = 0
   readonly #resendWindowMs: number
   #groups: GroupChanges | undefined
 
-  constructor (db: Database, tables: Tables, segments: Segments, resendWindowMs: number) {
+  constructor (db: Database, tables: Tables, segments: Segments, newest: Newest, resendWindowMs: number) {
     this.#db = db
     this.#segments = segments
+    this.#newest = newest
     this.#draft = new Draft(tables)
     this.#resendWindowMs = resendWindowMs
   }
@@ -81,6 +86,7 @@ class Commit {
         }
       }
       this.#draft.put(batch)
+      this.#newest.put(batch, this.#time)
     } catch (error) {
       await batch.close()
       throw error
@@ -88,6 +94,7 @@ class Commit {
     if (batch.length === 0) await batch.close() // only repeats
     else await this.#db.write(batch, true)
     this.#draft.settle()
+    this.#newest.settle(this.#time)
     this.#segments.grew(this.#length)
     return outcomes
   }
@@ -114,6 +121,7 @@ class Commit {
     head.seq = seq
     head.n = n
     head.ts = op.ts
+    if (op.ts > this.#time) this.#time = op.ts
     if (op.counts && op.expiresAt !== undefined) {
       head.expiring = seq
       batch.put(key.expiring(op.conv, seq), String(op.expiresAt))
@@ -190,6 +198,7 @@ class Commit {
       if (replaced !== undefined) batch.del(key.event(op.user, Number(replaced)))
       this.#remember(batch, slotKey, String(head.seq))
     }
+    if (op.ts > this.#time) this.#time = op.ts
     batch.put(key.event(op.user, head.seq), encodeEvent(op.ts, op.content))
     return { seq: head.seq, n: 0, id: '', ts: op.ts, replay: false }
   }

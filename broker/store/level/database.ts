@@ -243,7 +243,7 @@ export class Database {
       this.#failed = new StoreFailedError(this.path, error)
       return this.#failed
     }
-    const full: Full = { error, log: undefined, triedAt: Date.now() }
+    const full: Full = { error, log: undefined, triedAt: performance.now() }
     this.#full = full
     try {
       full.log = await newestLog(databasePath(this.path))
@@ -257,9 +257,8 @@ export class Database {
 
   /** Opens the database anew when there is room; throws while there is none. */
   async #recover (full: Full): Promise<void> {
-    const now = Date.now()
-    // A clock that was set back must not stop the tries.
-    if (now >= full.triedAt && now - full.triedAt < this.#options.retryIntervalMs) throw new StoreFullError(this.path, full.error)
+    const now = performance.now()
+    if (now - full.triedAt < this.#options.retryIntervalMs) throw new StoreFullError(this.path, full.error)
     full.triedAt = now
     const { bavail, bsize } = await statfs(this.path)
     // LevelDB writes what its log holds into a table when it opens.

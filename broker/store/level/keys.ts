@@ -20,6 +20,7 @@
  * | `p session`, `k session stream` | a session, a cursor |
  * | `q key` | a record of ordinary MQTT |
  * | `v format` | the format version |
+ * | `v newest` | the newest time of a message or event |
  * | `v migration` | how far a migration into this store has come; only while it runs |
  */
 
@@ -61,6 +62,7 @@ export const key = {
   segment: (conv: string, first: number) => 'j' + sep + conv + sep + sortable(first),
   segments: (conv: string) => 'j' + sep + conv,
   head: (conv: string) => 'h' + sep + conv,
+  heads: () => 'h',
   cid: (conv: string, from: string, cid: string) => 'c' + sep + conv + sep + from + sep + cid,
   resend: (session: string, packetId: number) => 'i' + sep + session + sep + packetId,
   resends: () => 'i',
@@ -93,6 +95,7 @@ export const key = {
   cursor: (session: string, stream: string) => 'k' + sep + session + sep + stream,
   cursors: (session: string) => 'k' + sep + session,
   record: (name: string) => 'q' + sep + name,
+  newest: () => 'v' + sep + 'newest',
   format: () => 'v' + sep + 'format',
   migration: () => 'v' + sep + 'migration'
 }

@@ -12,6 +12,7 @@ import { Messages } from './messages.ts'
 import type { MessageRange } from './messages.ts'
 import { Purge } from './purge.ts'
 import { LevelRecords } from './records.ts'
+import { Newest } from './newest.ts'
 import { Segments } from './segments.ts'
 import { Sessions } from './sessions.ts'
 import { Tables, defaultCacheSizes } from './tables.ts'
@@ -60,8 +61,9 @@ export async function openLevelStore (options: LevelStoreOptions): Promise<Store
   })
   await db.open()
   const segments = await Segments.open(db, options.segmentLength ?? 64 * 1024 * 1024)
+  const newest = await Newest.open(db)
   const cache = { ...defaultCacheSizes, ...options.cache }
-  return new LevelStore(db, new Tables(cache), segments, (options.resendWindowSeconds ?? 86400) * 1000)
+  return new LevelStore(db, new Tables(cache), segments, newest, (options.resendWindowSeconds ?? 86400) * 1000)
 }
 
 class LevelStore implements Store {
@@ -69,6 +71,7 @@ class LevelStore implements Store {
   readonly #db: Database
   readonly #tables: Tables
   readonly #segments: Segments
+  readonly #newest: Newest
   readonly #resendWindowMs: number
   readonly #messages: Messages
   readonly #members: Members
@@ -76,10 +79,11 @@ class LevelStore implements Store {
   readonly #sessions: Sessions
   readonly #purge: Purge
 
-  constructor (db: Database, tables: Tables, segments: Segments, resendWindowMs: number) {
+  constructor (db: Database, tables: Tables, segments: Segments, newest: Newest, resendWindowMs: number) {
     this.#db = db
     this.#tables = tables
     this.#segments = segments
+    this.#newest = newest
     this.#resendWindowMs = resendWindowMs
     this.#messages = new Messages(db, tables)
     this.#members = new Members(db, tables)
@@ -91,7 +95,7 @@ class LevelStore implements Store {
   }
 
   commit (operations: readonly Operation[]): Promise<Outcome[]> {
-    return this.#db.exclusive(() => commit(this.#db, this.#tables, this.#segments, operations, this.#resendWindowMs))
+    return this.#db.exclusive(() => commit(this.#db, this.#tables, this.#segments, this.#newest, operations, this.#resendWindowMs))
   }
 
   heads (convs: readonly string[]): Promise<Array<Head | undefined>> { return this.#messages.heads(convs) }
@@ -136,6 +140,7 @@ class LevelStore implements Store {
   sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#sessions.sessions(page) }
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#sessions.cursors(session, streams) }
 
+  newest (): Promise<TimeMs> { return Promise.resolve(this.#newest.ts) }
   health (): Promise<void> { return this.#db.health() }
   backup (path: string, progress?: Progress): Promise<void> { return backupLevel(this.#db, path, progress) }
   close (): Promise<void> { return this.#db.close() }

@@ -66,10 +66,10 @@ export class Append {
     const senders = ops.filter(op => op.marksSender).map(op => ({ user: op.from, conv: op.conv }))
     await this.#recallResends(entries)
     let view = await this.#rows.load(convs, senders)
-    const started = Date.now()
+    const started = performance.now()
     try {
       for (let left = unstored(entries); left.length > 0; left = unstored(entries)) {
-        if (Date.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same conversations')
+        if (performance.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same conversations')
         await this.#open(view, left)
         number(view, left)
         if (await this.#insert(left)) break

@@ -32,7 +32,7 @@ export class EventLog {
     const users = [...new Set(ops.map(op => op.user))]
     const seqs: number[] = []
     try {
-      for (const started = Date.now(); ;) {
+      for (const started = performance.now(); ;) {
         const heads = await this.heads(users)
         for (let i = seqs.length; i < ops.length; i++) seqs.push(++(heads.get((ops[i] as NewEvent).user) as EventHead).seq)
         await this.#db.fault('events')
@@ -46,7 +46,7 @@ export class EventLog {
         // Another process appended to the same logs: what was not taken is numbered again.
         seqs.length = refused
         this.#forget(users)
-        if (Date.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same event logs')
+        if (performance.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same event logs')
       }
     } catch (error) {
       this.#forget(users)

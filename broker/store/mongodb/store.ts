@@ -7,7 +7,7 @@ import type {
 import type { Checkpoint } from '../transfer.ts'
 import { Append } from './append.ts'
 import { commit } from './commit.ts'
-import { Connection } from './connection.ts'
+import { Connection, whole } from './connection.ts'
 import type { Faults, SentCommand } from './connection.ts'
 import { Directory } from './directory.ts'
 import { EventLog } from './events.ts'
@@ -194,6 +194,12 @@ class MongoStore implements Store {
   dropSession (session: string): Promise<void> { return this.#sessions.dropSession(session) }
   sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#db.read(() => this.#sessions.sessions(page)) }
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#db.read(() => this.#sessions.cursors(session, streams)) }
+
+  async newest (): Promise<TimeMs> {
+    // No index: heads change with every message, and this is asked once.
+    const [head] = await this.#db.rows.find({ ts: { $gt: 0 } }, whole).sort({ ts: -1 }).limit(1).project<{ ts: number }>({ _id: 0, ts: 1 }).toArray()
+    return head?.ts ?? 0
+  }
 
   health (): Promise<void> { return this.#db.health() }
 
