@@ -8,6 +8,7 @@ import type { RequestOptions } from './engine/request.ts'
 import type { LoadedPlugin } from './engine/plugin-loader.ts'
 import { loadPlugins } from './engine/plugin-loader.ts'
 import type { Output } from './engine/port.ts'
+import type { SignInLimitsOptions } from './engine/sign-in-limits.ts'
 import type { PluginInfo } from './http/control-target.ts'
 import { openLevelStore } from './store/level/store.ts'
 import type { Store } from './store/store.ts'
@@ -51,10 +52,21 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     prefix: config.mqtt.prefix,
     accounts: {
       hashConcurrency: config.auth.hashConcurrency,
-      accountBackoff: { freeFailures: config.auth.failureLimit, firstDelayMs: 1000, maxDelayMs: 30_000, forgetMs: 900_000, maxKeys: 10_000 }
+      maxWaiting: config.auth.hashQueue,
+      limits: signInLimits(config)
     }
   })
   return { engine, plugins: pluginInfos(config, plugins) }
+}
+
+function signInLimits ({ auth }: Config): SignInLimitsOptions {
+  const maxKeys = 100_000
+  return {
+    pair: { freeFailures: auth.failureLimit, firstDelayMs: 1000, maxDelayMs: 30_000, forgetMs: 900_000, maxKeys },
+    account: { burst: auth.accountFailureLimit, perMinute: auth.accountFailuresPerMinute, maxKeys },
+    address: { burst: auth.addressFailureLimit, perMinute: auth.addressFailuresPerMinute, maxKeys },
+    maxKnownAccounts: auth.knownAccounts
+  }
 }
 
 function engineLimits (config: Config): EngineLimits {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { network } from '../network.ts'
 
 /** A socket's place in the counts. */
 export interface Place {
@@ -10,7 +11,7 @@ interface Entry extends Place { end (): void }
 interface Address { count: number, readonly strangers: Set<Entry> }
 
 export interface SocketLimits {
-  /** Sockets in all, and from one address. */
+  /** Sockets in all, and from one address (one /64 of IPv6). */
   connections: number
   connectionsPerAddress: number
 }
@@ -41,7 +42,7 @@ export class Sockets {
 
   /** Counts a socket until it is closed; `undefined` when there is no place for it, and it is destroyed. */
   enter (socket: Pick<Socket, 'remoteAddress' | 'destroy' | 'once' | 'on'>): Place | undefined {
-    const address = socket.remoteAddress ?? ''
+    const address = network(socket.remoteAddress ?? '')
     if (!this.#room(address)) {
       socket.on('error', () => { socket.destroy() })
       socket.destroy()

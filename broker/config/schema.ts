@@ -99,7 +99,13 @@ export const configSchema = z.strictObject({
   auth: section('Who is let in.', {
     mode: z.enum(['dev', 'password']).default('dev').describe('dev lets any user name in and creates it, without a password; password asks for accounts made by `sabethes user add`.'),
     hashConcurrency: z.int().min(1).max(64).default(2).describe('Passwords that are hashed at the same time; each takes about 20 MB.'),
-    failureLimit: count(10, 'Failed logins of one account from one address before back-off.'),
+    hashQueue: count(256, 'Logins that may wait for their hash: so many of accounts that signed in from their address before, and so many others; above it they are refused as unavailable.'),
+    failureLimit: count(10, 'Failed logins of one account from one address (one /64 of IPv6) before back-off: 1 s, doubling to 30 s.'),
+    accountFailureLimit: count(100, 'Failed logins of one account from addresses that it never signed in from; above it such an address has one try, and further ones at auth.accountFailuresPerMinute.'),
+    accountFailuresPerMinute: count(6, 'Failed logins of one account a minute, from all such addresses together, above auth.accountFailureLimit.'),
+    addressFailureLimit: count(60, 'Failed logins from one address with accounts that never signed in from there; above it they come through at auth.addressFailuresPerMinute.'),
+    addressFailuresPerMinute: count(120, 'Failed logins from one address a minute above auth.addressFailureLimit.'),
+    knownAccounts: count(100_000, 'Accounts whose addresses are remembered, in memory: logins from there are not slowed by what strangers do.'),
     devAnywhere: z.boolean().default(false).describe('Allows dev mode, or openTopics "#", on a listener that is not on loopback: anyone who reaches it is let in.')
   }),
   store: section('Where data is kept.', {

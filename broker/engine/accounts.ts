@@ -1,21 +1,21 @@
 /** Accounts: who is let in, and what the operator does with them. */
-import { isIPv6 } from 'node:net'
 import { Refusal, type Code } from '../errors.ts'
+import { network } from '../network.ts'
 import type { Page, UserRow } from '../store/store.ts'
 import { isId } from '../topics.ts'
-import { Backoff, type BackoffLimits } from './backoff.ts'
 import type { EngineHost } from './host.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import { LookupCache } from './lookup-cache.ts'
 import { PasswordHash, type Passwords } from './password-hash.ts'
+import { SignInLimits, type SignInLimitsOptions } from './sign-in-limits.ts'
 
 export interface AccountOptions {
   /** Passwords hashed at the same time. */
   hashConcurrency?: number
   /** Sign-ins that may wait for a hash. */
   maxWaiting?: number
-  accountBackoff?: BackoffLimits
-  addressBackoff?: BackoffLimits
+  /** How failures slow further tries. */
+  limits?: SignInLimitsOptions
   /** Hashes passwords. */
   passwords?: Passwords
 }
@@ -42,19 +42,13 @@ export interface Accounts {
   }
 }
 
-/** Five tries, then 1 s doubling to 30 s. */
-const accountBackoff: BackoffLimits = { freeFailures: 5, firstDelayMs: 1_000, maxDelayMs: 30_000, forgetMs: 900_000, maxKeys: 10_000 }
-/** Many people may share an address: twenty tries, then 1 s doubling to 60 s. */
-const addressBackoff: BackoffLimits = { freeFailures: 20, firstDelayMs: 1_000, maxDelayMs: 60_000, forgetMs: 900_000, maxKeys: 10_000 }
 const maxCachedUsers = 100_000
 const maxPasswordBytes = 1_024
 
 export function createAccounts (host: EngineHost, options: AccountOptions = {}): Accounts {
   const { store, mode } = host
   // Waits: a clock that is set back must not prolong them.
-  const now = (): number => host.steady()
-  const byAccount = new Backoff(options.accountBackoff ?? accountBackoff, now)
-  const byAddress = new Backoff(options.addressBackoff ?? addressBackoff, now)
+  const limits = new SignInLimits(options.limits ?? {}, () => host.steady())
   const passwords = options.passwords ?? new PasswordHash(options.hashConcurrency ?? 2, options.maxWaiting ?? 256)
   const known = new LookupCache(async uid => alive(await store.user(uid)) !== undefined, maxCachedUsers)
   const queue = new KeyedQueue()
@@ -63,7 +57,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   if (mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
 
   function checkWait (account: string, address: string): void {
-    const waitMs = Math.max(byAccount.waitMs(account), byAddress.waitMs(address))
+    const waitMs = limits.waitMs(account, address)
     if (waitMs > 0) throw new Refusal('rate_limited', 'too many failed tries', waitMs)
   }
 
@@ -74,13 +68,12 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     const right = await passwords.verify(row?.passwordHash, password, {
       // Asked again at its turn: tries that came at once must not all pass before the first has failed.
       stillWanted: () => { checkWait(uid, address) },
-      failed: () => {
-        byAccount.fail(uid)
-        byAddress.fail(address)
-      }
+      failed: () => { limits.failed(uid, address) },
+      address,
+      known: limits.knows(uid, address)
     })
     if (row === undefined || !right) throw wrong()
-    byAccount.forget(uid)
+    limits.succeeded(uid, address)
     return await unchanged(row, seen)
   }
 
@@ -106,8 +99,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
       return { user }
     }
     if (user === undefined || !isId(user) || password === undefined || password.length > maxPasswordBytes) {
-      checkWait('', address)
-      byAddress.fail(address)
+      // Nothing can be guessed with it, and no hash is made: it counts against nobody.
       throw wrong()
     }
     const row = await checkPassword(user, password, address)
@@ -170,7 +162,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
           const row = alive(found)
           if (row === undefined) throw missing(uid)
           await store.putUser({ ...row, passwordHash })
-          byAccount.forget(uid)
+          limits.forget(uid)
           kick(uid, 'unauthorized')
         })
       },
@@ -195,7 +187,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
         }
         // Where everybody is let in, an id is nobody's own.
         await store.dropUser(uid, mode === 'password' ? { uid, createdAt: row.createdAt, removedAt: host.now() } : undefined)
-        byAccount.forget(uid)
+        limits.forget(uid)
         kick(uid, 'unauthorized')
       })
     }
@@ -208,19 +200,6 @@ function checked (password: string): string {
   if (password === '') throw new Refusal('bad_payload', 'the password is empty')
   if (Buffer.byteLength(password) > maxPasswordBytes) throw new Refusal('too_large', `a password has at most ${maxPasswordBytes} bytes`)
   return password
-}
-
-/** What counts as one address: an IPv4 address, or the /64 of an IPv6 one, as one customer has all of it. */
-export function network (address: string): string {
-  const v4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (v4 !== null) return v4[1] as string
-  if (!isIPv6(address)) return address
-  const [left = '', right] = (address.split('%')[0] as string).toLowerCase().split('::')
-  const groups = left === '' ? [] : left.split(':')
-  const tail = right === undefined || right === '' ? [] : right.split(':')
-  const zeros = right === undefined ? 0 : 8 - groups.length - tail.length
-  const all = [...groups, ...Array<string>(Math.max(0, zeros)).fill('0'), ...tail]
-  return all.slice(0, 4).map(group => group.replace(/^0+(?=.)/, '')).join(':') + '::/64'
 }
 
 /** The row of an account that was not removed. */

@@ -32,6 +32,12 @@ export class Backoff {
     return known === undefined ? 0 : Math.max(0, known.waitUntil - this.#now())
   }
 
+  /** Whether the key failed lately. */
+  failed (key: string): boolean {
+    const known = this.#keys.get(key)
+    return known !== undefined && this.#now() - known.at <= this.#limits.forgetMs
+  }
+
   fail (key: string): void {
     const { freeFailures, firstDelayMs, maxDelayMs, forgetMs, maxKeys } = this.#limits
     const now = this.#now()

@@ -44,6 +44,12 @@ await t.test('connections: those who signed in keep their places, and one that e
   t.equal(sockets.count, 2)
 })
 
+await t.test('connections of an address: one /64 of IPv6 is one, and so is an IPv4 address in either form', async t => {
+  const { known } = bench({ connectionsPerAddress: 1 })
+  t.strictSame([known('2001:db8:1:2::1'), known('2001:db8:1:2:3::4'), known('2001:db8:1:3::1')].map(one => one.destroyed), [false, true, false])
+  t.strictSame([known('192.0.2.1'), known('::ffff:192.0.2.1')].map(one => one.destroyed), [false, true])
+})
+
 await t.test('connections: the oldest stranger gives way', async t => {
   const { sockets, open, known } = bench({ connections: 3 })
   const [first, second, bob] = [open('192.0.2.1'), open('192.0.2.2'), known('192.0.2.3')]
