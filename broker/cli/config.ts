@@ -1,10 +1,13 @@
 /** `sabethes config check|show|schema|env` */
+import { checkPlugins } from './plugin-problems.ts'
 import type { CommonOptions } from './settings.ts'
 import { settings } from './settings.ts'
 import { print, type Terminal } from './terminal.ts'
 
-export async function check (terminal: Terminal, options: CommonOptions): Promise<void> {
-  const { file, config } = await settings(terminal, options)
+export async function check (terminal: Terminal, options: CommonOptions & { load?: boolean }): Promise<void> {
+  const loaded = await settings(terminal, options)
+  const { file, config } = loaded
+  await checkPlugins(loaded, terminal.folder, options.load === true)
   const { changedKeys } = await import('../config/present.ts')
   const changed = changedKeys(config)
   print(terminal, options.json, { ok: true, file: file ?? null, changed },

@@ -66,8 +66,8 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async (options: CommonOptions) => { outcome.code = await (await import('./serve.ts')).serve(terminal, options) })
 
   const config = program.command('config').description('look at the configuration')
-  portOptions(verb(config, 'check', 'find mistakes'))
-    .action(async (options: CommonOptions) => { await (await import('./config.ts')).check(terminal, options) })
+  portOptions(verb(config, 'check', 'find mistakes')).option('--load', 'also run the code of plugins that are modules, to check their options')
+    .action(async (options: CommonOptions & { load?: boolean }) => { await (await import('./config.ts')).check(terminal, options) })
   portOptions(verb(config, 'show', 'print the effective configuration, with where each value that is not the default comes from'))
     .action(async (options: CommonOptions) => { await (await import('./config.ts')).show(terminal, options) })
   config.command('schema').description('print the JSON Schema of sabethes.yaml, for editors').option('--json', 'the same: it is JSON')

@@ -3,6 +3,7 @@ import { envName } from '../config/keys.ts'
 import { flagOf } from '../config/flag-source.ts'
 import type { Config } from '../config/schema.ts'
 import { banner } from './banner.ts'
+import { located } from './plugin-problems.ts'
 import type { RunningServer } from './server-module.ts'
 import { strayExitCode, watchStrays } from './strays.ts'
 import { settings, type CommonOptions } from './settings.ts'
@@ -18,7 +19,8 @@ const echoMs = 500
 
 /** Resolves to the exit code: 0 after a graceful stop, 1 when it had to be forced, 70 after an exception that nobody caught. */
 export async function serve (terminal: Terminal, options: CommonOptions): Promise<number> {
-  const { config: given } = await settings(terminal, options)
+  const loaded = await settings(terminal, options)
+  const { config: given } = loaded
   const data = dataFolder(terminal, given)
   const config = { ...given, store: { ...given.store, path: data } }
   const stop = stopSignals(terminal)
@@ -29,7 +31,7 @@ export async function serve (terminal: Terminal, options: CommonOptions): Promis
     try {
       server = await Promise.race([startServer(config), stop.second.then(() => 1), strays.fatal.then(() => strayExitCode)])
     } catch (error) {
-      throw startFailure(error, config)
+      throw located(startFailure(error, config), loaded)
     }
     if (typeof server === 'number') return server
     strays.use(server)

@@ -18,9 +18,15 @@ export function openness (config: Config): { key: string, text: string } | undef
   return undefined
 }
 
+/** What is wrong with a key, or with the part of its value at `path`. */
+export interface CrossProblem { key: string, path?: readonly PropertyKey[], text: string }
+
+/** Pages of the HTTP port itself. */
+const ownPages = ['/healthz', '/readyz']
+
 /** The keys' problems, each under the key that is to be changed. */
-export function crossCheck (config: Config): Array<{ key: string, text: string }> {
-  const problems: Array<{ key: string, text: string }> = []
+export function crossCheck (config: Config): CrossProblem[] {
+  const problems: CrossProblem[] = []
   const { mqtt, http, auth, sessions, messages, store } = config
   const open = openness(config)
   if (open !== undefined && !auth.devAnywhere) {
@@ -34,6 +40,15 @@ export function crossCheck (config: Config): Array<{ key: string, text: string }
   }
   if (sessions.expirySeconds > sessions.maxExpirySeconds) {
     problems.push({ key: 'sessions.expirySeconds', text: `${sessions.expirySeconds} is more than sessions.maxExpirySeconds (${sessions.maxExpirySeconds})` })
+  }
+  for (const [at, filter] of mqtt.openTopics.entries()) {
+    const first = filter.split('/', 1)[0]
+    if (first !== mqtt.prefix && first !== '$SYS') continue
+    const why = first === '$SYS' ? 'topics of $SYS' : `topics of the chat (mqtt.prefix ${mqtt.prefix})`
+    problems.push({ key: 'mqtt.openTopics', path: [at], text: `"${filter}" opens nothing: ${why} are never ordinary topics` })
+  }
+  if (ownPages.includes(mqtt.ws.path)) {
+    problems.push({ key: 'mqtt.ws.path', text: `${mqtt.ws.path} is taken: it is a page of the server itself` })
   }
   if (store.driver === 'mongodb' && !/^mongodb(\+srv)?:\/\/./.test(store.url)) {
     problems.push({ key: 'store.url', text: 'the driver mongodb needs an address such as mongodb://127.0.0.1:27017/sabethes' })

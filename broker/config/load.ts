@@ -24,6 +24,8 @@ export interface Loaded {
   config: Config
   /** Where each key that was given came from: `sabethes.yaml:3:5`, `SABETHES_HTTP__PORT`, `--http-port`. */
   origins: ReadonlyMap<string, string>
+  /** Where the part of a key's value was written, or the key; '' for a default. */
+  locate: (key: string, path: readonly PropertyKey[]) => string
   /** The file that was read. */
   file: string | undefined
 }
@@ -48,15 +50,19 @@ export function loadConfig ({ file, env = {}, flags = {}, folder = process.cwd()
   add(flagSource(flags))
   for (const [path, assignment] of options) setPluginOption(values, path, assignment)
 
+  const locate = (key: string, path: readonly PropertyKey[]): string => {
+    const assignment = values.get(key)
+    return (path.length === 0 ? undefined : assignment?.originOf?.(path)) ?? assignment?.origin ?? ''
+  }
   const result = configSchema.safeParse(nested(values))
   if (result.success) {
     const { data: config } = result
     // A problem elsewhere may be what a cross-check stumbles over: say that one first.
     if (problems.length === 0) {
-      for (const { key, text } of crossCheck(config)) problems.push({ origin: values.get(key)?.origin ?? '', key, text })
+      for (const { key, path = [], text } of crossCheck(config)) problems.push({ origin: locate(key, path), key, text })
     }
     if (problems.length === 0) {
-      return { config, origins: new Map([...values].map(([path, { origin }]) => [path, origin])), file: text === undefined ? undefined : file ?? defaultFile }
+      return { config, locate, origins: new Map([...values].map(([path, { origin }]) => [path, origin])), file: text === undefined ? undefined : file ?? defaultFile }
     }
   } else {
     for (const issue of result.error.issues) problems.push(problemOf(issue, values))

@@ -3,11 +3,18 @@
 /** What ordering needs to know of a plugin. */
 export interface Placed { readonly name: string, readonly after?: readonly string[], readonly before?: readonly string[] }
 
+/** What is wrong with the plugins of a configuration; `path` is where, below `plugins`. */
+export interface PluginProblem { readonly path: readonly PropertyKey[], readonly text: string }
+
 /** A configuration of plugins that cannot be started; the message is for the operator. */
 export class PluginError extends Error {
-  constructor (message: string, options?: ErrorOptions) {
+  /** Mistakes in the configuration; none when a plugin that is configured rightly failed to start. */
+  readonly problems: readonly PluginProblem[]
+
+  constructor (message: string, { problems, ...options }: ErrorOptions & { problems?: readonly PluginProblem[] } = {}) {
     super(message, options)
     this.name = 'PluginError'
+    this.problems = problems ?? [{ path: [], text: message }]
   }
 }
 

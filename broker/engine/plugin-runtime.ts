@@ -28,7 +28,7 @@ export async function startPlugins (loaded: readonly LoadedPlugin[], server: Omi
       running.push(await start(item, server, log, limits))
     } catch (error) {
       await closePlugins(running, log, limits)
-      throw new PluginError(`plugin '${item.name}' cannot be started: ${describeFault(error).message}`, { cause: error })
+      throw new PluginError(`plugin '${item.name}' cannot be started: ${describeFault(error).message}`, { cause: error, problems: [] })
     }
   }
   return running

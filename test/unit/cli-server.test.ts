@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Config } from '../../broker/config/schema.ts'
+import { loadPlugins } from '../../broker/engine/plugin-loader.ts'
 import { startControl } from '../../broker/http/control.ts'
 import { desk } from '../support/cli-terminal.ts'
 import { fakeTarget } from '../support/fake-target.ts'
@@ -132,6 +133,39 @@ await t.test('config check, show, schema, env', async t => {
   t.match((await desk(folder).run('config', 'env')).out, /^# http\.port: .*\nSABETHES_HTTP__PORT=8080$/m)
   t.match(JSON.parse((await desk(folder).run('config', 'env', '--json')).out)[0], { variable: 'SABETHES_MQTT__TCP__HOST', default: '127.0.0.1' })
   t.match((await desk(folder).run('config', 'env', '--markdown')).out, '| `http.port`<br>`SABETHES_HTTP__PORT` |')
+})
+
+await t.test('config check finds what serve refuses, with the place, and serve says the same', async t => {
+  const started = 'globalThis.clumsyRan = true; '
+  const shape = "description: 'x', timeoutMs: 5, onFailure: 'pass', start () { return {} }, options: { safeParse: data => data.word === 'no' ? { success: false, error: { issues: [{ path: ['word'], message: 'not this word' }] } } : { success: true, data } }"
+  const cases: Array<[string, RegExp]> = [
+    ['plugins:\n  rate-limit:\n    burst: 0\n', /^sabethes: sabethes\.yaml:3:12: plugins\.rate-limit\.burst .*\n$/],
+    ['plugins:\n  rate-limit: { burst: 0, brust: 1 }\n', /^sabethes: sabethes\.yaml:2:24: plugins\.rate-limit\.burst .*\nsabethes: sabethes\.yaml:2:15: plugins\.rate-limit .*brust.*\n$/],
+    ['plugins:\n  rate-limti: {}\n', /^sabethes: sabethes\.yaml:2:15: plugins\.rate-limti cannot be loaded: it is neither a built-in plugin \(rate-limit, block-list\), a path \(\.\/plugin\.js\) nor an installed package\n$/],
+    ['plugins:\n  ./absent.mjs: {}\n', /^sabethes: sabethes\.yaml:2:17: plugins\.\.\/absent\.mjs cannot be loaded: there is no file .*absent\.mjs\n$/],
+    ['mqtt:\n  openTopics: ["home/#", "im/#"]\n', /^sabethes: sabethes\.yaml:2:26: mqtt\.openTopics "im\/#" opens nothing: topics of the chat \(mqtt\.prefix im\) are never ordinary topics\n$/],
+    ['mqtt:\n  openTopics: ["$SYS/broker"]\n', /"\$SYS\/broker" opens nothing/],
+    ['mqtt:\n  ws:\n    path: /healthz\n', /^sabethes: sabethes\.yaml:3:5: mqtt\.ws\.path \/healthz is taken: it is a page of the server itself\n$/]
+  ]
+  for (const [yaml, message] of cases) {
+    await t.test(yaml, async t => {
+      const folder = t.testdir({ 'sabethes.yaml': yaml })
+      // What the server does first with its plugins.
+      const startServer = async (config: Config): Promise<never> => {
+        await loadPlugins(config.plugins, { baseDir: folder })
+        throw new Error('it would have started')
+      }
+      const check = await desk(folder).run('config', 'check')
+      t.match(check, { code: 2, err: message })
+      t.strictSame(await desk(folder, { server: { startServer } }).run('serve'), check, 'serve')
+    })
+  }
+  await t.test('modules: found without running them; their options with --load', async t => {
+    const folder = t.testdir({ 'sabethes.yaml': 'plugins:\n  ./words.mjs: { word: no }\n', 'words.mjs': `${started}export default { name: 'words', ${shape} }` })
+    t.match(await desk(folder).run('config', 'check'), { code: 0, out: /^ok: / })
+    t.equal((globalThis as { clumsyRan?: boolean }).clumsyRan, undefined, 'no code of the folder ran')
+    t.match(await desk(folder).run('config', 'check', '--load'), { code: 2, err: 'sabethes: sabethes.yaml:2:24: plugins../words.mjs.word not this word\n' })
+  })
 })
 
 await t.test('accounts: of the running server, or of its store', async t => {
