@@ -36,6 +36,8 @@ export class Connection implements TransportHandler, Link {
   problemInformation = true
   keepAliveMs = 0
   readonly allowance: Allowance
+  /** The peer has gone, and what it sent is not all taken in yet. */
+  gone = false
   /** The engine lets the session wait for its sender's rate. */
   #paced = false
   readonly #framer: Framer
@@ -85,7 +87,14 @@ export class Connection implements TransportHandler, Link {
     this.inbound.drained()
   }
 
-  onClose (): void { this.close() }
+  /**
+   * The peer has gone. What it sent before and what waits for its turn is taken in first: a client that sends much at QoS 0 and leaves
+   * ends with a DISCONNECT. Requests among it have nobody to answer.
+   */
+  onClose (): void {
+    if (this.phase === 'open' && (this.#waits || this.#paced) && this.#framer.pendingBytes > 0) this.gone = true
+    else this.close()
+  }
 
   /** Stops handing out packets until `release`; holds add up. */
   hold (): void {
@@ -102,6 +111,7 @@ export class Connection implements TransportHandler, Link {
     } catch (err) {
       this.#refuse(err)
     }
+    if (this.gone && this.#holds === 0) this.close()
   }
 
   /** Holds the connection as long as the engine says; saying it again changes nothing. */

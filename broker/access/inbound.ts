@@ -82,6 +82,7 @@ export class Inbound {
       this.#lastTarget = access.topics.target(packet.topic)
     }
     const target = this.#lastTarget as Target | TopicRefusal
+    if (connection.gone && 'kind' in target && (target.kind === 'rpc' || target.verb !== undefined)) return
     if ('refuse' in target || connection.user === '') {
       const code = 'refuse' in target ? target.refuse : 'unauthorized'
       const reason = 'refuse' in target ? target.reason : 'a user name is needed here'

@@ -1,6 +1,6 @@
 /** Publishes, the order of their acknowledgements, and what stops the reading of a connection. */
 import t from 'tap'
-import type { IPubackPacket, Packet } from 'mqtt-packet'
+import { generate, type IPubackPacket, type Packet } from 'mqtt-packet'
 import { bench, settled, type MemoryClient } from '../support/memory-client.ts'
 import { FakeOrdinary } from '../support/fake-ordinary.ts'
 
@@ -167,4 +167,16 @@ await t.test('the description of the server: retain handling [MQTT-3.3.1-9] to [
   t.equal(await subscribe(1), 0)
   t.equal(await subscribe(0), 1, '0: always')
   t.equal(await subscribe(2), 0, '2: never')
+})
+
+await t.test('what a client sent at QoS 0 before it left is taken in, its DISCONNECT too', async t => {
+  const { engine, access, client } = bench(t)
+  const bob = client()
+  await bob.connect('bob', { will: { topic: 'im/to/u/alice', payload: Buffer.from('gone'), qos: 0, retain: false } })
+  const packets = Array.from({ length: 1000 }, (_, i) => generate({ cmd: 'publish', topic: 'im/to/u/alice', payload: String(i), qos: 0, dup: false, retain: false }))
+  bob.write(Buffer.concat([...packets, generate({ cmd: 'disconnect' })]))
+  bob.lose()
+  while (access.connections.size > 0) await settled(engine)
+  await settled(engine)
+  t.same(engine.log('d:alice:bob').length, 1000, 'all of it, and no will')
 })
