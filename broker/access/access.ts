@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Engine, Output } from '../engine/port.ts'
-import { type Code, Refusal } from '../errors.ts'
+import type { Code } from '../errors.ts'
 import { PerSecond } from '../per-second.ts'
 import type { Topics } from '../topics.ts'
 import { Turns } from '../turns.ts'
@@ -12,7 +12,7 @@ import { Clock } from './clock.ts'
 import { connect } from './connecting.ts'
 import { Connection } from './connection.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
-import { logFailure } from './failure.ts'
+import { Contested, logFailure } from './failure.ts'
 import type { ConnectFrame, FrameLimits } from './frame/index.ts'
 import { PendingPublishes } from './inbound.ts'
 import type { AccessLimits } from './limits.ts'
@@ -38,6 +38,8 @@ interface Connected { session: Session, connection: Connection, /** it goes on w
 
 const sweepIntervalMs = 1000
 const maxLockWaiters = 8
+/** For which a connection that fights for a session waits for its refusal, milliseconds. */
+const contestedPauseMs = 1000
 
 /** The sockets' side of the server: connections, sessions, delivery. It decides nothing about messages. */
 export class Access {
@@ -68,6 +70,7 @@ export class Access {
   readonly #locks = new Map<string, { tail: Promise<void>, waiters: number }>()
   readonly #timer: NodeJS.Timeout
   #closing = false
+  readonly #pauses = new Set<() => void>()
 
   constructor (options: AccessOptions) {
     this.options = options
@@ -164,10 +167,24 @@ export class Access {
     this.pump.tell(session, this.topics.server(), Buffer.from(JSON.stringify(this.engine.serverInfo())), true)
   }
 
+  /** Resolves after a second, or when the server stops. */
+  async pause (): Promise<void> {
+    if (this.#closing) return
+    await new Promise<void>(resolve => {
+      const end = (): void => {
+        clearTimeout(timer)
+        this.#pauses.delete(end)
+        resolve()
+      }
+      const timer = setTimeout(end, contestedPauseMs).unref()
+      this.#pauses.add(end)
+    })
+  }
+
   /** One CONNECT of a session at a time; resolves to the function that lets the next one in. */
   async lock (id: string): Promise<() => void> {
     const held = this.#locks.get(id)
-    if (held !== undefined && held.waiters >= maxLockWaiters) throw new Refusal('rate_limited', 'too many connections at once for one session')
+    if (held !== undefined && held.waiters >= maxLockWaiters) throw new Contested('too many connections at once for one session')
     let unlock = (): void => {}
     const mine = new Promise<void>(resolve => { unlock = resolve })
     const lock = held ?? { tail: Promise.resolve(), waiters: 0 }
@@ -243,6 +260,7 @@ export class Access {
   async close (): Promise<void> {
     this.#closing = true
     clearInterval(this.#timer)
+    for (const end of this.#pauses) end()
     const ends = [...this.sessions.values()].map(async one => { await one.ended })
     for (const connection of [...this.connections]) connection.close({ reason: disconnectReasons.shuttingDown })
     this.wills.close()

@@ -5,7 +5,7 @@ import { encodeConnack } from './connack.ts'
 import type { Connection } from './connection.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { Session } from './chat/session.ts'
-import { logFailure } from './failure.ts'
+import { Contested, logFailure } from './failure.ts'
 import { encodeConnackRefusal, type ConnectFrame } from './frame/index.ts'
 
 /** CONNACK codes of a refusal: return code of 3.1.1 (section 3.2.2.3), reason code of 5 (section 3.2.2.2). */
@@ -33,6 +33,9 @@ export async function connect (access: Access, connection: Connection, frame: Co
   } catch (err) {
     if (connection.isClosed) return
     if (connection.phase !== 'connecting') throw err
+    // Held until then, so that it cannot ask again: what it costs is one connection a second.
+    if (err instanceof Contested) await access.pause()
+    if (connection.isClosed) return
     if (err instanceof Refusal) return refuse(connection, frame, err)
     logFailure(access.log, err as Error, { ...named(frame), address: connection.transport.address }, 'a CONNECT could not be answered')
     refuse(connection, frame, new Refusal('unavailable'))
@@ -114,7 +117,7 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
   }
 }
 
-function tooManyTakeovers (): Refusal { return new Refusal('rate_limited', 'the session is taken over too often') }
+function tooManyTakeovers (): Refusal { return new Contested('the session is taken over too often') }
 
 /** The user's id ('' for an anonymous client of ordinary topics). Throws `Refusal`. */
 async function admitted (access: Access, connection: Connection, frame: ConnectFrame): Promise<string> {

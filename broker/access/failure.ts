@@ -1,4 +1,10 @@
 import type { Logger } from 'pino'
+import { Refusal } from '../errors.ts'
+
+/** Too many connections want one session. They are answered late: clients that fight for it come back at once. */
+export class Contested extends Refusal {
+  constructor (reason: string) { super('rate_limited', reason) }
+}
 
 /**
  * Logs what could not be done for a client. Most of it is the store's outage, which is told elsewhere and which clients meet

@@ -59,7 +59,7 @@ export const configSchema = z.strictObject({
       connectionsPerAddress: count(20_000, 'Connections from one address, counted the same way.'),
       descriptorReserve: count(256, 'File descriptors that connections leave for the store and for files; half of what the system allows at most.'),
       connectionsPerUser: count(100, 'Connections of one user.'),
-      takeoversPerSecond: count(10, 'Times in a second that a session may be taken over by another connection of the same client id; more are refused.'),
+      takeoversPerSecond: count(10, 'Times in a second that a session may be taken over by another connection of the same client id; more are refused, after a second.'),
       subscriptionsPerSession: count(100, 'Subscriptions of one session.'),
       inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
       pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it.'),

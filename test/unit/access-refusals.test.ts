@@ -47,7 +47,8 @@ await t.test('a refusal of the session itself is answered', async t => {
 
 await t.test('too many connections at once for one session', async t => {
   const { log, lines } = recorder()
-  const { engine, client } = bench(t, {}, undefined, [], log)
+  const { engine, client, access } = bench(t, {}, undefined, [], log)
+  Object.assign(access, { pause: async () => {} })
   engine.holding.add('openSession')
   const crowd = Array.from({ length: 20 }, (_, i) => client({ version: i % 2 === 0 ? 4 : 5 }))
   for (const one of crowd) one.hello('bob', { clientId: 'same' })
@@ -62,7 +63,8 @@ await t.test('takeoversPerSecond: a session that is fought for stays where it is
   const { log, lines } = recorder()
   const { engine, client, access } = bench(t, {}, undefined, [], log)
   // All within one second, however slow this machine is.
-  Object.assign(access, { takeovers: new PerSecond(3, () => 0) })
+  let pauses = 0
+  Object.assign(access, { takeovers: new PerSecond(3, () => 0), pause: async () => { pauses++ } })
   let asked = 0
   const { authenticate } = engine
   engine.authenticate = async (...args) => { asked++; return await authenticate.apply(engine, args) }
@@ -79,9 +81,24 @@ await t.test('takeoversPerSecond: a session that is fought for stays where it is
   t.match(crowd[29]?.packets.waiting, [{ cmd: 'connack', returnCode: 3 }])
   t.equal(asked, 4, 'the others were refused before anybody asked for their passwords')
   t.equal(access.sessions.size, 1)
+  t.equal(pauses, 26, 'and had to wait for it')
   t.equal((await client().connect('bob', { clientId: 'another' })).returnCode, 0)
   t.match(lines.filter(({ msg }) => msg === 'disconnected').length, 3)
   t.match(lines.find(({ msg }) => msg === 'disconnected'), { user: 'bob', clientId: 'same', address: '192.0.2.1', reason: /taken over/ })
+})
+
+await t.test('a stop does not wait for those who wait for their refusal', async t => {
+  const { engine, client, access } = bench(t)
+  Object.assign(access, { takeovers: new PerSecond(0, () => 0) })
+  const [first, second] = [client(), client()]
+  await first.connect('bob', { clientId: 'same' })
+  second.hello('bob', { clientId: 'same' })
+  await settled(engine)
+  t.notOk(second.closed)
+  t.notOk(first.closed, 'who has the session keeps it')
+  await access.close()
+  await settled(engine)
+  t.ok(second.closed)
 })
 
 await t.test('a user name that is none may be a password in the wrong place', async t => {

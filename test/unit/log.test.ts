@@ -4,6 +4,7 @@ import t from 'tap'
 import { LineLimit } from '../../broker/log-limit.ts'
 import { LogOutput } from '../../broker/log-output.ts'
 import { lineText } from '../../broker/log-text.ts'
+import { run } from '../support/server.ts'
 
 /** A reader that takes `room` bytes and then nothing. */
 class Reader {
@@ -107,3 +108,19 @@ await t.test('pretty: what clients named cannot write lines or move the cursor',
   t.ok(lineText(line({}), true).startsWith('15:23:11.462 \u001b[33mWARN \u001b[0m access: '))
   t.match(lineText(line({ err: { message: 'm', stack: 'Error: m\n    at x' } }), false), 'refused\n    Error: m\n        at x\n')
 })
+
+for (const [how, code] of [['process.exit(3)', 3], ['throw new Error("crash")', 1]] as const) {
+  await t.test(`the last lines are written: ${how}`, async t => {
+    const module = new URL('../../broker/log.js', import.meta.url).href
+    // More than a pipe holds, at once, and then the end.
+    const program = `
+      import { createLog } from ${JSON.stringify(module)}
+      const { log } = createLog({ level: 'info', pretty: false, linesPerSecond: 0, bufferBytes: 1e7 })
+      for (let n = 0; n < 5000; n++) log.info({ n }, 'a line of some length')
+      ${how}`
+    const { code: exit, stderr } = await run(process.execPath, ['--input-type=module', '-e', program])
+    t.equal(exit, code)
+    const lines = stderr.split('\n').filter(line => line.startsWith('{'))
+    t.strictSame(lines.map(line => (JSON.parse(line) as { n: number }).n), Array.from({ length: 5000 }, (_, n) => n))
+  })
+}
