@@ -15,6 +15,7 @@ export const codes = {
   filtered: { status: 422, reasonCode: 0x83, text: 'the content was refused' },
   rate_limited: { status: 429, reasonCode: 0x97, text: 'too much in too short a time' },
   internal: { status: 500, reasonCode: 0x80, text: 'the server failed' },
+  damaged: { status: 500, reasonCode: 0x80, text: 'what the server stored cannot be read any more: its operator can bring it back from a backup' },
   unavailable: { status: 503, reasonCode: 0x80, text: 'the server cannot do this now' }
 } as const
 

@@ -2,6 +2,9 @@
 /** The program `sabethes`. */
 import { run } from './cli/program.ts'
 
+// What the program writes (stores, backups, LevelDB's files in them) is its user's alone.
+process.umask(0o077)
+
 // A reader that goes away (`sabethes listen | head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)

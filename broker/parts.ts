@@ -10,15 +10,21 @@ import { loadPlugins } from './engine/plugin-loader.ts'
 import type { Output } from './engine/port.ts'
 import type { SignInLimitsOptions } from './engine/sign-in-limits.ts'
 import type { PluginInfo } from './http/control-target.ts'
-import { openLevelStore } from './store/level/store.ts'
+import { openLevelStore, shownKey } from './store/level/store.ts'
 import type { Store } from './store/store.ts'
 import type { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
 
-/** Opens the configured store; rejects when it cannot be used. What it repairs by itself is a warning in the log. */
-export async function openStore (config: Config, log: Logger): Promise<Store> {
+/** Different rows of damage that one process logs: each is one entry, and a disk may have very many. */
+const maxDamageEntries = 1000
+
+/**
+ * Opens the configured store; rejects when it cannot be used. What it repairs by itself is a warning in the log. `onLost` is
+ * called when it failed and cannot be opened anew: the process has to end.
+ */
+export async function openStore (config: Config, log: Logger, onLost: (error: Error) => void = () => {}): Promise<Store> {
   const { driver, path, cacheConversations, resendWindowSeconds, url, database, timeoutMs } = config.store
-  await mkdir(path, { recursive: true })
+  await mkdir(path, { recursive: true, mode: 0o700 })
   if (driver === 'mongodb') {
     // The driver is loaded by those who use it.
     const { openMongoStore } = await import('./store/mongodb/store.ts')
@@ -29,7 +35,20 @@ export async function openStore (config: Config, log: Logger): Promise<Store> {
     }
     return await openMongoStore({ url, database, timeoutMs, resendWindowSeconds, cache: { heads: cacheConversations }, onDerivedFailure })
   }
-  return await openLevelStore({ path, resendWindowSeconds, cache: { heads: cacheConversations } })
+  const damaged = new Set<string>()
+  return await openLevelStore({
+    path,
+    resendWindowSeconds,
+    cache: { heads: cacheConversations },
+    onLost,
+    onOpenPaths: paths => { log.warn({ part: 'store', paths }, 'others than the owner may read these, and this user may not change it: make folders 0700 and files 0600') },
+    onDamage: (row, err) => {
+      if (damaged.has(row) || damaged.size >= maxDamageEntries) return
+      damaged.add(row)
+      const fields = { part: 'store', row: shownKey(row), ...(err === undefined ? {} : { err }) }
+      log.error(fields, 'a row of the store is damaged: what it held is not served; sabethes doctor --deep says what is damaged')
+    }
+  })
 }
 
 /** The engine with the configured plugins, and what `sabethes plugin list` shows of them. */

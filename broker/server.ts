@@ -57,7 +57,14 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const { log, close: closeLog } = createLog(config.log)
   cleanup.add(closeLog)
   const startedAt = performance.now()
-  const store = await openStore(config, log)
+  let lost: Error | undefined
+  let lose: (error: Error) => void = () => {}
+  const failed = new Promise<Error>(resolve => { lose = resolve })
+  const store = await openStore(config, log, error => {
+    lost = error
+    log.fatal({ err: error }, 'the store failed and cannot be opened again: the server ends, so that what watches over it can start it anew')
+    lose(error)
+  })
   cleanup.add(() => store.close())
   const topics = new Topics(config.mqtt.prefix)
   const openTopics = new OpenTopics(config.mqtt.openTopics, config.mqtt.prefix)
@@ -77,6 +84,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const hostAllowed = hostRule(config.http.host, config.http.hosts)
   const http = createHttp({
     ready: () => store.health(),
+    alive: () => lost === undefined,
     version: packageVersion(),
     log: log.child({ part: 'http' }),
     readyForMs: config.http.readyForMs,
@@ -97,7 +105,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   cleanup.add(() => control.close())
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
-  return { addresses, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
+  return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
 }
 
 async function ordinary (config: Config, store: Store, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {

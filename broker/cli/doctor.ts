@@ -5,10 +5,12 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Config } from '../config/schema.ts'
 import type { ConfiguredStore } from '../migrate/address.ts'
+import { withProgress } from './progress.ts'
 import { settings, type CommonOptions } from './settings.ts'
 import { dataFolder, findRunning } from './target.ts'
 import { columns, print, printable, type Terminal } from './terminal.ts'
 
+export interface DoctorOptions extends CommonOptions { deep?: boolean }
 export interface Check { name: string, ok: boolean, text: string }
 
 /** As in package.json. */
@@ -16,7 +18,7 @@ const oldestNode = [20, 19] as const
 const minFreeBytes = 256 * 1024 * 1024
 
 /** Resolves to the exit code: 1 when anything is wrong. */
-export async function doctor (terminal: Terminal, options: CommonOptions): Promise<number> {
+export async function doctor (terminal: Terminal, options: DoctorOptions): Promise<number> {
   const checks: Check[] = [nodeVersion(process.versions.node)]
   const add = async (name: string, ask: () => Promise<Check[] | { ok: boolean, text: string }>): Promise<void> => {
     try {
@@ -40,11 +42,13 @@ export async function doctor (terminal: Terminal, options: CommonOptions): Promi
       return { ok: true, text: server === undefined ? 'not running' : 'running' }
     })
     await add('data folder', async () => await dataFolderState(known.store.path))
+    await add('permissions', async () => await permissionState(known.store.path))
     if (server === undefined) {
       await add('MQTT port', async () => await portState(known.mqtt.tcp.host, known.mqtt.tcp.port))
       await add('HTTP port', async () => await portState(known.http.host, known.http.port))
     }
     await add('store', async () => await storeState(terminal, known, server))
+    if (options.deep === true) await add('store content', async () => await contentState(terminal, known, server !== undefined))
   }
   const ok = checks.every(check => check.ok)
   print(terminal, options.json, { ok, checks }, columns(checks.map(check => [check.ok ? 'ok' : 'WRONG', check.name, printable(check.text.replace(/\n/g, '; '))])))
@@ -80,6 +84,24 @@ async function dataFolderState (path: string): Promise<{ ok: boolean, text: stri
   const freeBytes = bavail * bsize
   const ok = freeBytes >= minFreeBytes
   return { ok, text: `${path}${there === path ? '' : ' (will be made)'}, ${Math.floor(freeBytes / 1024 / 1024)} MiB free${ok ? '' : ': too little'}` }
+}
+
+/** Every row of the embedded store. */
+async function contentState (terminal: Terminal, { store }: Config, running: boolean): Promise<{ ok: boolean, text: string }> {
+  if (store.driver === 'mongodb') return { ok: true, text: 'not read: MongoDB has checksums of its own (validate, and mongod ends on damage)' }
+  if (running) return { ok: false, text: 'not read: the server has the store open; stop it, or look at a restored backup with --data' }
+  const { inspectLevelDeep } = await import('../store/level/deep-inspection.ts')
+  return await withProgress(terminal, 'doctor', async progress => await inspectLevelDeep(store.path, rows => { progress(rows, undefined) }))
+}
+
+/** The store tightens what it may when it is opened; this is asked before. */
+async function permissionState (path: string): Promise<{ ok: boolean, text: string }> {
+  const { openPaths } = await import('../store/level/permissions.ts')
+  const open = await openPaths(path)
+  const [first] = open
+  if (first === undefined) return { ok: true, text: 'for the owner alone' }
+  const others = open.length === 1 ? '' : ` and ${open.length - 1} more`
+  return { ok: false, text: `${first.path} (${first.mode.toString(8).padStart(4, '0')})${others}: others than the owner may read it; the next start changes what it may, or: chmod -R go= ${path}` }
 }
 
 async function portState (host: string, port: number): Promise<{ ok: boolean, text: string }> {

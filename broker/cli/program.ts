@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { suggest } from '../config/suggestion.ts'
 import { Refusal } from '../errors.ts'
 import type { BenchOptions } from './bench.ts'
+import type { DoctorOptions } from './doctor.ts'
 import { userOptions, type UserOptions } from './chat.ts'
 import type { MigrateOptions } from './migrate.ts'
 import type { PluginOptions } from './plugin.ts'
@@ -133,7 +134,8 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .option('--to <store>', 'the same; empty')
     .action(async (options: MigrateOptions) => { await (await import('./migrate.ts')).migrate(terminal, options) })
   portOptions(verb(program, 'doctor', 'look for what keeps a server from working here; exit code 1 when something is wrong'))
-    .action(async (options: CommonOptions) => { outcome.code = await (await import('./doctor.ts')).doctor(terminal, options) })
+    .option('--deep', 'read every row of the embedded store and say what is damaged (the server must not run)')
+    .action(async (options: DoctorOptions) => { outcome.code = await (await import('./doctor.ts')).doctor(terminal, options) })
   verb(program, 'purge', 'remove messages past messages.retentionSeconds now')
     .action(async (options: CommonOptions) => { await (await import('./purge.ts')).purge(terminal, options) })
   verb(program.command('plugin').description('plugins'), 'list', 'the order in which plugins run')

@@ -17,7 +17,10 @@ import { packageVersion } from '../version.ts'
  */
 const echoMs = 500
 
-/** Resolves to the exit code: 0 after a graceful stop, 1 when it had to be forced, 70 after an exception that nobody caught. */
+/** The exit code after the store failed for good; EX_IOERR of sysexits.h. */
+const storeLostCode = 74
+
+/** Resolves to the exit code: 0 after a graceful stop, 1 when it had to be forced; when the server ended by itself, 70 after an exception that nobody caught, 74 after its store failed. */
 export async function serve (terminal: Terminal, options: CommonOptions): Promise<number> {
   const loaded = await settings(terminal, options)
   const { config: given } = loaded
@@ -39,11 +42,12 @@ export async function serve (terminal: Terminal, options: CommonOptions): Promis
     const { mqtt, http } = server.addresses
     print(terminal, options.json, { event: 'started', version, pid: process.pid, mode: config.auth.mode, addresses: { mqtt, http }, data },
       banner(config, server.addresses, version, data))
-    const failed = strays.fatal.then(() => undefined)
-    const signal = await Promise.race([stop.first, failed])
-    say(terminal, signal === undefined ? 'an exception that nobody caught: stopping' : `${signal}: stopping`)
-    const code = await graceful(terminal, server, stop.second, config.shutdown.timeoutMs)
-    return strays.failed ? strayExitCode : code
+    const strayed = strays.fatal.then(() => undefined)
+    const cause = await Promise.race([stop.first, strayed, server.failed])
+    const lost = cause instanceof Error
+    say(terminal, lost ? `${cause.message}: stopping` : cause === undefined ? 'an exception that nobody caught: stopping' : `${cause}: stopping`)
+    const code = await graceful(terminal, server, lost ? stop.first : stop.second, config.shutdown.timeoutMs)
+    return lost ? storeLostCode : strays.failed ? strayExitCode : code
   } finally {
     strays.release()
     stop.release()

@@ -9,6 +9,8 @@ export interface RunningServer {
    * Takes what nobody caught in this process, within the event of that name; logs it. False = the server must be stopped.
    */
   stray? (kind: 'unhandledRejection' | 'uncaughtException', error: unknown): boolean
+  /** Resolves when the store failed for good and the process has to end; never otherwise. */
+  failed: Promise<Error>
   /** Graceful stop: no new work, what is accepted is finished, everything closed. */
   close (): Promise<void>
 }

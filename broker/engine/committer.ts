@@ -5,6 +5,7 @@
  */
 import type { Logger } from 'pino'
 import type { Draft } from '../plugin-api.ts'
+import { StoreUnavailableError } from '../store/errors.ts'
 import type { NewMessage, Operation, Outcome, Store, StoredMessage } from '../store/store.ts'
 import { directUsers } from '../topics.ts'
 import { envelope, eventPayload } from './envelope.ts'
@@ -13,11 +14,9 @@ import { changesMembers, MemberChanges, pushMembers, removesMembers } from './me
 import type { Committed, Output, Verdict } from './port.ts'
 
 /** The store did not take a commit; nothing of it is visible. */
-export class StoreFailure extends Error {
-  constructor (cause: unknown) {
-    super('the store failed', { cause })
-    this.name = 'StoreFailure'
-  }
+export class StoreFailure extends StoreUnavailableError {
+  override readonly name = 'StoreFailure'
+  constructor (cause: unknown) { super('the store failed', { cause }) }
 }
 
 export interface CommitterOptions {

@@ -2,8 +2,8 @@
 import type { Logger } from 'pino'
 import { codes, Refusal } from '../errors.ts'
 import type { Code } from '../errors.ts'
+import { StoreDamagedError, StoreUnavailableError } from '../store/errors.ts'
 import { isId } from '../topics.ts'
-import { StoreFailure } from './committer.ts'
 import type { Control } from './control-port.ts'
 import { CallerGone, type Caller, type EngineHost } from './host.ts'
 import { isDeeper } from './json-depth.ts'
@@ -70,7 +70,7 @@ export class Requests {
       await this.#control.readMark(submission, target, readMark(payload))
       return { kind: 'verdict', ref, ok: true }
     } catch (error) {
-      if (error instanceof CallerGone || isStoreFailure(error)) return { kind: 'verdict', ref, ok: 'failed' }
+      if (error instanceof CallerGone || error instanceof StoreUnavailableError) return { kind: 'verdict', ref, ok: 'failed' }
       const { code, reason, retryAfterMs } = refusalOf(error, this.#host.log)
       return { kind: 'verdict', ref, ok: false, code, reason, ...(retryAfterMs !== undefined && { retryAfterMs }) }
     }
@@ -134,14 +134,14 @@ function refusalOf (error: unknown, log: Logger): { code: Code, reason: string, 
     const { code, message, retryAfterMs } = error
     return { code, reason: message, ...(retryAfterMs !== undefined && { retryAfterMs }) }
   }
-  if (isStoreFailure(error)) return { code: 'unavailable', reason: codes.unavailable.text }
+  // The store did not take a commit, or does not answer at all: trying again may help.
+  if (error instanceof StoreUnavailableError) return { code: 'unavailable', reason: codes.unavailable.text }
+  if (error instanceof StoreDamagedError) {
+    log.warn({ reason: error.message }, 'a request met a damaged row')
+    return { code: 'damaged', reason: codes.damaged.text }
+  }
   log.error({ err: error }, 'a request failed')
   return { code: 'internal', reason: codes.internal.text }
-}
-
-/** The store did not take a commit, or does not answer at all: trying again may help. */
-function isStoreFailure (error: unknown): boolean {
-  return error instanceof StoreFailure || (error instanceof Error && error.name === 'StoreUnavailableError')
 }
 
 const tooDeep = `nested deeper than ${maxDepth}, or a number out of range`

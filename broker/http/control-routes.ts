@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { codes, Refusal, type Code } from '../errors.ts'
+import { StoreDamagedError, StoreUnavailableError } from '../store/errors.ts'
 import { isId } from '../topics.ts'
 import type { ControlTarget } from './control-target.ts'
 
@@ -81,7 +82,9 @@ function send (response: ServerResponse, status: number, type: string, value: un
 }
 
 function problemOf (error: unknown): Problem {
-  const refusal = error instanceof Refusal ? error : new Refusal('internal', error instanceof Error ? error.message : String(error))
+  const reason = error instanceof Error ? error.message : String(error)
+  const code = error instanceof StoreUnavailableError ? 'unavailable' : error instanceof StoreDamagedError ? 'damaged' : 'internal'
+  const refusal = error instanceof Refusal ? error : new Refusal(code, reason)
   const { text, status } = codes[refusal.code]
   return {
     type: 'about:blank',

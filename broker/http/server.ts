@@ -8,6 +8,8 @@ import { limitPipelining, type RequestLimits } from './request-limits.ts'
 export interface Health {
   /** Resolves when the server can take messages; rejects with the cause otherwise. */
   ready (): Promise<void>
+  /** False when the store failed for good: the process is about to end. */
+  alive (): boolean
   version: string
   /** Causes go here and to nobody who asks: they may name machines, ports and paths. */
   log: Logger
@@ -75,7 +77,10 @@ class HealthPages {
       response.setHeader('allow', 'GET, HEAD')
       return send(response, 405, problem(405, 'method_not_allowed', 'only GET and HEAD'))
     }
-    if (path === '/healthz') return send(response, 200, { status: 'ok', version })
+    if (path === '/healthz') {
+      if (!this.#health.alive()) return send(response, 503, problem(503, 'unavailable', 'the store failed for good: the server ends'))
+      return send(response, 200, { status: 'ok', version })
+    }
     try {
       await this.#ready()
     } catch {

@@ -5,7 +5,8 @@
  * Rules for a backend:
  * - `commit` is on disk (synced) when its promise resolves. If it rejects, nothing of it may become visible, and trying the
  *   same batch again is safe. (A database on the network may have stored a beginning of it, or store it later: see `missed`.)
- * - A call that gets no answer from a database on the network rejects with an error named `StoreUnavailableError`, in bounded time.
+ * - What goes wrong is told apart by the classes of `errors.ts`. A write that was not taken, and a call that gets no answer from a
+ *   database on the network, rejects with a `StoreUnavailableError`, in bounded time.
  * - Calls of `commit` may overlap; the backend applies them in the order of the calls.
  * - A backend caches what it likes, within bounds; the process that opened the store is its only writer.
  * - User, group and conversation ids are opaque strings of `A-Z a-z 0-9 . _ - :`, also `__proto__` and `..`.

@@ -22,7 +22,7 @@ async function filled (path: string): Promise<Store> {
 
 /** The `j` rows of the conversation, and the segments in which any message lies. */
 async function rows (path: string): Promise<{ named: number[], used: number[] }> {
-  const db = new Database({ path, blockCacheBytes: 1 << 20, writeBufferBytes: 1 << 20, retryIntervalMs: 250 })
+  const db = new Database({ path, blockCacheBytes: 1 << 20, writeBufferBytes: 1 << 20, create: true, retryIntervalMs: 250 })
   await db.open()
   try {
     const named = (await db.rows(under(key.segments(conv)))).map(([, text]) => Number(text))

@@ -3,7 +3,8 @@ import { appendFileSync, cpSync, readFileSync, readdirSync, statSync, truncateSy
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { StoreFormatError, openLevelStore } from '../../broker/store/level/store.ts'
+import { StoreFormatError } from '../../broker/store/errors.ts'
+import { openLevelStore } from '../../broker/store/level/store.ts'
 import { message } from '../contract/operations.ts'
 
 /** A store of 200 commits in one log, as a crash leaves it; resolves to the log's path and its size after each commit. */

@@ -11,9 +11,10 @@ const requestLimits = { headersTimeoutMs: 5000, requestTimeoutMs: 10_000, keepAl
 
 await t.test('readyz says that the store fails; the address in the cause is for the log', async t => {
   let cause: Error | undefined
+  let alive = true
   const lines: Array<Record<string, unknown>> = []
   const log = pino({ base: null }, { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
-  const http = createHttp({ ready: async () => { if (cause !== undefined) throw cause }, version: '1.2.3', log, readyForMs: 0, limits: requestLimits, hostAllowed: () => true })
+  const http = createHttp({ ready: async () => { if (cause !== undefined) throw cause }, alive: () => alive, version: '1.2.3', log, readyForMs: 0, limits: requestLimits, hostAllowed: () => true })
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   t.teardown(() => { http.closeAllConnections(); http.close() })
@@ -36,6 +37,9 @@ await t.test('readyz says that the store fails; the address in the cause is for 
   t.match(lines, [{ level: 50, err: { message: /db\.internal:27017/ } }], 'the log has the cause, once for all who ask')
   t.match(await get('/healthz'), { status: 200 }, 'the process lives')
   t.match(await get('/readyz', 'HEAD'), { status: 503, text: '' })
+  alive = false
+  t.match(await get('/healthz'), { status: 503, type: 'application/problem+json' }, 'a store that failed for good')
+  alive = true
 
   cause = undefined
   t.match(await get('/readyz'), { status: 200 })
@@ -58,7 +62,7 @@ async function slowStore (t: Test, limits: Partial<typeof requestLimits> = {}, r
     asked++
     return new Promise(resolve => { answer = resolve })
   }
-  const http = createHttp({ ready, version: '1', log: pino({ level: 'silent' }), readyForMs, limits: { ...requestLimits, ...limits }, hostAllowed: () => true })
+  const http = createHttp({ ready, alive: () => true, version: '1', log: pino({ level: 'silent' }), readyForMs, limits: { ...requestLimits, ...limits }, hostAllowed: () => true })
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   t.teardown(() => { http.closeAllConnections(); http.close() })

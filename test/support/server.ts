@@ -47,6 +47,8 @@ export interface Server {
   running (): boolean
   /** Resolves to the exit code when the process ends by itself; rejects when it does not within 10 s. */
   ended (): Promise<number | null>
+  /** The exit code of its last end; `null` while it runs and after a signal. */
+  exitCode (): number | null
   /** `kill -9`; resolves when the process is gone. */
   kill9 (): Promise<void>
   /** SIGTERM; rejects unless it exits with 0 within 10 s. Resolves to the milliseconds that took. */
@@ -137,6 +139,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
       const [code] = await within(once(ending, 'exit') as Promise<[number | null]>, 10_000, "the server's own end")
       return code
     },
+    exitCode: () => child?.exitCode ?? null,
     kill9: async () => { await end('SIGKILL', 10_000) },
     stop: async () => {
       const { code, signal, tookMs } = await end('SIGTERM', 10_000)

@@ -10,13 +10,14 @@ import { startControl } from '../../broker/http/control.ts'
 import { desk } from '../support/cli-terminal.ts'
 import { fakeTarget } from '../support/fake-target.ts'
 
+const never = new Promise<Error>(() => {})
 const addresses = { mqtt: { host: '127.0.0.1', port: 1999 }, http: { host: '127.0.0.1', port: 8099 } }
 
 await t.test('serve says where it is, and stops on a signal', async t => {
   const folder = t.testdir()
   let config: Config | undefined
   let closed = 0
-  const server = { startServer: async (given: Config) => { config = given; return { addresses, close: async () => { closed++ } } } }
+  const server = { startServer: async (given: Config) => { config = given; return { addresses, failed: never, close: async () => { closed++ } } } }
   const d = desk(folder, { server })
   const done = d.run('--mqtt-port', '0')
   await d.printed('mosquitto_pub')
@@ -39,7 +40,7 @@ await t.test('serve says where it is, and stops on a signal', async t => {
 })
 
 await t.test('the banner warns of what is open to others', async t => {
-  const server = { startServer: async () => ({ addresses: { mqtt: { host: '0.0.0.0', port: 1883 }, http: { host: '::', port: 80 } }, close: async () => {} }) }
+  const server = { startServer: async () => ({ addresses: { mqtt: { host: '0.0.0.0', port: 1883 }, http: { host: '::', port: 80 } }, failed: never, close: async () => {} }) }
   const d = desk(t.testdir(), { server })
   const done = d.run('--set', 'mqtt.tcp.host=0.0.0.0', '--set', 'auth.devAnywhere=true')
   await d.printed('mosquitto_pub')
@@ -51,7 +52,7 @@ await t.test('the banner warns of what is open to others', async t => {
 })
 
 await t.test('a second signal, or the time that is up, ends it with 1', async t => {
-  const stuck = { startServer: async () => ({ addresses, close: () => new Promise<void>(() => {}) }) }
+  const stuck = { startServer: async () => ({ addresses, failed: never, close: () => new Promise<void>(() => {}) }) }
   const twice = desk(t.testdir(), { server: stuck })
   let now = 0
   twice.terminal.now = () => now
@@ -70,7 +71,7 @@ await t.test('a second signal, or the time that is up, ends it with 1', async t 
   late.terminal.signals.emit('SIGTERM', 'SIGTERM')
   t.match(await lateDone, { code: 1, err: /not stopped after 20 ms/ })
 
-  const broken = desk(t.testdir(), { server: { startServer: async () => ({ addresses, close: () => Promise.reject(new Error('disk gone')) }) } })
+  const broken = desk(t.testdir(), { server: { startServer: async () => ({ addresses, failed: never, close: () => Promise.reject(new Error('disk gone')) }) } })
   const brokenDone = broken.run()
   await broken.printed('mosquitto_pub')
   broken.terminal.signals.emit('SIGTERM', 'SIGTERM')

@@ -3,17 +3,24 @@
  * a state that says whether writes can be taken.
  *
  * Writes go one after another because of the way LevelDB fails: when a write is cut (disk full), its log writer has lost
- * its place, and a later write to the same log would be unreadable after a restart. So after any failed write nothing
- * is written before the database was closed and opened again.
+ * its place, and a later write to the same log would be unreadable after a restart; a failed sync or compaction makes it refuse
+ * all that follows. So after any failed write nothing is written before the database was closed and opened again, which it does
+ * by itself (recovery.ts).
  */
-import { statfs, truncate } from 'node:fs/promises'
+import { statfs } from 'node:fs/promises'
 import { ClassicLevel } from 'classic-level'
-import { StoreClosedError, StoreFailedError, StoreFormatError, StoreFullError, StoreLockedError, isFull, isLocked } from './failure.ts'
-import { databasePath, formatVersion } from './format.ts'
+import { StoreClosedError, StoreFormatError } from '../errors.ts'
+import { Batch } from './batch.ts'
+import { StoreFailedError, StoreFullError, StoreLockedError, StoreLostError, failureKind, isLocked } from './failure.ts'
+import { databasePath, formatVersion, mixedFormat, readsFormat } from './format.ts'
 import { key } from './keys.ts'
-import { SharedScan } from './shared-scan.ts'
 import type { Range } from './keys.ts'
-import { checkLogs, newestLog } from './log-check.ts'
+import { checkLogs, cutLogs, firstSequence } from './log-check.ts'
+import { missingFile, removeOrphans } from './manifest.ts'
+import { Reader } from './reader.ts'
+import type { ScanOptions } from './reader.ts'
+import { Trouble, canReopen } from './recovery.ts'
+import { SharedScan } from './shared-scan.ts'
 
 /** Places for tests to make writes fail or slow. */
 export interface Faults {
@@ -29,8 +36,12 @@ export interface DatabaseOptions {
   blockCacheBytes: number
   /** Bytes that LevelDB collects in memory and log before it writes a table. */
   writeBufferBytes: number
-  /** Milliseconds between two tries to go on after the disk was full. */
+  /** Milliseconds before the first try to go on after a write failed. */
   retryIntervalMs: number
+  /** True when there is no database yet, and one is to be made. */
+  create: boolean
+  /** Called once when the store failed and cannot be opened anew: the process has to end. */
+  onLost?: (error: Error) => void
   onSync?: (rows: number) => void
   faults?: Faults
 }
@@ -38,59 +49,102 @@ export interface DatabaseOptions {
 /** A row to write; `null` removes it. */
 export interface Row { key: string, value: string | Uint8Array | null }
 
-export type Batch = ReturnType<ClassicLevel<string, string>['batch']>
-type Full = { error: unknown, log: { file: string, bytes: number } | undefined, triedAt: number }
-
-/** Bytes that one step of a scan may hold; LevelDB's own default, 16 kB, would cut pages of messages in pieces. */
-const scanBytes = 256 * 1024
+/** LevelDB's own default. Up to 1,000 tables are mapped into memory and hold no descriptor; of others it holds at most a fifth of the process's limit. */
+const maxOpenFiles = 1000
+/** A part of the disk that the log may take, so that a small disk has room to go on after it was full. */
+const logShare = 1 / 48
+const minWriteBufferBytes = 1024 * 1024
 
 export class Database {
   readonly path: string
+  readonly reader = new Reader(() => this.level())
   /** `rows` for short ranges of ASCII keys that many ask for at once. */
-  readonly together = new SharedScan(async () => (await this.level()).iterator(), (range, limit) => this.rows(range, limit))
+  readonly together = new SharedScan(async () => (await this.level()).iterator(), (range, limit) => this.rows(range, limit), (name, stored) => this.reader.whole(name, stored))
   /** Called when what was cached may not be what is on disk. */
   onReopen: () => void = () => {}
   readonly #options: DatabaseOptions
   /** Made by `open`: LevelDB starts to open as soon as it is made. */
   #level!: ClassicLevel<string, string>
+  #writeBufferBytes: number
   #tail: Promise<unknown> = Promise.resolve()
-  #failed: StoreFailedError | undefined
-  #full: Full | undefined
+  #trouble: Trouble | undefined
+  #lost: StoreLostError | undefined
+  /** Tries to open anew since the last write that succeeded. */
+  #tries = 0
+  #timer: NodeJS.Timeout | undefined
   #reopening: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #closed = false
+  /** LevelDB's number of the last row whose write succeeded. */
+  #sequence = 0n
   /** Small writes that wait for their turn in the queue, and go in one batch. */
   #group: { rows: Row[], sync: boolean, done: Promise<void> } | undefined
 
   constructor (options: DatabaseOptions) {
     this.path = options.path
     this.#options = options
+    this.#writeBufferBytes = options.writeBufferBytes
   }
 
+  /** Throws `StoreFormatError` (damaged, incomplete, unknown version), `StoreLockedError`, `StoreFailedError` (what else LevelDB reports). */
   async open (): Promise<void> {
     await checkLogs(databasePath(this.path))
-    this.#level = this.#make()
+    const { blocks, bsize } = await statfs(this.path)
+    this.#writeBufferBytes = Math.min(this.#writeBufferBytes, Math.max(minWriteBufferBytes, Math.floor(blocks * bsize * logShare)))
+    const missing = this.#options.create ? undefined : await missingFile(databasePath(this.path))
+    if (missing !== undefined) throw incomplete(this.path, `${missing} is missing`)
     try {
-      await this.#level.open()
+      await this.#openFirst()
     } catch (error) {
       if (isLocked(error)) throw new StoreLockedError(this.path, error)
       const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-      throw new StoreFailedError(this.path, cause)
+      const text = cause instanceof Error ? cause.message : String(cause)
+      if (/missing files|No such file|does not exist/.test(text)) throw incomplete(this.path, text, cause)
+      throw failureKind(cause) === 'full' ? new StoreFullError(this.path, cause) : new StoreFailedError(this.path, cause)
     }
     try {
-      const format = await this.#level.get(key.format())
-      if (format === undefined) {
-        if ((await this.#level.keys({ limit: 1 }).all()).length > 0) {
-          throw new StoreFormatError(`'${this.path}' is not a Sabethes store: its database holds rows, but no format version`)
-        }
-        await this.#level.put(key.format(), String(formatVersion), { sync: true })
-      } else if (format !== String(formatVersion)) {
-        throw new StoreFormatError(`the database of '${this.path}' has format version ${format}, and this program knows version ${formatVersion}`)
-      }
+      await this.#begin(await this.#format())
     } catch (error) {
       await this.#level.close()
       throw error
     }
+  }
+
+  async #openFirst (): Promise<void> {
+    this.#level = this.#make(this.#options.create)
+    try {
+      await this.#level.open()
+    } catch (error) {
+      await this.#level.close()
+      if (this.#options.create || failureKind(error) !== 'full') throw error
+      // What a server that was killed on a full disk has left.
+      await removeOrphans(databasePath(this.path))
+      this.#level = this.#make(false)
+      await this.#level.open()
+    }
+  }
+
+  /** The format version to write, once the stored one is known to be readable. */
+  async #format (): Promise<string> {
+    const format = await this.#level.get(key.format())
+    if (format === undefined) {
+      if ((await this.#level.keys({ limit: 1 }).all()).length > 0) {
+        throw new StoreFormatError(`'${this.path}' is not a Sabethes store: its database holds rows, but no format version`)
+      }
+      return String(formatVersion)
+    }
+    if (!readsFormat(format)) throw new StoreFormatError(`the database of '${this.path}' has format version ${format}, and this program knows version ${formatVersion}`)
+    return format === String(formatVersion) ? format : mixedFormat
+  }
+
+  /** The first write after opening: it tells where LevelDB's numbers of rows stand. */
+  async #begin (format: string): Promise<void> {
+    await this.#level.put(key.format(), format, { sync: true })
+    this.reader.mixed = format === mixedFormat
+    const sequence = await firstSequence(databasePath(this.path))
+    if (sequence === undefined) throw new Error('the log does not hold what was just written to it')
+    if (sequence <= this.#sequence) throw new StoreLostError(this.path, 'opened anew, it lacks rows that were acknowledged')
+    this.#sequence = sequence
   }
 
   /** Runs `job` alone: no other job and no write of another one while it runs. Rejects when writes cannot be taken. */
@@ -98,8 +152,8 @@ export class Database {
     this.#group = undefined // what is written later stays behind this job
     if (this.#closing !== undefined) return Promise.reject(new StoreClosedError())
     const run = this.#tail.then(async () => {
-      if (this.#failed !== undefined) throw this.#failed
-      if (this.#full !== undefined) await this.#recover(this.#full)
+      if (this.#lost !== undefined) throw this.#lost
+      if (this.#trouble !== undefined) await this.#recover(this.#trouble)
       return await job()
     })
     // The error belongs to the caller; the queue goes on.
@@ -116,8 +170,7 @@ export class Database {
         const batch = this.batch()
         for (const { key, value } of group.rows) {
           if (value === null) batch.del(key)
-          else if (typeof value === 'string') batch.put(key, value)
-          else batch.put(key, value, { valueEncoding: 'view' })
+          else batch.put(key, value)
         }
         if (batch.length === 0) await batch.close()
         else await this.write(batch, group.sync)
@@ -129,7 +182,7 @@ export class Database {
     return this.#group.done
   }
 
-  batch (): Batch { return this.#level.batch() }
+  batch (): Batch { return new Batch(this.#level) }
 
   /** Writes a batch, inside `exclusive`; with `sync` it is on disk when it resolves. */
   async write (batch: Batch, sync: boolean): Promise<void> {
@@ -137,42 +190,19 @@ export class Database {
     const { faults, onSync } = this.#options
     try {
       if (faults?.beforeWrite !== undefined) await faults.beforeWrite({ rows, sync })
-      await batch.write({ sync })
+      await batch.write(sync)
       if (faults?.afterWrite !== undefined) await faults.afterWrite({ rows, sync })
     } catch (error) {
-      throw await this.#fail(error)
+      throw this.#fail(error)
     }
+    this.#sequence += BigInt(rows)
+    this.#tries = 0
     if (sync) onSync?.(rows)
   }
 
-  async get (name: string): Promise<string | undefined> {
-    if (this.#reopening !== undefined) await this.#reopening
-    return await this.#open().get(name)
-  }
-
-  async getMany (names: string[]): Promise<Array<string | undefined>> {
-    if (names.length === 0) return []
-    if (this.#reopening !== undefined) await this.#reopening
-    return await this.#open().getMany(names)
-  }
-
-  /** Rows of a range in order, as text; in pieces, so that a long range is not held in memory. */
-  async * scan (range: Range, options: { limit?: number, reverse?: boolean } = {}): AsyncGenerator<Array<[string, string]>, void> {
-    if (this.#reopening !== undefined) await this.#reopening
-    const limit = options.limit ?? Infinity
-    if (limit <= 0) return
-    const iterator = this.#open().iterator({ ...range, limit, reverse: options.reverse === true, highWaterMarkBytes: scanBytes })
-    try {
-      for (let left = limit; left > 0;) {
-        const rows = await iterator.nextv(Math.min(left, 1000))
-        if (rows.length === 0) return
-        yield rows
-        left -= rows.length
-      }
-    } finally {
-      await iterator.close()
-    }
-  }
+  get (name: string): Promise<string | undefined> { return this.reader.get(name) }
+  getMany (names: string[], onDamaged?: (at: number) => void): Promise<Array<string | undefined>> { return this.reader.getMany(names, onDamaged) }
+  scan (range: Range, options: ScanOptions = {}): AsyncGenerator<Array<[string, string]>, void> { return this.reader.scan(range, options) }
 
   /** All rows of a range; for ranges that are short or limited. */
   async rows (range: Range, limit?: number): Promise<Array<[string, string]>> {
@@ -193,27 +223,36 @@ export class Database {
   /** Bytes of a range on the disk, about; without what was written last. */
   async size ({ gt, lt }: Range): Promise<number> { return await (await this.level()).approximateSize(gt, lt) }
 
-  /** LevelDB itself, for bytes and snapshots; reads only. */
+  /** LevelDB itself, for reads; waits while it is opened anew. */
   async level (): Promise<ClassicLevel<string, string>> {
-    if (this.#reopening !== undefined) await this.#reopening
-    return this.#open()
+    if (this.#reopening !== undefined) await this.#reopening.catch(() => { /* told below */ })
+    if (this.#closed) throw new StoreClosedError()
+    if (this.#level.status !== 'open') throw this.#lost ?? this.#told(this.#trouble)
+    return this.#level
   }
 
-  /** Rejects when the store cannot serve; ends the state "disk full" when there is room again. */
+  /** True when the store failed and cannot be opened anew. */
+  get lost (): boolean { return this.#lost !== undefined }
+
+  /** Rejects when the store does not take writes; tries to open it anew when it is time. */
   async health (): Promise<void> {
-    if (this.#full !== undefined) await this.exclusive(async () => {})
-    if (this.#failed !== undefined) throw this.#failed
-    if (await this.get(key.format()) !== String(formatVersion)) throw new StoreFailedError(this.path, 'the format version is gone')
+    if (this.#lost !== undefined) throw this.#lost
+    if (this.#trouble !== undefined) await this.exclusive(async () => {})
+    if (!readsFormat(await this.get(key.format()) ?? '')) throw new StoreFailedError(this.path, 'the format version is gone')
   }
 
   /** Waits for the jobs that were taken, then closes. */
   close (): Promise<void> {
+    clearTimeout(this.#timer)
     this.#closing ??= this.#tail.then(async () => {
+      clearTimeout(this.#timer)
       this.#closed = true
       try {
-        if (this.#failed === undefined && this.#full === undefined) await this.#flush()
+        if (this.#trouble === undefined && this.#lost === undefined) await this.#flush()
       } finally {
         await this.#level.close()
+        // What failed and was refused must not be there at the next start.
+        if (this.#trouble !== undefined && this.#lost === undefined) await cutLogs(databasePath(this.path), this.#sequence)
       }
     })
     return this.#closing
@@ -222,67 +261,98 @@ export class Database {
   /** Makes a table of what LevelDB has in memory and log: opening would have to replay it. The range itself is empty. */
   async #flush (): Promise<void> { await this.#level.compactRange('\x00', '\x00') }
 
-  #open (): ClassicLevel<string, string> {
-    if (this.#closed) throw new StoreClosedError()
-    return this.#level
-  }
-
-  #make (): ClassicLevel<string, string> {
+  #make (create: boolean): ClassicLevel<string, string> {
     return new ClassicLevel<string, string>(databasePath(this.path), {
       keyEncoding: 'utf8',
       valueEncoding: 'utf8',
+      createIfMissing: create,
       cacheSize: this.#options.blockCacheBytes,
-      writeBufferSize: this.#options.writeBufferBytes,
+      writeBufferSize: this.#writeBufferBytes,
+      maxOpenFiles,
       // Fewer and larger tables than LevelDB's 2 MB: less compaction work a message.
       maxFileSize: 8 * 1024 * 1024
     })
   }
 
-  async #fail (error: unknown): Promise<StoreFailedError> {
-    if (!isFull(error)) {
-      this.#failed = new StoreFailedError(this.path, error)
-      return this.#failed
-    }
-    const full: Full = { error, log: undefined, triedAt: performance.now() }
-    this.#full = full
-    try {
-      full.log = await newestLog(databasePath(this.path))
-    } catch (cause) {
-      // Without the size, what was rejected could come back: no recovery then.
-      this.#failed = new StoreFailedError(this.path, new AggregateError([error, cause], 'disk full, and its log cannot be read'))
-      return this.#failed
-    }
-    return new StoreFullError(this.path, error)
+  #fail (error: unknown): StoreFailedError {
+    this.#trouble = new Trouble(error, this.#tries, this.#options.retryIntervalMs)
+    this.#schedule(this.#trouble)
+    return this.#told(this.#trouble)
   }
 
-  /** Opens the database anew when there is room; throws while there is none. */
-  async #recover (full: Full): Promise<void> {
-    const now = performance.now()
-    if (now - full.triedAt < this.#options.retryIntervalMs) throw new StoreFullError(this.path, full.error)
-    full.triedAt = now
-    const { bavail, bsize } = await statfs(this.path)
-    // LevelDB writes what its log holds into a table when it opens.
-    if (bavail * bsize < 2 * (full.log?.bytes ?? 0) + 1024 * 1024) throw new StoreFullError(this.path, full.error)
-    this.#reopening = this.#reopen(full)
+  #told (trouble: Trouble | undefined): StoreFailedError {
+    return trouble?.kind === 'full' ? new StoreFullError(this.path, trouble.error) : new StoreFailedError(this.path, trouble?.error ?? 'not open')
+  }
+
+  /** The next try by itself, also when nobody writes. */
+  #schedule (trouble: Trouble): void {
+    clearTimeout(this.#timer)
+    if (this.#closing !== undefined) return
+    this.#timer = setTimeout(() => {
+      // A timer may come a moment early.
+      trouble.nextAt = 0
+      this.exclusive(async () => {}).catch(() => { /* kept in #trouble, and the next try is scheduled */ })
+    }, Math.max(1, trouble.nextAt - performance.now()))
+    this.#timer.unref()
+  }
+
+  /** Opens the database anew when it is time and there is what that needs; throws while not. Inside the queue. */
+  async #recover (trouble: Trouble): Promise<void> {
+    if (performance.now() < trouble.nextAt) throw this.#told(trouble)
     try {
+      if (trouble.hopeless) throw trouble.error
+      if (!await canReopen(this.path)) {
+        trouble.wait()
+        throw new StoreFailedError(this.path, trouble.error)
+      }
+      this.#reopening = this.#reopen()
       await this.#reopening
     } catch (error) {
-      throw new StoreFullError(this.path, error)
+      if (!(error instanceof StoreFailedError) || error instanceof StoreLostError) trouble.failed(error)
+      if (trouble.hopeless || error instanceof StoreLostError) throw this.#lose(error)
+      this.#schedule(trouble)
+      throw this.#told(trouble)
     } finally {
       this.#reopening = undefined
     }
-    this.#full = undefined
+    this.#trouble = undefined
+    this.#tries = trouble.tries + 1
+    clearTimeout(this.#timer)
   }
 
-  async #reopen (full: Full): Promise<void> {
+  #lose (error: unknown): StoreLostError {
+    const lost = error instanceof StoreLostError ? error : new StoreLostError(this.path, error)
+    this.#lost = lost
+    clearTimeout(this.#timer)
+    this.#options.onLost?.(lost)
+    return lost
+  }
+
+  async #reopen (): Promise<void> {
     await this.#level.close()
     // Closing lets the C library write what was left of the failed write, and a commit that was rejected would be there
-    // after all. What was acknowledged ends before this size.
-    if (full.log !== undefined) await truncate(full.log.file, full.log.bytes)
-    full.log = undefined
+    // after all.
+    try {
+      await cutLogs(databasePath(this.path), this.#sequence)
+      await checkLogs(databasePath(this.path))
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).code === undefined ? new StoreLostError(this.path, error) : error
+    }
+    await removeOrphans(databasePath(this.path))
     this.onReopen()
-    const level = this.#make()
+    const level = this.#make(false)
     await level.open()
     this.#level = level
+    try {
+      await this.#begin(this.reader.mixed ? mixedFormat : String(formatVersion))
+    } catch (error) {
+      await level.close()
+      throw error
+    }
   }
+}
+
+function incomplete (path: string, text: string, cause?: unknown): StoreFormatError {
+  return new StoreFormatError(`the store '${path}' is incomplete: ${text}. It is not opened, because stored messages would be missing: ` +
+    'bring the missing files back, or restore a backup (sabethes restore FOLDER --force)', { cause })
 }

@@ -1,9 +1,5 @@
-/** Errors of the embedded store. */
-
-/** The folder cannot be used: not a store, a backup, damaged, or of a format version that this program does not know. */
-export class StoreFormatError extends Error {
-  override readonly name = 'StoreFormatError'
-}
+/** Errors of the embedded store, and what errors of LevelDB mean. */
+import { StoreUnavailableError } from '../errors.ts'
 
 /** Another process has the store open. */
 export class StoreLockedError extends Error {
@@ -13,14 +9,11 @@ export class StoreLockedError extends Error {
   }
 }
 
-/**
- * A write failed and the store takes no more writes. After a failed sync nobody knows what is on disk, and syncing again
- * would report success for pages that the kernel has dropped, so only opening the store anew ends this state.
- */
-export class StoreFailedError extends Error {
+/** A write failed, and the store takes none until it has been opened anew, which it tries by itself. Reads go on. */
+export class StoreFailedError extends StoreUnavailableError {
   override readonly name: string = 'StoreFailedError'
   constructor (path: string, cause: unknown) {
-    super(`the store '${path}' failed and must be opened again: ${text(cause)}`, { cause })
+    super(`the store '${path}' failed: ${text(cause)}`, { cause })
   }
 }
 
@@ -33,26 +26,51 @@ export class StoreFullError extends StoreFailedError {
   }
 }
 
-/** The store is closed. */
-export class StoreClosedError extends Error {
-  override readonly name = 'StoreClosedError'
-  constructor () { super('the store is closed') }
-}
-
-function text (cause: unknown): string { return cause instanceof Error ? cause.message : String(cause) }
-
-/** True for errors that say that the disk (or a quota) is full. */
-export function isFull (error: unknown): boolean {
-  for (let e = error; e instanceof Error; e = e.cause) {
-    if (/No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/.test(e.message)) return true
+/** The store failed and cannot be opened anew: the process has to end. */
+export class StoreLostError extends StoreFailedError {
+  override readonly name = 'StoreLostError'
+  constructor (path: string, cause: unknown) {
+    super(path, cause)
+    this.message = `the store '${path}' failed for good: ${text(cause)}`
   }
-  return false
 }
+
+/** LevelDB's own words are the cause of the binding's. */
+function text (cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause)
+  return cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause.message
+}
+
+/**
+ * What a failure asks for. `full`: room on the disk; `scarce`: file descriptors or memory; both end when others give some
+ * back, however long that takes. `damaged`: LevelDB met bytes that it did not write. `broken`: anything else, as an error of
+ * the disk.
+ */
+export type FailureKind = 'full' | 'scarce' | 'damaged' | 'broken'
+
+const kinds: ReadonlyArray<[FailureKind, RegExp]> = [
+  ['full', /No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/],
+  ['scarce', /Too many open files|Cannot allocate memory|EMFILE|ENFILE|ENOMEM/],
+  ['damaged', /^Corruption: /]
+]
+
+export function failureKind (error: unknown): FailureKind {
+  for (const [kind, pattern] of kinds) {
+    for (let e = error; e instanceof Error; e = e.cause) if (pattern.test(e.message)) return kind
+  }
+  return 'broken'
+}
+
+/** True when LevelDB met bytes that it did not write. */
+export function isCorruption (error: unknown): boolean { return failureKind(error) === 'damaged' || hasCode(error, 'LEVEL_CORRUPTION') }
 
 /** True when LevelDB says that its lock is held. */
-export function isLocked (error: unknown): boolean {
-  for (let e = error; e instanceof Error; e = e.cause) {
-    if ((e as NodeJS.ErrnoException).code === 'LEVEL_LOCKED') return true
-  }
+export function isLocked (error: unknown): boolean { return hasCode(error, 'LEVEL_LOCKED') }
+
+/** True when a read came upon a database that is just being opened anew. */
+export function isReopening (error: unknown): boolean { return hasCode(error, 'LEVEL_DATABASE_NOT_OPEN') || hasCode(error, 'LEVEL_ITERATOR_NOT_OPEN') }
+
+function hasCode (error: unknown, code: string): boolean {
+  for (let e = error; e instanceof Error; e = e.cause) if ((e as NodeJS.ErrnoException).code === code) return true
   return false
 }

@@ -1,17 +1,30 @@
 /**
- * The folder of a store: `sabethes.json` says what it is, `db/` holds LevelDB's files. The marker is written before the
- * first row of a store and after the last row of a backup, so half a backup is not taken for one.
+ * The folder of a store: `sabethes.json` says what it is, `db/` holds LevelDB's files. The marker says `new` before anything is
+ * made and `store` when the database is there; from then on nothing is made silently in the place of what is missing. That of a
+ * backup is written last, so half a backup is not taken for one.
  */
 import { mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { StoreFormatError } from './failure.ts'
+import { StoreFormatError } from '../errors.ts'
 
-/** The version of keys and rows that this program reads and writes. */
-export const formatVersion = 2
+/** The version of keys and rows that this program writes. Version 2 had no checksums. */
+export const formatVersion = 3
+const oldestFormat = 2
+/** The format version in the database of a store that has rows of version 2 among its own. */
+export const mixedFormat = '3+2'
 
 const markerName = 'sabethes.json'
+export const folderMode = 0o700
+export const fileMode = 0o600
 
-export interface Marker { format: number, kind: 'store' | 'backup' }
+/** A file of a backup, with its SHA-256 in hex. */
+export interface BackupFile { name: string, bytes: number, sha256: string }
+
+/** `files`: of backups; those that older versions made have none. */
+export interface Marker { format: number, kind: 'new' | 'store' | 'backup', files?: BackupFile[] }
+
+/** True for the format versions of databases that this program reads. */
+export function readsFormat (text: string): boolean { return text === mixedFormat || (Number(text) >= oldestFormat && Number(text) <= formatVersion) }
 
 export function databasePath (path: string): string { return join(path, 'db') }
 
@@ -32,15 +45,16 @@ export async function readMarker (path: string): Promise<Marker | undefined> {
     throw new StoreFormatError(`'${path}' is not a Sabethes store: its ${markerName} cannot be read`, { cause: error })
   }
   const format = marker?.format
-  if (typeof format !== 'number' || (marker?.kind !== 'store' && marker?.kind !== 'backup')) {
+  const kind = marker?.kind
+  if (typeof format !== 'number' || (kind !== 'new' && kind !== 'store' && kind !== 'backup')) {
     throw new StoreFormatError(`'${path}' is not a Sabethes store: its ${markerName} cannot be read`)
   }
   checkVersion(path, format)
-  return { format, kind: marker.kind }
+  return marker as Marker
 }
 
 export function checkVersion (path: string, format: number): void {
-  if (format === formatVersion) return
+  if (format >= oldestFormat && format <= formatVersion) return
   throw new StoreFormatError(`the store '${path}' has format version ${format}, and this program knows version ${formatVersion}` +
     (format > formatVersion ? ': a newer version of Sabethes wrote it' : ''))
 }
@@ -56,13 +70,13 @@ export async function isVacant (path: string): Promise<boolean> {
 }
 
 /** Writes the marker; on disk when it resolves. */
-export async function writeMarker (path: string, kind: Marker['kind']): Promise<void> {
-  await mkdir(path, { recursive: true })
+export async function writeMarker (path: string, marker: Omit<Marker, 'format'> & { format?: number }): Promise<void> {
+  await mkdir(path, { recursive: true, mode: folderMode })
   const target = join(path, markerName)
   const fresh = join(path, `.${markerName}.new`)
-  const file = await open(fresh, 'w')
+  const file = await open(fresh, 'w', fileMode)
   try {
-    await file.writeFile(JSON.stringify({ format: formatVersion, kind }) + '\n')
+    await file.writeFile(JSON.stringify({ format: formatVersion, ...marker }) + '\n')
     await file.sync()
   } finally {
     await file.close()

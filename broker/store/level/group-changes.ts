@@ -1,7 +1,8 @@
 /** The operations on groups of one commit. */
 import { groupId } from '../../topics.ts'
 import type { DropGroup, DropMember, GroupMember, Member, PutGroup, PutMember } from '../store.ts'
-import type { Batch, Database } from './database.ts'
+import type { Batch } from './batch.ts'
+import type { Database } from './database.ts'
 import { key, parts, lastNumber, lastPart, under } from './keys.ts'
 import type { Draft } from './tables.ts'
 

@@ -9,7 +9,8 @@ export async function inspectLevel (path: string): Promise<{ ok: boolean, text: 
   if (!existsSync(join(path, 'sabethes.json')) && existsSync(join(databasePath(path), 'CURRENT'))) {
     return { ok: false, text: 'an unfinished migration: run sabethes migrate again' }
   }
-  if (await readMarker(path) === undefined) return { ok: true, text: 'level: new, made at the first start' }
+  const kind = (await readMarker(path))?.kind
+  if (kind === undefined || kind === 'new') return { ok: true, text: 'level: new, made at the first start' }
   const store = await openLevelStore({ path })
   try {
     await store.health()

@@ -5,9 +5,9 @@
  * from the middle, and is refused.
  * Format: https://github.com/google/leveldb/blob/main/doc/log_format.md
  */
-import { readFile, readdir, stat } from 'node:fs/promises'
+import { open, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { StoreFormatError } from './failure.ts'
+import { StoreFormatError } from '../errors.ts'
 
 const blockBytes = 32768
 const headerBytes = 7
@@ -23,10 +23,84 @@ export async function logFiles (path: string): Promise<string[]> {
   }
 }
 
-/** The newest log and its size in bytes. */
-export async function newestLog (path: string): Promise<{ file: string, bytes: number } | undefined> {
+/**
+ * Cuts from the logs what was written behind the last acknowledged row, `sequence`: a write that failed may be there in whole,
+ * and would come back although it was refused. What is left is synced. Throws when acknowledged rows are not there.
+ */
+export async function cutLogs (path: string, sequence: bigint): Promise<void> {
+  const files = await logFiles(path)
+  for (const file of files) {
+    const log = await readFile(file)
+    const { end, last } = endOf(log, sequence)
+    const newest = file === files.at(-1)
+    // The newest one without a batch was begun for the write that failed: what was acknowledged is in tables and other logs.
+    const lacks = newest ? last !== undefined && last < sequence : end < log.length && (last ?? 0n) < sequence
+    if (lacks) {
+      throw new Error(`'${file}' lacks rows that were acknowledged: it is whole up to byte ${end}`)
+    }
+    if (end === log.length) continue
+    const handle = await open(file, 'r+')
+    try {
+      await handle.truncate(end)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  }
+}
+
+/** The sequence number of the first row in the newest log; `undefined` when it holds none. */
+export async function firstSequence (path: string): Promise<bigint | undefined> {
   const file = (await logFiles(path)).at(-1)
-  return file === undefined ? undefined : { file, bytes: (await stat(file)).size }
+  return file === undefined ? undefined : batches(await readFile(file)).next().value?.first
+}
+
+/** Bytes of all logs. */
+export async function logBytes (path: string): Promise<number> {
+  let bytes = 0
+  for (const file of await logFiles(path)) bytes += (await stat(file)).size
+  return bytes
+}
+
+/** Where the last batch ends whose rows are all up to `sequence`, and the sequence number of its last row. */
+export function endOf (log: Buffer, sequence: bigint): { end: number, last: bigint | undefined } {
+  let end = 0
+  let found: bigint | undefined
+  for (const batch of batches(log)) {
+    const last = batch.first + BigInt(batch.count) - 1n
+    if (last > sequence) break
+    end = batch.end
+    found = last
+  }
+  return { end, last: found }
+}
+
+const batchHeaderBytes = 12
+const [full, first, , last] = [1, 2, 3, 4]
+
+/** The records of a log up to its first damage, or its end; each in the parts that the blocks cut it into. */
+export function * records (log: Buffer): Generator<{ parts: Buffer[], end: number }, void> {
+  let parts: Buffer[] = []
+  for (let at = 0; ;) {
+    at = skipTrailer(at)
+    const length = recordLength(log, at)
+    if (length === undefined) return
+    const type = log[at + 6] as number
+    if (type === full || type === first) parts = []
+    parts.push(log.subarray(at + headerBytes, at + length))
+    at += length
+    if (type === full || type === last) yield { parts, end: at }
+  }
+}
+
+/** The batches of a log. A batch starts with the sequence number of its first row and the count of its rows. */
+function * batches (log: Buffer): Generator<{ first: bigint, count: number, end: number }, void> {
+  for (const { parts, end } of records(log)) {
+    const [part = Buffer.alloc(0)] = parts
+    const header = part.length >= batchHeaderBytes ? part : Buffer.concat(parts)
+    if (header.length < batchHeaderBytes) return
+    yield { first: header.readBigUInt64LE(0), count: header.readUInt32LE(8), end }
+  }
 }
 
 /** Throws `StoreFormatError` when a log is damaged before its end. */

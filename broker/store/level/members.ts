@@ -189,8 +189,8 @@ export class Members {
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i] as Member
       const text = texts[i]
-      if (text === undefined) throw new Error(`message ${row.readSeq} of ${row.conv} is missing`)
-      row.readN = decodeMessage(text, row.readSeq).n
+      // Of a damaged message nobody knows how many before it count: the mark stays where it was counted.
+      row.readN = text === undefined ? Math.max(row.readN, (draft.heads.get(key.head(row.conv)) as HeadRow).purgedN) : decodeMessage(text, row.readSeq).n
       if (row.hiddenUnread === 0) continue
       const range = { gt: key.hidden(row.user, row.conv, row.readSeq), lt: under(key.hiddenOf(row.user, row.conv)).lt }
       row.hiddenUnread = (await this.#db.rows(range)).filter(([, counts]) => counts === '1').length

@@ -1,13 +1,32 @@
 /** Reading the log of conversations. */
+import { codes } from '../../errors.ts'
 import type { Head, StoredMessage } from '../store.ts'
-import { decodeStored, shownHead } from './codec.ts'
+import { StoreDamagedError } from '../errors.ts'
+import { decodeStored, headCodec, shownHead } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
+import { rebuildHead } from './rebuild.ts'
 import { messageKeys, scanLog } from './segments.ts'
 import type { Tables } from './tables.ts'
 
 export interface MessageRange { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }
+
+/** Keys of one read where rows are damaged. */
+const stepDamaged = 256
+
+/**
+ * What readers get in the place of a message that is damaged: its number, and what to do. It has nobody as its sender and does
+ * not count, and whoever catches up goes on behind it.
+ */
+function damagedMessage (conv: string, seq: number, neighbour?: StoredMessage): StoredMessage {
+  const { n = 0, ts = 0 } = neighbour ?? {}
+  const body = { code: 'damaged', conv, seq, reason: codes.damaged.text }
+  const content = `"id":"damaged-${seq}","from":"","ts":${ts},"type":"damaged","body":${JSON.stringify(body)}`
+  return { seq, n, counts: false, id: `damaged-${seq}`, from: '', ts, content }
+}
+
+function isDamaged ({ seq, id, from }: StoredMessage): boolean { return from === '' && id === `damaged-${seq}` }
 
 export class Messages {
   readonly #db: Database
@@ -42,15 +61,64 @@ export class Messages {
     const found: StoredMessage[] = []
     let bytes = 0
     let full = false
-    for await (const rows of scanLog(this.#db, conv, head, { after, before, limit: range.limit, reverse })) {
-      for (const [name, text] of rows) {
-        const message = decodeStored(text, lastNumber(name))
-        bytes += Buffer.byteLength(message.content)
-        full = bytes > maxBytes && found.length > 0
+    /** The number that comes next: a log has no gaps. */
+    let next = reverse ? Math.min(before - 1, head.seq) : after + 1
+    try {
+      for await (const rows of scanLog(this.#db, conv, head, { after, before, limit: range.limit, reverse })) {
+        for (const [name, text] of rows) {
+          const message = decodeStored(text, lastNumber(name))
+          if (message.seq !== next && message.seq <= head.seq) return await this.#damaged(conv, range)
+          next += reverse ? -1 : 1
+          bytes += Buffer.byteLength(message.content)
+          full = bytes > maxBytes && found.length > 0
+          if (full) break
+          found.push(message)
+        }
         if (full) break
+      }
+    } catch (error) {
+      if (!(error instanceof StoreDamagedError)) throw error
+      return await this.#damaged(conv, range)
+    }
+    const ended = full || found.length >= range.limit || (reverse ? next <= after : next >= Math.min(before, head.seq + 1))
+    if (!ended) return await this.#damaged(conv, range)
+    return reverse ? found.reverse() : found
+  }
+
+  /** `messages` one by one, where some are damaged: those are told by a message in their place. */
+  async #damaged (conv: string, range: MessageRange): Promise<StoredMessage[]> {
+    const head = await this.#storedHead(conv)
+    if (head === null) return []
+    const found = await this.#oneByOne(conv, head, range)
+    if (!found.some(isDamaged)) return found
+    const purgedSeq = (await this.#storedHead(conv))?.purgedSeq ?? 0
+    const left = found.filter(message => message.seq > purgedSeq)
+    for (const message of left) if (isDamaged(message)) this.#db.reader.onDamage(key.message(0, conv, message.seq))
+    return left
+  }
+
+  /** Not from the cache: a purge may have moved its mark since the last look. */
+  async #storedHead (conv: string): Promise<HeadRow | null> {
+    const text = await this.#db.get(key.head(conv)).catch((error: unknown) => { if (!(error instanceof StoreDamagedError)) throw error })
+    return text === undefined ? await rebuildHead(this.#db, key.head(conv)) : headCodec.decode(text, '')
+  }
+
+  async #oneByOne (conv: string, head: HeadRow, range: MessageRange): Promise<StoredMessage[]> {
+    const reverse = range.newest === true
+    const first = Math.max(range.after ?? 0, head.purgedSeq) + 1
+    const last = Math.min((range.before ?? Infinity) - 1, head.seq)
+    const found: StoredMessage[] = []
+    let bytes = 0
+    for (let done = 0; done <= last - first && found.length < range.limit; done += stepDamaged) {
+      const seqs = Array.from({ length: Math.min(stepDamaged, last - first + 1 - done, range.limit - found.length) }, (_, i) => reverse ? last - done - i : first + done + i)
+      const texts = await this.#db.getMany(await messageKeys(this.#db, seqs.map(seq => ({ conv, seq, head }))))
+      for (const [i, seq] of seqs.entries()) {
+        const text = texts[i]
+        const message = text === undefined ? damagedMessage(conv, seq, found.at(-1)) : decodeStored(text, seq)
+        bytes += Buffer.byteLength(message.content)
+        if (bytes > (range.maxBytes ?? Infinity) && found.length > 0) return reverse ? found.reverse() : found
         found.push(message)
       }
-      if (full) break
     }
     return reverse ? found.reverse() : found
   }
@@ -73,10 +141,14 @@ export class Messages {
       }
     })
     if (wanted.length === 0) return found
-    const texts = await this.#db.getMany(await messageKeys(this.#db, wanted))
+    const damaged = new Set<number>()
+    const texts = await this.#db.getMany(await messageKeys(this.#db, wanted), at => { damaged.add(at) })
     texts.forEach((text, j) => {
-      if (text === undefined) return
       const { conv, seq, head } = wanted[j] as { conv: string, seq: number, head: HeadRow }
+      if (text === undefined) {
+        if (damaged.has(j)) found[places[j] as number] = damagedMessage(conv, seq)
+        return
+      }
       const message = decodeStored(text, seq)
       found[places[j] as number] = message
       // Conversation lists ask for it again and again.

@@ -1,7 +1,8 @@
 /** The newest time that a message or event was ever given: written with each commit that moves it, in the same batch. */
 import type { TimeMs } from '../store.ts'
 import { headCodec } from './codec.ts'
-import type { Batch, Database } from './database.ts'
+import type { Batch } from './batch.ts'
+import type { Database } from './database.ts'
 import { key, under } from './keys.ts'
 
 export class Newest {

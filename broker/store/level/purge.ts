@@ -4,6 +4,7 @@
  * gone back between two messages; the order of the log wins), with their idempotency keys and what users hid of them.
  * `purgedSeq` of the head moves with it; members' rows are not touched, see `shown` in members.ts.
  */
+import { StoreDamagedError } from '../errors.ts'
 import { cidCodec, decodeMessage, resendCodec } from './codec.ts'
 import type { HeadRow, MessageRow } from './codec.ts'
 import type { Database } from './database.ts'
@@ -32,10 +33,17 @@ export class Purge {
   /** Resolves to how many messages were removed; less than `limit` when nothing older than `before` is left. */
   async run (before: number, limit: number): Promise<number> {
     let done = 0
+    let after: string | undefined
     while (done < limit) {
-      const [oldest] = await this.#db.rows(key.oldestBefore(before), 1)
+      const [oldest] = await this.#db.rows({ ...key.oldestBefore(before), ...(after === undefined ? {} : { gt: after }) }, 1)
       if (oldest === undefined) break
-      done += await this.#db.exclusive(() => this.#step(oldest[0], before, Math.min(stepMessages, limit - done)))
+      try {
+        done += await this.#db.exclusive(() => this.#step(oldest[0], before, Math.min(stepMessages, limit - done)))
+      } catch (error) {
+        if (!(error instanceof StoreDamagedError)) throw error
+        // Told where it was met. Other conversations are not kept for ever because of it.
+        after = oldest[0]
+      }
     }
     await this.#db.exclusive(() => this.#forgetResends())
     return done

@@ -3,30 +3,20 @@ import type { Records } from '../store.ts'
 import type { Database } from './database.ts'
 import { key } from './keys.ts'
 
-const bytes = { keyEncoding: 'utf8', valueEncoding: 'view' } as const
-
 export class LevelRecords implements Records {
   readonly #db: Database
 
   constructor (db: Database) { this.#db = db }
 
   async get (name: string): Promise<Uint8Array | undefined> {
-    return await (await this.#db.level()).get<string, Uint8Array>(key.record(name), bytes)
+    return await this.#db.reader.getBytes(key.record(name))
   }
 
   async * range (from: string, to: string, limit = Infinity): AsyncGenerator<[string, Uint8Array], void> {
-    if (limit <= 0) return
-    const level = await this.#db.level()
     const start = key.record('').length
-    const iterator = level.iterator<string, Uint8Array>({ ...bytes, gte: key.record(from), lt: key.record(to), limit })
-    try {
-      for (;;) {
-        const rows = await iterator.nextv(100)
-        if (rows.length === 0) return
-        for (const [name, value] of rows) yield [name.slice(start), value]
-      }
-    } finally {
-      await iterator.close()
+    // A row at `from` itself belongs to the range.
+    for await (const rows of this.#db.reader.scanBytes({ gte: key.record(from), lt: key.record(to) }, { limit })) {
+      for (const [name, value] of rows) yield [name.slice(start), value]
     }
   }
 

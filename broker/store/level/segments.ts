@@ -6,6 +6,7 @@
  *
  * The head of a conversation names its newest segment, `j conv first` rows name all of them.
  */
+import { StoreDamagedError } from '../errors.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, parts, sorted, under } from './keys.ts'
@@ -28,8 +29,15 @@ export class Segments {
 
   /** Goes on with the newest segment. `maxLength`: characters of messages, about; a commit is never divided. */
   static async open (db: Database, maxLength: number): Promise<Segments> {
-    const newest = await db.last(under(key.messages()))
-    const current = Math.max(firstSegment, newest === undefined ? 0 : sorted(parts(newest[0])[1] as string))
+    let current = firstSegment
+    try {
+      const newest = await db.last(under(key.messages()))
+      if (newest !== undefined) current = Math.max(firstSegment, sorted(parts(newest[0])[1] as string))
+    } catch (error) {
+      if (!(error instanceof StoreDamagedError)) throw error
+      // The newest messages cannot be read: what comes is written behind all segments that conversations name.
+      for await (const rows of db.scan(under('j'))) for (const [, segment] of rows) current = Math.max(current, Number(segment) + 1)
+    }
     return new Segments(current, await db.size(under(key.messagesIn(current))), maxLength)
   }
 

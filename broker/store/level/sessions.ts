@@ -1,7 +1,8 @@
 /** Persistent sessions with their cursors, and users' event logs. */
 import type { Cursor, Page, SessionRow, StoredEvent, UserRow } from '../store.ts'
 import { decodeEvent } from './codec.ts'
-import type { Batch, Database } from './database.ts'
+import type { Batch } from './batch.ts'
+import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
 import type { Range } from './keys.ts'
 import { Draft } from './tables.ts'

@@ -17,12 +17,17 @@ const mostRows = 512
 export class SharedScan {
   readonly #open: () => Promise<Iterator>
   readonly #alone: (range: Range, limit: number) => Promise<Row[]>
+  readonly #whole: (key: string, stored: string) => string | undefined
   #wanted: Wanted[] = []
 
-  /** `open` makes an iterator over everything; `alone` reads a range that nobody shares an iterator with. */
-  constructor (open: () => Promise<Iterator>, alone: (range: Range, limit: number) => Promise<Row[]>) {
+  /**
+   * `open` makes an iterator over everything; `alone` reads a range that nobody shares an iterator with, or that the shared one could not
+   * read; `whole` makes a value of what is stored, `undefined` when that is damaged.
+   */
+  constructor (open: () => Promise<Iterator>, alone: (range: Range, limit: number) => Promise<Row[]>, whole: (key: string, stored: string) => string | undefined) {
     this.#open = open
     this.#alone = alone
+    this.#whole = whole
   }
 
   /** Rows of a range in order, at most `limit`. For keys of ASCII: others sort in another order as text than as bytes. */
@@ -43,14 +48,18 @@ export class SharedScan {
     if (first !== undefined && wanted.length === 1) return first.resolve(await this.#alone(first.range, first.limit))
     const iterator = await this.#open()
     try {
-      for (const { range, limit, resolve } of wanted) resolve(await rowsOf(iterator, range, limit))
+      for (const { range, limit, resolve, reject } of wanted) {
+        // Damage, or a database that is just opened anew: each range by itself tells, or waits.
+        const rows = rowsOf(iterator, range, limit, this.#whole).catch(() => this.#alone(range, limit))
+        await rows.then(resolve, reject)
+      }
     } finally {
       await iterator.close()
     }
   }
 }
 
-async function rowsOf (iterator: Iterator, { gt, lt }: Range, limit: number): Promise<Row[]> {
+async function rowsOf (iterator: Iterator, { gt, lt }: Range, limit: number, whole: (key: string, stored: string) => string | undefined): Promise<Row[]> {
   const found: Row[] = []
   iterator.seek(gt)
   for (let size = firstRows; found.length < limit; size = Math.min(size * 2, mostRows)) {
@@ -58,7 +67,9 @@ async function rowsOf (iterator: Iterator, { gt, lt }: Range, limit: number): Pr
     for (const row of some) {
       if (row[0] === gt) continue
       if (row[0] >= lt) return found
-      found.push(row)
+      const value = whole(row[0], row[1])
+      if (value === undefined) continue
+      found.push([row[0], value])
       if (found.length === limit) return found
     }
     if (some.length === 0) return found

@@ -5,10 +5,11 @@ import { commit } from './commit.ts'
 import { Database } from './database.ts'
 import type { Faults } from './database.ts'
 import { Directory } from './directory.ts'
-import { StoreFormatError } from './failure.ts'
-import { readMarker, writeMarker } from './format.ts'
+import { StoreFormatError } from '../errors.ts'
+import { formatVersion, readMarker, writeMarker } from './format.ts'
 import { Members } from './members.ts'
 import { Messages } from './messages.ts'
+import { tighten } from './permissions.ts'
 import type { MessageRange } from './messages.ts'
 import { Purge } from './purge.ts'
 import { LevelRecords } from './records.ts'
@@ -19,8 +20,9 @@ import { Tables, defaultCacheSizes } from './tables.ts'
 import type { CacheSizes } from './tables.ts'
 
 export { restoreLevelBackup } from './backup.ts'
-export { StoreClosedError, StoreFailedError, StoreFormatError, StoreFullError, StoreLockedError } from './failure.ts'
+export { StoreFullError, StoreLockedError, StoreLostError } from './failure.ts'
 export { formatVersion } from './format.ts'
+export { shownKey } from './reader.ts'
 
 export interface LevelStoreOptions {
   /** The folder of the store; made when it is not there. */
@@ -35,8 +37,14 @@ export interface LevelStoreOptions {
   writeBufferBytes?: number
   /** Characters of messages in a segment, about; see segments.ts. Default 64 Mi. */
   segmentLength?: number
-  /** Milliseconds between two tries to go on after the disk was full. Default 250. */
+  /** Milliseconds before the first try to go on after a write failed; the pauses double. Default 100. */
   retryIntervalMs?: number
+  /** Called once when the store failed and cannot be opened anew: the process has to end. */
+  onLost?: (error: Error) => void
+  /** Called with each damaged row that is met. */
+  onDamage?: (row: string, error?: unknown) => void
+  /** Called at the opening with what of the store others than its owner may read, where that cannot be changed. */
+  onOpenPaths?: (paths: string[]) => void
   /** Called after each synced write with the number of its rows. */
   onSync?: (rows: number) => void
   /** For tests. */
@@ -44,24 +52,40 @@ export interface LevelStoreOptions {
 }
 
 /**
- * Opens (or makes) the store in a folder. Throws `StoreFormatError` (not a store, damaged, unknown version),
+ * Opens (or makes) the store in a folder. Throws `StoreFormatError` (not a store, damaged, incomplete, unknown version),
  * `StoreLockedError` (open in another process), `StoreFailedError` (anything else that LevelDB reports).
  */
 export async function openLevelStore (options: LevelStoreOptions): Promise<Store> {
   const marker = await readMarker(options.path)
   if (marker?.kind === 'backup') throw new StoreFormatError(`'${options.path}' is a backup: restore it into an empty folder first`)
-  if (marker === undefined) await writeMarker(options.path, 'store')
+  // Until the marker says `store`, nothing was ever acknowledged: what a crash left of a first start is made again.
+  const create = marker === undefined || marker.kind === 'new'
+  if (marker === undefined) await writeMarker(options.path, { kind: 'new' })
+  const left = await tighten(options.path)
+  if (left.length > 0) options.onOpenPaths?.(left.map(({ path }) => path))
   const db = new Database({
     path: options.path,
     blockCacheBytes: options.blockCacheBytes ?? 32 * 1024 * 1024,
     writeBufferBytes: options.writeBufferBytes ?? 16 * 1024 * 1024,
-    retryIntervalMs: options.retryIntervalMs ?? 250,
+    retryIntervalMs: options.retryIntervalMs ?? 100,
+    create,
+    ...(options.onLost === undefined ? {} : { onLost: options.onLost }),
     ...(options.onSync === undefined ? {} : { onSync: options.onSync }),
     ...(options.faults === undefined ? {} : { faults: options.faults })
   })
+  if (options.onDamage !== undefined) db.reader.onDamage = options.onDamage
   await db.open()
-  const segments = await Segments.open(db, options.segmentLength ?? 64 * 1024 * 1024)
-  const newest = await Newest.open(db)
+  let segments: Segments
+  let newest: Newest
+  try {
+    await tighten(options.path)
+    if (create || marker.format !== formatVersion) await writeMarker(options.path, { kind: 'store' })
+    segments = await Segments.open(db, options.segmentLength ?? 64 * 1024 * 1024)
+    newest = await Newest.open(db)
+  } catch (error) {
+    await db.close()
+    throw error
+  }
   const cache = { ...defaultCacheSizes, ...options.cache }
   return new LevelStore(db, new Tables(cache), segments, newest, (options.resendWindowSeconds ?? 86400) * 1000)
 }

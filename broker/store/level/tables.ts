@@ -2,10 +2,12 @@
 import type { Cursor, GroupMember, Member, StoredMessage } from '../store.ts'
 import type { Codec, EventHeadRow, HeadRow } from './codec.ts'
 import { countCodec, cursorCodec, eventHeadCodec, groupMemberCodec, headCodec, memberCodec } from './codec.ts'
-import type { Batch, Database } from './database.ts'
-import { parts } from './keys.ts'
+import type { Batch } from './batch.ts'
+import type { Database } from './database.ts'
+import { parts, under } from './keys.ts'
 import { Lists } from './lists.ts'
 import { Lru } from './lru.ts'
+import { rebuildEventHead, rebuildGroupSize, rebuildHead } from './rebuild.ts'
 import { WeightedLru } from './weighted-lru.ts'
 
 /**
@@ -21,6 +23,7 @@ export const defaultCacheSizes: CacheSizes = {
 /** What a message takes beside its content. */
 const messageWeight = 300
 
+type Rebuild<T> = (db: Database, key: string) => Promise<T | null>
 interface Moment { changes: number, dropped: number }
 
 /** Rows in the cache are never changed in place; `null` = known to be absent. */
@@ -31,11 +34,14 @@ export class Table<T extends object> {
   changes = 0
   /** Hears of rows that were put in place or removed, not of those that were edited. */
   readonly onPlaced: ((key: string) => void) | undefined
+  /** Makes a row again that is damaged. Of other kinds a damaged row counts as absent: what it held was a mark or a role. */
+  readonly rebuild: Rebuild<T> | undefined
 
-  constructor (codec: Codec<T>, max: number, onPlaced?: (key: string) => void) {
+  constructor (codec: Codec<T>, max: number, { onPlaced, rebuild }: { onPlaced?: (key: string) => void, rebuild?: Rebuild<T> } = {}) {
     this.codec = codec
     this.cache = new Lru(max)
     this.onPlaced = onPlaced
+    this.rebuild = rebuild
   }
 
   decode (text: string | undefined, key: string): T | null {
@@ -54,10 +60,11 @@ export class Table<T extends object> {
     }
     if (missing.length > 0) {
       const since = this.now()
-      const texts = await db.getMany(missing)
+      const damaged = new Set<number>()
+      const texts = await db.getMany(missing, at => { damaged.add(at) })
       for (let i = 0; i < missing.length; i++) {
         const key = missing[i] as string
-        const row = this.decode(texts[i], key)
+        const row = damaged.has(i) && this.rebuild !== undefined ? await this.rebuild(db, key) : this.decode(texts[i], key)
         found[places[i] as number] = row
         this.keep(key, row, since)
       }
@@ -100,11 +107,11 @@ export class Tables {
   constructor (sizes: CacheSizes) {
     this.lists = new Lists(sizes.lists)
     this.newest = new WeightedLru(sizes.newest, ({ content }) => content.length + messageWeight)
-    this.heads = new Table(headCodec, sizes.heads)
-    this.members = new Table(memberCodec, sizes.members, name => { this.lists.forget(parts(name)[1] as string) })
+    this.heads = new Table(headCodec, sizes.heads, { rebuild: rebuildHead })
+    this.members = new Table(memberCodec, sizes.members, { onPlaced: name => { this.lists.forget(parts(name)[1] as string) } })
     this.groupMembers = new Table(groupMemberCodec, sizes.groupMembers)
-    this.groupSizes = new Table(countCodec, sizes.groups)
-    this.eventHeads = new Table(eventHeadCodec, sizes.events)
+    this.groupSizes = new Table(countCodec, sizes.groups, { rebuild: rebuildGroupSize })
+    this.eventHeads = new Table(eventHeadCodec, sizes.events, { rebuild: rebuildEventHead })
     this.cursors = new Table(cursorCodec, sizes.cursors)
   }
 
@@ -137,6 +144,11 @@ export class Sheet<T extends object> {
 
   load (key: string, text: string | undefined): void {
     if (!this.#rows.has(key)) this.#rows.set(key, this.#table.decode(text, key))
+  }
+
+  /** `load` of a row that is damaged. */
+  async repair (db: Database, key: string): Promise<void> {
+    if (!this.#rows.has(key)) this.#rows.set(key, await this.#table.rebuild?.(db, key) ?? null)
   }
 
   get (key: string): T | null {
@@ -179,6 +191,11 @@ export class Sheet<T extends object> {
   }
 }
 
+interface Loader {
+  load (key: string, text: string | undefined): void
+  repair? (db: Database, key: string): Promise<void>
+}
+
 /** The view of one write on all tables, and one read for what it lacks. */
 export class Draft {
   readonly heads: Sheet<HeadRow>
@@ -188,7 +205,7 @@ export class Draft {
   readonly eventHeads: Sheet<EventHeadRow>
   readonly cursors: Sheet<Cursor>
   readonly #wanted: string[] = []
-  readonly #into: Array<{ load (key: string, text: string | undefined): void }> = []
+  readonly #into: Loader[] = []
 
   constructor (tables: Tables) {
     this.heads = new Sheet(tables.heads)
@@ -204,16 +221,23 @@ export class Draft {
   }
 
   /** A row that is not cached. */
-  wantText (key: string, into: { load (key: string, text: string | undefined): void }): void {
+  wantText (key: string, into: Loader): void {
     this.#wanted.push(key)
     this.#into.push(into)
   }
 
   async load (db: Database): Promise<void> {
     if (this.#wanted.length === 0) return
-    const texts = await db.getMany(this.#wanted)
+    const damaged = new Set<number>()
+    const texts = await db.getMany(this.#wanted, at => { damaged.add(at) })
     for (let i = 0; i < texts.length; i++) {
-      (this.#into[i] as { load (key: string, text: string | undefined): void }).load(this.#wanted[i] as string, texts[i])
+      const into = this.#into[i] as Loader
+      const key = this.#wanted[i] as string
+      const text = texts[i]
+      // A new conversation, or one whose head is gone: its numbers must not be given again.
+      if (into === this.heads && text === undefined && !damaged.has(i) && (await db.rows(under(key.replace('h', 'j')), 1)).length > 0) damaged.add(i)
+      if (damaged.has(i) && into.repair !== undefined) await into.repair(db, key)
+      else into.load(key, text)
     }
     this.#wanted.length = 0
     this.#into.length = 0

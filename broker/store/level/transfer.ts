@@ -9,14 +9,14 @@ import {
   cidCodec, countCodec, cursorCodec, decodeEvent, decodeMessage, encodeEvent, encodeMessage, eventHeadCodec, groupMemberCodec, headCodec, memberCodec,
   resendCodec
 } from './codec.ts'
-import type { Batch } from './database.ts'
+import type { Batch } from './batch.ts'
 import { Database } from './database.ts'
-import { databasePath, isVacant, readMarker, removeMarker, writeMarker } from './format.ts'
+import { databasePath, folderMode, isVacant, readMarker, removeMarker, writeMarker } from './format.ts'
 import { key, lastNumber, parts, under } from './keys.ts'
+import { tighten } from './permissions.ts'
+import { shownKey } from './reader.ts'
 import { messageKeys, migratedSegment } from './segments.ts'
 
-const bytes = { keyEncoding: 'utf8', valueEncoding: 'view' } as const
-const pageRows = 1000
 const blockCacheBytes = 32 * 1024 * 1024
 const writeBufferBytes = 16 * 1024 * 1024
 
@@ -28,26 +28,32 @@ const letters: Readonly<Record<TransferKind, string>> = {
 /** Opens a store to be read. Throws `TransferError` when it is none, `StoreLockedError` while a server has it open. */
 export async function openLevelSource (path: string): Promise<TransferSource> {
   const marker = await readMarker(path)
-  if (marker === undefined) throw new TransferError(`'${path}' holds no store`)
+  if (marker === undefined || marker.kind === 'new') throw new TransferError(`'${path}' holds no store`)
   if (marker.kind !== 'store') throw new TransferError(`'${path}' is a backup: restore it into an empty folder first`)
-  return await opened(path)
+  return await opened(path, false)
 }
 
 /** Opens a folder to be filled: absent, empty, a store without content, or what an interrupted migration left. */
 export async function openLevelTarget (path: string): Promise<TransferTarget> {
   const unfinished = existsSync(join(databasePath(path), 'CURRENT')) && !existsSync(join(path, 'sabethes.json'))
+  let create = false
   if (!unfinished) {
     const marker = await readMarker(path)
-    if (marker === undefined ? !await isVacant(path) : marker.kind !== 'store') throw notEmpty(path)
+    if (marker === undefined ? !await isVacant(path) : marker.kind === 'backup') throw notEmpty(path)
+    create = marker === undefined || marker.kind === 'new'
   }
-  await mkdir(path, { recursive: true })
-  return await opened(path)
+  await mkdir(path, { recursive: true, mode: folderMode })
+  const target = await opened(path, create)
+  await tighten(path)
+  return target
 }
 
 function notEmpty (path: string): TransferError { return new TransferError(`'${path}' is not empty`) }
 
-async function opened (path: string): Promise<LevelTransfer> {
-  const db = new Database({ path, blockCacheBytes, writeBufferBytes, retryIntervalMs: 250 })
+async function opened (path: string, create: boolean): Promise<LevelTransfer> {
+  const db = new Database({ path, blockCacheBytes, writeBufferBytes, retryIntervalMs: 100, create })
+  // What is left out would be gone, and the copy taken for whole.
+  db.reader.onDamage = row => { throw new TransferError(`the row '${shownKey(row)}' of '${path}' is damaged: sabethes doctor --deep says what is`) }
   await db.open()
   return new LevelTransfer(db, `level:${await realpath(path)}`)
 }
@@ -81,15 +87,8 @@ class LevelTransfer implements TransferSource, TransferTarget {
 
   async * #records (at: string | undefined): AsyncGenerator<TransferPage<'record'>, void> {
     const { gt, lt } = under(letters.record)
-    const iterator = (await this.#db.level()).iterator<string, Uint8Array>({ ...bytes, gt: at ?? gt, lt, highWaterMarkBytes: 256 * 1024 })
-    try {
-      for (;;) {
-        const rows = await iterator.nextv(pageRows)
-        if (rows.length === 0) return
-        yield { rows: rows.map(([name, value]) => ({ key: name.slice(2), value })), at: (rows.at(-1) as [string, Uint8Array])[0] }
-      }
-    } finally {
-      await iterator.close()
+    for await (const rows of this.#db.reader.scanBytes({ gt: at ?? gt, lt })) {
+      if (rows.length > 0) yield { rows: rows.map(([name, value]) => ({ key: name.slice(2), value })), at: (rows.at(-1) as [string, Uint8Array])[0] }
     }
   }
 
@@ -178,7 +177,7 @@ class LevelTransfer implements TransferSource, TransferTarget {
     await this.#commit(batch => {
       for (const { gid, count } of sizes) batch.put(key.groupSize(gid), countCodec.encode({ count }))
     })
-    await writeMarker(this.#db.path, 'store')
+    await writeMarker(this.#db.path, { kind: 'store' })
     await this.#commit(batch => { batch.del(key.migration()) })
   }
 
@@ -226,5 +225,5 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
   session: (batch, row) => { batch.put(key.session(row.session), JSON.stringify(row)) },
   cursor: (batch, { session, stream, ...row }) => { batch.put(key.cursor(session, stream), cursorCodec.encode(row)) },
   resend: (batch, { session, packetId, ...row }) => { batch.put(key.resend(session, packetId), resendCodec.encode(row)) },
-  record: (batch, { key: name, value }) => { batch.put(key.record(name), value, { valueEncoding: 'view' }) }
+  record: (batch, { key: name, value }) => { batch.put(key.record(name), value) }
 }

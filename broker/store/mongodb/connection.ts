@@ -1,10 +1,11 @@
 /** The connection to MongoDB: collections, one queue of writing jobs, and failures in the store's words. */
-import { MongoClient } from 'mongodb'
+import { MongoClient, MongoError } from 'mongodb'
 import type { AnyBulkWriteOperation, BulkWriteOptions, Collection, Db, Document, MongoClientOptions } from 'mongodb'
 import type {
   BlockDoc, CursorDoc, EventDoc, EventHeadDoc, GroupDoc, HiddenDoc, MessageDoc, MetaDoc, RecordDoc, ResendDoc, RowDoc, SessionDoc, UserDoc
 } from './documents.ts'
-import { StoreClosedError, StoreUnavailableError, isUnavailable } from './failure.ts'
+import { StoreClosedError, StoreUnavailableError } from '../errors.ts'
+import { MongoRefusedError, MongoUnavailableError, isUnavailable } from './failure.ts'
 
 /** Places where tests let a commit, or another write, fail or wait. */
 export type FaultPlace = 'members before insert' | 'insert' | 'inserted' | 'derived' | 'events' | 'event heads' | 'group members' | 'groups' |
@@ -77,7 +78,7 @@ export class Connection {
   readonly #client: MongoClient
   readonly #faults: Faults | undefined
   #tail: Promise<unknown> = Promise.resolve()
-  #failed: { at: number, error: StoreUnavailableError } | undefined
+  #failed: { at: number, error: MongoUnavailableError } | undefined
   #jobs = 0
   #closing: Promise<void> | undefined
 
@@ -119,7 +120,7 @@ export class Connection {
       }
     } catch (error) {
       await this.#client.close()
-      throw isUnavailable(error) ? new StoreUnavailableError(error) : error
+      throw isUnavailable(error) ? new MongoUnavailableError(error) : error
     }
   }
 
@@ -142,7 +143,7 @@ export class Connection {
     })
     // The error belongs to the caller; the queue goes on.
     this.#tail = run.then(() => { this.#failed = undefined }, error => {
-      if (error instanceof StoreUnavailableError && error !== this.#failed?.error) this.#failed = { at: this.#jobs, error }
+      if (error instanceof MongoUnavailableError && error !== this.#failed?.error) this.#failed = { at: this.#jobs, error }
     })
     return run
   }
@@ -151,7 +152,9 @@ export class Connection {
     try {
       return await job()
     } catch (error) {
-      throw isUnavailable(error) && !(error instanceof StoreUnavailableError) ? new StoreUnavailableError(error) : error
+      if (error instanceof StoreUnavailableError) throw error
+      if (isUnavailable(error)) throw new MongoUnavailableError(error)
+      throw error instanceof MongoError ? new MongoRefusedError(error) : error
     }
   }
 
@@ -168,7 +171,7 @@ export class Connection {
   async health (): Promise<void> {
     await this.read(async () => {
       const hello = await this.db.command({ hello: 1 })
-      if (hello['isWritablePrimary'] !== true && hello['ismaster'] !== true) throw new StoreUnavailableError('the server is not the primary')
+      if (hello['isWritablePrimary'] !== true && hello['ismaster'] !== true) throw new MongoUnavailableError('the server is not the primary')
     })
   }
 

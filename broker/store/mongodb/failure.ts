@@ -1,24 +1,20 @@
 /** Errors of the MongoDB store. Their texts never hold the URL: it may contain a password. */
 import { MongoBulkWriteError, MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb'
 import type { WriteError } from 'mongodb'
+import { StoreFormatError, StoreUnavailableError } from '../errors.ts'
 
 /** The server did not answer, or not in time, or is not the primary. Trying again is safe; it ends by itself. */
-export class StoreUnavailableError extends Error {
-  override readonly name = 'StoreUnavailableError'
+export class MongoUnavailableError extends StoreUnavailableError {
   constructor (cause: unknown) {
     super(`MongoDB does not answer: ${text(cause)}`, { cause })
   }
 }
 
-/** The database cannot be used: of a format version that this program does not know, or half filled. */
-export class StoreFormatError extends Error {
-  override readonly name = 'StoreFormatError'
-}
-
-/** The store is closed. */
-export class StoreClosedError extends Error {
-  override readonly name = 'StoreClosedError'
-  constructor () { super('the store is closed') }
+/** The server answered that it does not take it: no room, a write that the majority refused, no permission. */
+export class MongoRefusedError extends StoreUnavailableError {
+  constructor (cause: unknown) {
+    super(`MongoDB did not take it: ${text(cause)}`, { cause })
+  }
 }
 
 function text (cause: unknown): string { return cause instanceof Error ? cause.message : String(cause) }

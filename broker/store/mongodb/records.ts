@@ -6,7 +6,7 @@ import { Binary } from 'mongodb'
 import type { Records } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { durable, quick, whole } from './connection.ts'
-import { StoreClosedError } from './failure.ts'
+import { StoreClosedError } from '../errors.ts'
 
 const rowsOfQuery = 500
 

@@ -1,0 +1,175 @@
+/**
+ * Reading rows, each held against its checksum. What is damaged is reported and left out of what many rows are read for, so that
+ * whole rows are served; asked for by itself it is a `StoreDamagedError`.
+ */
+import type { ClassicLevel } from 'classic-level'
+import { StoreDamagedError } from '../errors.ts'
+import { isCorruption, isReopening } from './failure.ts'
+import { parts } from './keys.ts'
+import type { Range } from './keys.ts'
+import { isSealed, unseal, unsealBytes } from './seal.ts'
+
+type Level = ClassicLevel<string, string>
+
+/** Bytes that one step of a scan may hold; LevelDB's own default, 16 kB, would cut pages of messages in pieces. */
+const scanBytes = 256 * 1024
+const stepRows = 1000
+const bytes = { keyEncoding: 'utf8', valueEncoding: 'view' } as const
+
+export interface ScanOptions { limit?: number, reverse?: boolean }
+
+export class Reader {
+  /** The store has rows from before there were checksums. */
+  mixed = false
+  /** Called with each damaged row that is met, and why. */
+  onDamage: (row: string, error?: unknown) => void = () => {}
+  /** Resolves to the open database; waits while it is opened anew. */
+  readonly #source: () => Promise<Level>
+
+  constructor (source: () => Promise<Level>) { this.#source = source }
+
+  /** Throws `StoreDamagedError` when the row is damaged. */
+  async get (key: string): Promise<string | undefined> {
+    const stored = await this.#attempt(key, level => level.get(key))
+    const value = this.whole(key, stored)
+    if (stored !== undefined && value === undefined) throw damaged(key)
+    return value
+  }
+
+  async getBytes (key: string): Promise<Uint8Array | undefined> {
+    const stored = await this.#attempt(key, level => level.get<string, Uint8Array>(key, bytes))
+    if (stored === undefined) return undefined
+    const value = unsealBytes(key, stored, this.mixed)
+    if (value !== undefined) return value
+    this.onDamage(key)
+    throw damaged(key)
+  }
+
+  /** Rows by key; `undefined` where there is none, and where it is damaged: then `onDamaged` is called with its place. */
+  async getMany (keys: string[], onDamaged?: (at: number) => void): Promise<Array<string | undefined>> {
+    if (keys.length === 0) return []
+    let found: Array<string | undefined>
+    try {
+      found = await this.#again(level => level.getMany(keys))
+    } catch (error) {
+      if (!isCorruption(error)) throw error
+      return await this.#each(keys, onDamaged)
+    }
+    for (let i = 0; i < found.length; i++) {
+      const stored = found[i]
+      if (stored === undefined) continue
+      const key = keys[i] as string
+      found[i] = this.whole(key, stored)
+      if (found[i] === undefined) onDamaged?.(i)
+    }
+    return found
+  }
+
+  async #each (keys: string[], onDamaged?: (at: number) => void): Promise<Array<string | undefined>> {
+    const found: Array<string | undefined> = []
+    for (const [i, key] of keys.entries()) {
+      try {
+        found.push(await this.get(key))
+      } catch (error) {
+        if (!(error instanceof StoreDamagedError)) throw error
+        found.push(undefined)
+        onDamaged?.(i)
+      }
+    }
+    return found
+  }
+
+  /**
+   * Rows of a range in order, as text; in pieces, so that a long range is not held in memory. Damaged rows are left out. Throws
+   * `StoreDamagedError` where LevelDB cannot read on.
+   */
+  scan (range: Range, options: ScanOptions = {}): AsyncGenerator<Array<[string, string]>, void> {
+    return this.#pieces<string>(range, 'utf8', options, (key, stored) => this.whole(key, stored))
+  }
+
+  /** `scan` of rows of bytes. */
+  scanBytes (range: Range | { gte: string, lt: string }, options: ScanOptions = {}): AsyncGenerator<Array<[string, Uint8Array]>, void> {
+    return this.#pieces<Uint8Array>(range, 'view', options, (key, stored) => {
+      const value = unsealBytes(key, stored, this.mixed)
+      if (value === undefined) this.onDamage(key)
+      return value
+    })
+  }
+
+  /** `limit` counts whole rows: whoever gets fewer is at the end. */
+  async * #pieces<V> (range: Range | { gte: string, lt: string }, valueEncoding: 'utf8' | 'view', options: ScanOptions, whole: (key: string, stored: V) => V | undefined): AsyncGenerator<Array<[string, V]>, void> {
+    const reverse = options.reverse === true
+    let left = options.limit ?? Infinity
+    if (left <= 0) return
+    let rest: { gt?: string, gte?: string, lt: string } = range
+    const begin = async () => (await this.#source()).iterator<string, V>({ ...rest, reverse, keyEncoding: 'utf8', valueEncoding, highWaterMarkBytes: scanBytes })
+    let iterator = await begin()
+    try {
+      while (left > 0) {
+        let rows: Array<[string, V]>
+        try {
+          rows = await iterator.nextv(Math.min(left, stepRows))
+        } catch (error) {
+          if (isCorruption(error)) {
+            const at = rest.gt ?? rest.gte ?? ''
+            this.onDamage(at, error)
+            throw damaged(at, error)
+          }
+          if (!isReopening(error)) throw error
+          iterator = await begin()
+          continue
+        }
+        if (rows.length === 0) return
+        const [last] = rows.at(-1) as [string, V]
+        rest = reverse ? { ...rest, lt: last } : { gt: last, lt: rest.lt }
+        let count = 0
+        for (const row of rows) {
+          const value = whole(row[0], row[1])
+          if (value === undefined) continue
+          row[1] = value
+          rows[count++] = row
+        }
+        rows.length = count
+        left -= count
+        if (count > 0) yield rows
+      }
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  /** A stored value without its checksum; `undefined` when it is damaged, which is reported. */
+  whole (key: string, stored: string | undefined): string | undefined {
+    if (stored === undefined || !isSealed(key)) return stored
+    const value = unseal(key, stored, this.mixed)
+    if (value === undefined) this.onDamage(key)
+    return value
+  }
+
+  async #attempt<T> (key: string, read: (level: Level) => Promise<T>): Promise<T> {
+    try {
+      return await this.#again(read)
+    } catch (error) {
+      if (!isCorruption(error)) throw error
+      this.onDamage(key, error)
+      throw damaged(key, error)
+    }
+  }
+
+  /** A read that came upon a database that is being opened anew is done again on the new one. */
+  async #again<T> (read: (level: Level) => Promise<T>): Promise<T> {
+    try {
+      return await read(await this.#source())
+    } catch (error) {
+      if (!isReopening(error)) throw error
+      return await read(await this.#source())
+    }
+  }
+}
+
+/** A row's key as people may read it. */
+export function shownKey (key: string): string { return parts(key).join(' ') }
+
+function damaged (key: string, cause?: unknown): StoreDamagedError {
+  return new StoreDamagedError(`the row '${shownKey(key)}' of the store is damaged`, { cause })
+}
