@@ -13,7 +13,12 @@ type Level = ClassicLevel<string, string>
 
 /** Bytes that one step of a scan may hold; LevelDB's own default, 16 kB, would cut pages of messages in pieces. */
 const scanBytes = 256 * 1024
-const stepRows = 1000
+/** Rows of the first step of a scan, and of the longest; LevelDB's binding takes memory for as many as are asked for. */
+const firstStepRows = 128
+const mostStepRows = 1024
+/** A last step of so many rows, or with a value of so many characters or bytes, is not left to the collector. */
+const keptRows = 64
+const keptLength = 2048
 const bytes = { keyEncoding: 'utf8', valueEncoding: 'view' } as const
 
 export interface ScanOptions { limit?: number, reverse?: boolean }
@@ -97,18 +102,22 @@ export class Reader {
   }
 
   /** `limit` counts whole rows: whoever gets fewer is at the end. */
-  async * #pieces<V> (range: Range | { gte: string, lt: string }, valueEncoding: 'utf8' | 'view', options: ScanOptions, whole: (key: string, stored: V) => V | undefined): AsyncGenerator<Array<[string, V]>, void> {
+  async * #pieces<V extends { readonly length: number }> (range: Range | { gte: string, lt: string }, valueEncoding: 'utf8' | 'view', options: ScanOptions, whole: (key: string, stored: V) => V | undefined): AsyncGenerator<Array<[string, V]>, void> {
     const reverse = options.reverse === true
     let left = options.limit ?? Infinity
     if (left <= 0) return
     let rest: { gt?: string, gte?: string, lt: string } = range
     const begin = async () => (await this.#source()).iterator<string, V>({ ...rest, reverse, keyEncoding: 'utf8', valueEncoding, highWaterMarkBytes: scanBytes })
     let iterator = await begin()
+    let heavy = false
+    let stepRows = firstStepRows
     try {
       while (left > 0) {
         let rows: Array<[string, V]>
         try {
           rows = await iterator.nextv(Math.min(left, stepRows))
+          stepRows = Math.min(stepRows * 2, mostStepRows)
+          heavy = rows.length >= keptRows || rows.some(([, value]) => value.length >= keptLength)
         } catch (error) {
           if (isCorruption(error)) {
             const at = rest.gt ?? rest.gte ?? ''
@@ -117,6 +126,7 @@ export class Reader {
           }
           if (!isReopening(error)) throw error
           iterator = await begin()
+          heavy = false
           continue
         }
         if (rows.length === 0) return
@@ -134,7 +144,19 @@ export class Reader {
         if (count > 0) yield rows
       }
     } finally {
+      if (heavy) await this.#forget(iterator, reverse ? '' : range.lt)
       await iterator.close()
+    }
+  }
+
+  /** A closed iterator keeps what it read last in native memory until the collector finds it, and the collector does not know of it. */
+  async #forget (iterator: { seek (target: string): void, nextv (size: number): Promise<unknown> }, end: string): Promise<void> {
+    try {
+      iterator.seek(end)
+      await iterator.nextv(1)
+    } catch (error) {
+      // The database closes, or is opened anew: nothing is left to forget. Damage outside the range is not this reader's.
+      if (!isReopening(error) && !isCorruption(error)) throw error
     }
   }
 
