@@ -11,6 +11,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+// A verb ends by its own promise: timers that hold no process (they are made for a server) must not end it before.
+setInterval(() => {}, 2 ** 30)
+
 // Whatever a verb left open (a stop that had to be forced) must not keep the process.
 process.exit(await run(process.argv.slice(2), {
   stdin: process.stdin,

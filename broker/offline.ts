@@ -36,11 +36,12 @@ export async function openOffline (config: Config, { loadModules = false }: Offl
       uptimeSeconds: 0,
       mode: config.auth.mode,
       connections: 0,
+      retentionSeconds: config.messages.retentionSeconds,
       addresses: { mqtt: config.mqtt.tcp, http: { host: config.http.host, port: config.http.port } },
       store: { driver: config.store.driver, path: config.store.path, healthy: await open.health().then(() => true, () => false) }
     }),
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => open.backup(path, progress)) },
-    purge: async () => ({ messages: await engine.control.purge() }),
+    purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await engine.control.purge(retentionSeconds), retentionSeconds }),
     plugins: async () => await configuredPlugins(config, loadModules),
     close: async () => {
       await engine.close()

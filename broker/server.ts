@@ -141,11 +141,12 @@ function controlTarget (config: Config, { engine, plugins, store, access, addres
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
       mode: config.auth.mode,
       connections: access.connections.size,
+      retentionSeconds: config.messages.retentionSeconds,
       addresses,
       store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) },
     }),
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => store.backup(path, progress)) },
-    purge: async () => ({ messages: await engine.control.purge() }),
+    purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await engine.control.purge(retentionSeconds), retentionSeconds }),
     plugins: async () => plugins
   }
 }

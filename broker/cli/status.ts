@@ -20,6 +20,7 @@ export async function status (terminal: Terminal, options: StatusOptions): Promi
     ['mqtt', `${mqtt.host}:${mqtt.port}`],
     ['http', `${http.host}:${http.port}`],
     ['connections', String(state.connections)],
+    ['retention', state.retentionSeconds === 0 ? 'messages are kept for ever' : `${state.retentionSeconds} s`],
     ['store', `${driver} ${path}, ${healthy ? 'healthy' : 'NOT HEALTHY'}`],
     ...Object.entries(more).map(([name, value]) => [`store ${name}`, String(value)])
   ]))

@@ -20,14 +20,14 @@ export async function findRunning (terminal: Terminal, config: Config): Promise<
   return await connectControl(dataFolder(terminal, config))
 }
 
-/** Runs `job` on the running server, or on the store itself when none runs. */
-export async function withTarget<T> (terminal: Terminal, config: Config, job: (target: ControlTarget) => Promise<T>, options?: OfflineOptions): Promise<T> {
+/** Runs `job` on the running server (`isLive`), or on the store itself when none runs. */
+export async function withTarget<T> (terminal: Terminal, config: Config, job: (target: ControlTarget, isLive: boolean) => Promise<T>, options?: OfflineOptions): Promise<T> {
   const live = await findRunning(terminal, config)
-  if (live !== undefined) return await job(live)
+  if (live !== undefined) return await job(live, true)
   const { openOffline } = await terminal.loadServer()
   const target = await openOffline({ ...config, store: { ...config.store, path: dataFolder(terminal, config) } }, options)
   try {
-    return await job(target)
+    return await job(target, false)
   } finally {
     await target.close()
   }

@@ -42,8 +42,8 @@ export interface ControlParts extends Control {
   readonly accounts: Accounts
   /** A message of `user` moved their own read mark past messages of others, to `seq`. */
   replied (user: string, conv: string, seq: number): void
-  /** One round of the retention purge; resolves to how many messages went. */
-  purge (): Promise<number>
+  /** One round of the retention purge, by the configured retention or another one; resolves to how many messages went. */
+  purge (retentionSeconds?: number): Promise<number>
 }
 
 const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5'] as const
@@ -113,7 +113,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     mayPost: (user, gid) => groups.mayPost(user, gid),
     blocks: (receiver, sender) => blocks.has(receiver, sender),
     userExists: uid => accounts.exists(uid),
-    purge: () => purge.run(),
+    purge: retentionSeconds => purge.run(retentionSeconds),
     async close () {
       await Promise.all([purge.close(), sessions.end()])
       await marks.close()

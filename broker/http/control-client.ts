@@ -27,7 +27,7 @@ export function controlClient (path: string): ControlTarget {
       remove: async uid => { await call('DELETE', userPath(uid)) }
     },
     status: async () => await call('GET', '/v1/status') as Awaited<ReturnType<ControlTarget['status']>>,
-    purge: async () => await call('POST', '/v1/purge') as Awaited<ReturnType<ControlTarget['purge']>>,
+    purge: async retentionSeconds => await call('POST', '/v1/purge', retentionSeconds === undefined ? {} : { retentionSeconds }) as Awaited<ReturnType<ControlTarget['purge']>>,
     plugins: async () => await call('GET', '/v1/plugins') as Awaited<ReturnType<ControlTarget['plugins']>>,
     backup: async (folder, progress) => {
       const response = await exchange(path, 'POST', '/v1/backup', { path: folder })

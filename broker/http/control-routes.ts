@@ -30,6 +30,8 @@ const newUser = z.strictObject({ password: password.optional() })
 const newPassword = z.strictObject({ password })
 const backupRequest = z.strictObject({ path: z.string().refine(isAbsolute, 'must be an absolute path').refine(path => !path.includes('\0'), 'must not contain NUL') })
 
+const purgeRequest = z.strictObject({ retentionSeconds: z.int().min(0).optional() })
+
 /** A problem document. `status` is that of the table of codes. */
 export interface Problem { type: 'about:blank', title: string, status: number, code: Code, detail: string, retryAfterMs?: number }
 
@@ -41,7 +43,7 @@ const routes = new Map<string, Route>([
   ['PUT /v1/users/:/password', async ({ target, uid, body }) => { await target.users.passwd(uid, read(newPassword, await body()).password) }],
   ['PUT /v1/users/:/ban', ({ target, uid }) => target.users.ban(uid, true)],
   ['DELETE /v1/users/:/ban', ({ target, uid }) => target.users.ban(uid, false)],
-  ['POST /v1/purge', ({ target }) => target.purge()],
+  ['POST /v1/purge', async ({ target, body }) => await target.purge(read(purgeRequest, await body()).retentionSeconds)],
   ['GET /v1/plugins', ({ target }) => target.plugins()],
   ['POST /v1/backup', backup]
 ])

@@ -19,6 +19,8 @@ export interface ServerStatus {
   mode: 'dev' | 'password'
   /** Open MQTT connections. */
   connections: number
+  /** What the retention purge goes by (`messages.retentionSeconds`); 0 = messages are kept for ever. */
+  retentionSeconds: number
   addresses: { mqtt: ListenAddress, http: ListenAddress }
   /** `path` is absolute; more members are shown as they are. */
   store: { driver: string, path: string, healthy: boolean, [more: string]: string | number | boolean }
@@ -55,8 +57,8 @@ export interface ControlTarget {
   status (): Promise<ServerStatus>
   /** Writes a copy of the store into `path` (absolute, outside the data folder; absent or empty, otherwise `conflict`). */
   backup (path: string, progress: ControlProgress): Promise<void>
-  /** Removes messages past `messages.retentionSeconds` now; resolves to how many. */
-  purge (): Promise<{ messages: number }>
+  /** Removes messages older than `retentionSeconds` now (default: the server's own; 0 removes none); resolves to how many, and by which retention. */
+  purge (retentionSeconds?: number): Promise<{ messages: number, retentionSeconds: number }>
   /** In the order in which they run; disabled ones last. */
   plugins (): Promise<PluginInfo[]>
 }

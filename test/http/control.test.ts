@@ -48,7 +48,8 @@ await t.test('every method arrives and answers through the socket', async t => {
   await client.users.remove('bob')
   t.notOk(target.accounts.has('bob'))
   t.strictSame(await client.status(), await target.status())
-  t.strictSame(await client.purge(), { messages: 4 })
+  t.strictSame(await client.purge(), { messages: 0, retentionSeconds: 0 })
+  t.strictSame(await client.purge(60), { messages: 4, retentionSeconds: 60 })
   t.strictSame(await client.plugins(), await target.plugins())
   const seen: number[] = []
   await client.backup('/x/copy', done => { seen.push(done) })
@@ -124,7 +125,9 @@ await t.test('bad requests', async t => {
     ['PUT', '/v1/users/bob/', '{}', 'not_found'],
     ['GET', '/v1/x/../status', undefined, 'not_found'],
     ['GET', 'http://a/v1/status', undefined, 'not_found'],
-    ['POST', '/v1/backup', '{}', 'bad_payload']
+    ['POST', '/v1/backup', '{}', 'bad_payload'],
+    ['POST', '/v1/purge', '{"retentionSeconds":-1}', 'bad_payload'],
+    ['POST', '/v1/purge', '{"retention":1}', 'bad_payload']
   ]
   for (const [method, url, body, code] of cases) {
     const { status, type, json } = await raw(path, method, url, body)

@@ -41,6 +41,7 @@ export function fakeTarget (): FakeTarget {
       uptimeSeconds: 90_061,
       mode: 'dev',
       connections: 3,
+      retentionSeconds: 0,
       addresses: { mqtt: { host: '127.0.0.1', port: 1883 }, http: { host: '127.0.0.1', port: 8080 } },
       store: { driver: 'level', path: '/data', healthy: true, bytes: 12 }
     }),
@@ -51,7 +52,7 @@ export function fakeTarget (): FakeTarget {
       progress(2, 2)
       backups.push(path)
     },
-    purge: async () => ({ messages: 4 }),
+    purge: async (retentionSeconds = 0) => ({ messages: retentionSeconds === 0 ? 0 : 4, retentionSeconds }),
     plugins: async () => [{ name: 'rate-limit', description: 'limits', enabled: true, timeoutMs: 10, onFailure: 'pass' }],
     async close () { this.closed++ }
   }
