@@ -1,5 +1,4 @@
 /** Makes the parts that a running server and an offline command share from a configuration. */
-import { mkdir } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import { builtInPlugins, type Config } from './config/schema.ts'
 import { createEngine, type EngineInstance } from './engine/engine.ts'
@@ -10,6 +9,7 @@ import { loadPlugins } from './engine/plugin-loader.ts'
 import type { Output } from './engine/port.ts'
 import type { SignInLimitsOptions } from './engine/sign-in-limits.ts'
 import type { PluginInfo } from './http/control-target.ts'
+import { makeFolder } from './store/folder.ts'
 import { openLevelStore, shownKey } from './store/level/store.ts'
 import type { Store } from './store/store.ts'
 import type { Topics } from './topics.ts'
@@ -24,7 +24,9 @@ const maxDamageEntries = 1000
  */
 export async function openStore (config: Config, log: Logger, onLost: (error: Error) => void = () => {}): Promise<Store> {
   const { driver, path, cacheConversations, resendWindowSeconds, url, database, timeoutMs } = config.store
-  await mkdir(path, { recursive: true, mode: 0o700 })
+  await makeFolder(path).catch((error: unknown) => {
+    throw new Error(`the data folder ${path} cannot be made: ${(error as Error).message}; name another one with store.path (--data, SABETHES_STORE__PATH)`, { cause: error })
+  })
   if (driver === 'mongodb') {
     // The driver is loaded by those who use it.
     const { openMongoStore } = await import('./store/mongodb/store.ts')

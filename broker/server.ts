@@ -13,6 +13,7 @@ import type { Config } from './config/schema.ts'
 import type { EngineInstance } from './engine/engine.ts'
 import { Strays } from './engine/strays.ts'
 import type { PluginInfo } from './http/control-target.ts'
+import { writeAddressFile } from './http/address-file.ts'
 import { hostRule } from './http/host-rule.ts'
 import { startControl, type ControlTarget } from './http/control.ts'
 import { createHttp } from './http/server.ts'
@@ -103,6 +104,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
   const control = await startControl(config.store.path, controlTarget(config, { engine, plugins, store, access, addresses, startedAt }))
   cleanup.add(() => control.close())
+  cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, ...addresses }))
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
   return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }

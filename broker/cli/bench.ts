@@ -1,7 +1,7 @@
 /** `sabethes bench`: what a running server does for a handful of ordinary MQTT clients. */
 import { isId } from '../topics.ts'
 import { measure, type Figures } from './bench-load.ts'
-import { serverUrl } from './chat.ts'
+import { serverAddress } from './chat.ts'
 import { clientPassword } from './password.ts'
 import { settings, type CommonOptions } from './settings.ts'
 import { columns, CommandError, print, printable, say, type Terminal } from './terminal.ts'
@@ -33,11 +33,10 @@ export async function bench (terminal: Terminal, options: BenchOptions): Promise
   const rate = number('rate', options.rate, 0, 100_000)
   const { userPrefix } = options
   if (!isId(`${userPrefix}s${pairs}`)) throw new CommandError('--user-prefix: a user id is 1 to 64 of A-Z a-z 0-9 . _ -', 2)
-  const { config } = await settings(terminal, options)
-  const url = serverUrl(config, options.url)
+  const { url, prefix } = await serverAddress(terminal, await settings(terminal, options), options.url)
   const password = await clientPassword(terminal, options.passwordFile)
   say(terminal, `${pairs} pairs (${userPrefix}s1 to ${userPrefix}r1, …) for ${seconds} s at ${url}; the messages stay in the store`)
-  const figures = await measure({ url, userPrefix, password, prefix: config.mqtt.prefix, pairs, seconds, rate, signals: terminal.signals, now: terminal.now })
+  const figures = await measure({ url, userPrefix, password, prefix, pairs, seconds, rate, signals: terminal.signals, now: terminal.now })
   const { lost, repeated, refused, refusal } = figures
   const isOnlyLimited = refused === 0 || refusal?.startsWith('rate_limited:') === true
   const ok = lost === 0 && repeated === 0 && isOnlyLimited

@@ -13,7 +13,7 @@ export interface ListenOptions extends UserOptions {
 
 export async function listen (terminal: Terminal, options: ListenOptions): Promise<void> {
   const count = options.count === undefined ? Infinity : Number(options.count)
-  if (!(count >= 1) || (count !== Infinity && !Number.isInteger(count))) throw new CommandError('--count expects a number from 1', 2)
+  if (options.count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) throw new CommandError('--count expects a number from 1', 2)
   let seen = 0
   let isDown = false
   let isDone = false

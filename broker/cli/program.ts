@@ -9,7 +9,7 @@ import { userOptions, type UserOptions } from './chat.ts'
 import type { MigrateOptions } from './migrate.ts'
 import type { PluginOptions } from './plugin.ts'
 import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
-import { CommandError, printable, type Terminal } from './terminal.ts'
+import { clipped, CommandError, printable, type Terminal } from './terminal.ts'
 import { packageVersion } from '../version.ts'
 
 const debug = debuglog('sabethes')
@@ -22,7 +22,7 @@ export async function run (args: readonly string[], terminal: Terminal): Promise
   const verbs = program.commands.map(command => command.name())
   if (first !== undefined && !first.startsWith('-') && first !== 'help' && !verbs.includes(first)) {
     const near = suggest(first, verbs)
-    terminal.stderr.write(`sabethes: no such command: ${printable(first)}${near === undefined ? '' : `; did you mean ${near}?`} ('sabethes help' lists them)\n`)
+    terminal.stderr.write(`sabethes: no such command: ${clipped(printable(first))}${near === undefined ? '' : `; did you mean ${near}?`} ('sabethes help' lists them)\n`)
     return 2
   }
   try {
@@ -47,7 +47,7 @@ function report (error: unknown, terminal: Terminal, json: boolean): number {
     terminal.stdout.write(JSON.stringify({ ok: false, code, reason: message, ...retry, ...problems }) + '\n')
   }
   const prefix = error instanceof Refusal ? `refused (${error.code}): ` : ''
-  for (const line of message.split('\n')) terminal.stderr.write(`sabethes: ${prefix}${printable(line)}\n`)
+  for (const line of message.split('\n')) terminal.stderr.write(`sabethes: ${prefix}${clipped(printable(line))}\n`)
   return exitCode
 }
 
@@ -56,7 +56,7 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .description('Instant messaging on plain MQTT. Without a command it serves.')
     .version(packageVersion(), '-V, --version')
     .exitOverride()
-    .configureOutput({ writeOut: text => { terminal.stdout.write(text) }, writeErr: text => { terminal.stderr.write(text) } })
+    .configureOutput({ writeOut: text => { terminal.stdout.write(text) }, writeErr: text => { terminal.stderr.write(text.split('\n').map(line => clipped(printable(line))).join('\n')) } })
     .showSuggestionAfterError()
     .enablePositionalOptions()
 
@@ -102,7 +102,7 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async (options: UserOptions) => { await (await import('./group.ts')).list(terminal, options) })
 
   userVerb(program, 'send <to> <text>', "send a message to a user (bob) or a group (g/dev); the text '-' is standard input")
-    .option('--type <type>', 'the type of the message', 'text')
+    .option('--type <type>', 'the type of the message; json: the text is JSON; of a type of your own, an object or a list is JSON', 'text')
     .option('--cid <id>', 'client message id: sent again with the same one, a message is stored once')
     .action(async (to: string, text: string, options: UserOptions & { type: string }) => { await (await import('./send.ts')).send(terminal, to, text, options) })
   userVerb(program, 'listen', 'show what arrives for a user')
@@ -117,7 +117,7 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
   verb(program, 'status', 'how the server is').option('--url <url>', 'a server elsewhere: http://host:port')
     .action(async (options: CommonOptions) => { await (await import('./status.ts')).status(terminal, options) })
   verb(program, 'bench', 'measure a running server with ordinary clients; needs accounts {prefix}s1, {prefix}r1, … unless auth.mode is dev')
-    .option('--url <url>', 'the server (default: the one of the configuration, mqtt://127.0.0.1:1883)')
+    .option('--url <url>', 'the server (default: the one that runs on the data folder, else the configured one, mqtt://127.0.0.1:1883)')
     .option('--user-prefix <text>', 'how the names of its users begin', 'bench-')
     .option('--password-file <file>', 'file with the password of all of them, - for standard input (or SABETHES_PASSWORD, SABETHES_PASSWORD_FILE)')
     .option('--pairs <number>', 'senders, each with a receiver', '10')

@@ -5,7 +5,7 @@ import { socketName } from '../http/control-socket.ts'
 import { withProgress } from './progress.ts'
 import { settings, type CommonOptions } from './settings.ts'
 import { dataFolder, findRunning } from './target.ts'
-import { CommandError, print, say, type Terminal } from './terminal.ts'
+import { CommandError, print, printable, say, type Terminal } from './terminal.ts'
 
 export interface RestoreOptions extends CommonOptions { force?: boolean }
 
@@ -34,7 +34,7 @@ export async function restore (terminal: Terminal, folder: string, options: Rest
     say(terminal, `moved it back to ${data}`)
     throw error
   }
-  print(terminal, options.json, { ok: true, path: data, from, aside: aside ?? null }, `restored ${data} from ${from}`)
+  print(terminal, options.json, { ok: true, path: data, from, aside: aside ?? null }, `restored ${printable(data)} from ${printable(from)}`)
 }
 
 /** True when the folder holds anything but the socket of a server that is gone. */

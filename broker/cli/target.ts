@@ -1,12 +1,26 @@
 /** Reaches the server of the configured data folder, running or not. */
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Config } from '../config/schema.ts'
 import type { ControlTarget } from '../http/control-target.ts'
 import type { OfflineOptions } from './server-module.ts'
-import { CommandError, type Terminal } from './terminal.ts'
+import { CommandError, printable, type Terminal } from './terminal.ts'
 
-/** The data folder, absolute. */
-export function dataFolder (terminal: Terminal, config: Config): string { return resolve(terminal.folder, config.store.path) }
+/** The data folder, absolute; it need not be there. `CommandError` when it cannot be one. */
+export function dataFolder (terminal: Terminal, config: Config): string {
+  const path = resolve(terminal.folder, config.store.path)
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new CommandError(`the data folder ${printable(path)} cannot be used: ${why}; name another one with store.path (--data, SABETHES_STORE__PATH)`, 2, { cause })
+  }
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === false) return refuse('it is a file')
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    // Who may not look may still speak to the server.
+    if (code !== 'EACCES') return refuse(code === 'ENOTDIR' ? 'a part of the path is a file' : message.replace(/, \w+ '.*$/s, ''), error)
+  }
+  return path
+}
 
 /** The running server's control channel; `CommandError` when none runs. */
 export async function running (terminal: Terminal, config: Config): Promise<ControlTarget> {

@@ -45,6 +45,10 @@ export function printable (text: string): string {
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
+/** A line that stays a line: who gives a text of 5,000 characters for an id need not read it again. */
+export function clipped (line: string): string { return line.length <= maxLine ? line : `${line.slice(0, maxLine / 2)} … ${line.slice(-maxLine / 2)}` }
+const maxLine = 600
+
 /** Columns, padded. */
 export function columns (rows: ReadonlyArray<readonly string[]>): string {
   const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map(row => row[at]?.length ?? 0)))

@@ -4,7 +4,7 @@ import { isId } from '../topics.ts'
 import { newPassword } from './password.ts'
 import { settings, type CommonOptions } from './settings.ts'
 import { withTarget } from './target.ts'
-import { columns, CommandError, print, type Terminal } from './terminal.ts'
+import { columns, CommandError, print, say, type Terminal } from './terminal.ts'
 
 export interface PasswordOptions extends CommonOptions { passwordFile?: string, password?: boolean }
 
@@ -31,14 +31,16 @@ export async function passwd (terminal: Terminal, uid: string, options: Password
 export async function list (terminal: Terminal, options: CommonOptions): Promise<void> {
   const { config } = await settings(terminal, options)
   await withTarget(terminal, config, async target => {
+    const { mode } = await target.status()
     let after: string | undefined
     for (;;) {
       const page = await target.users.list({ ...(after === undefined ? {} : { after }), limit: pageSize })
       for (const user of page) if (options.json === true) print(terminal, true, user)
       if (options.json !== true && page.length > 0) print(terminal, false, undefined, columns(page.map(row)))
       after = page.at(-1)?.uid
-      if (page.length < pageSize) return
+      if (page.length < pageSize) break
     }
+    if (mode === 'dev') say(terminal, "auth.mode is dev: everybody is let in without an account, and leaves none; listed is who was added or banned with 'sabethes user'")
   })
 }
 

@@ -97,7 +97,7 @@ export const configSchema = z.strictObject({
     readyForMs: timer(1000, 'Time for which one look at the store answers /readyz for everybody, milliseconds.', 0)
   }),
   auth: section('Who is let in.', {
-    mode: z.enum(['dev', 'password']).default('dev').describe('dev lets any user name in and creates it, without a password; password asks for accounts made by `sabethes user add`.'),
+    mode: z.enum(['dev', 'password']).default('dev').describe('dev lets any user name in, without a password and without an account; password asks for accounts made by `sabethes user add`.'),
     hashConcurrency: z.int().min(1).max(64).default(2).describe('Passwords that are hashed at the same time; each takes about 20 MB.'),
     hashQueue: count(256, 'Logins that may wait for their hash: so many of accounts that signed in from their address before, and so many others; above it they are refused as unavailable.'),
     failureLimit: count(10, 'Failed logins of one account from one address (one /64 of IPv6) before back-off: 1 s, doubling to 30 s.'),

@@ -16,6 +16,8 @@ const besides = ['e2e/group-large', 'e2e/stalled-reader', 'faults/e2e-cuts', 'fa
 const levelOnly: Readonly<Record<string, string>> = {
   'e2e/bytes': 'about the memory of outgoing packets, which no store sees; a slower store only thins the traffic that shows a fault',
   'e2e/cli-bench': 'about the command `sabethes bench`, which knows a server by its address',
+  'e2e/cli-absurd': 'about arguments, which are refused before a store is asked',
+  'e2e/cli-verbs': 'about LevelDB\'s folder (backup, restore); every verb asks the store through one interface',
   'e2e/doctor': 'about LevelDB\'s folder; MongoDB has a test of its own in the same file',
   'e2e/rate': 'about the speed at which a connection is read, which no store sees',
   'faults/e2e-sync': 'reads from strace that LevelDB\'s log is on the disk before the PUBACK; with MongoDB that is the database\'s promise (write concern majority, journaled)',

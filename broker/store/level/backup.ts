@@ -1,9 +1,10 @@
 /** Copies of a store: `backup` writes one while the store is in use, `restore` makes a store of it. */
 import { createHash } from 'node:crypto'
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { StoreDamagedError, StoreFormatError } from '../errors.ts'
+import { makeFolder } from '../folder.ts'
 import type { Progress } from '../store.ts'
 import type { Database } from './database.ts'
 import { isCorruption } from './failure.ts'
@@ -23,11 +24,12 @@ const copyBytes = 1024 * 1024
  */
 export async function backupLevel (db: Database, path: string, progress?: Progress): Promise<void> {
   await refuseOccupied(path)
+  // Before LevelDB would make it by itself, without end where it cannot.
+  await makeFolder(path, folderMode)
   const source = await db.level()
   const snapshot = source.snapshot()
   const target = new ClassicLevel<string, Uint8Array>(databasePath(path), { ...bytes, errorIfExists: true })
   try {
-    await mkdir(path, { recursive: true, mode: folderMode })
     const iterator = source.iterator<string, Uint8Array>({ ...bytes, snapshot, highWaterMarkBytes: 1024 * 1024 })
     try {
       await target.open()
@@ -96,7 +98,7 @@ export async function restoreLevelBackup (from: string, to: string, progress?: P
   if (!names.includes('CURRENT')) throw damagedBackup(from, 'db/CURRENT is missing')
   let done = 0
   try {
-    await mkdir(target, { recursive: true, mode: folderMode })
+    await makeFolder(target, folderMode)
     for (const name of names) {
       const known = marker.files?.find(file => file.name === name)
       const copied = await copy(join(source, name), join(target, name), size => { progress?.(done += size, total) })

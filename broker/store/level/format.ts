@@ -3,9 +3,10 @@
  * made and `store` when the database is there; from then on nothing is made silently in the place of what is missing. That of a
  * backup is written last, so half a backup is not taken for one.
  */
-import { mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises'
+import { open, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { StoreFormatError } from '../errors.ts'
+import { makeFolder } from '../folder.ts'
 
 /** The version of keys and rows that this program writes. Version 2 had no checksums. */
 export const formatVersion = 3
@@ -71,7 +72,7 @@ export async function isVacant (path: string): Promise<boolean> {
 
 /** Writes the marker; on disk when it resolves. */
 export async function writeMarker (path: string, marker: Omit<Marker, 'format'> & { format?: number }): Promise<void> {
-  await mkdir(path, { recursive: true, mode: folderMode })
+  await makeFolder(path, folderMode)
   const target = join(path, markerName)
   const fresh = join(path, `.${markerName}.new`)
   const file = await open(fresh, 'w', fileMode)
