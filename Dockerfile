@@ -2,20 +2,20 @@
 # Debian rather than Alpine: LevelDB's binding has no binary for musl on ARM.
 # The server. Build: docker build -t sabethes .   Run with a store of its own: docker run -p 1883:1883 -v sabethes:/data sabethes
 
-FROM node:22-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY . .
 RUN npm run -s build
 
-FROM node:22-bookworm-slim AS dependencies
+FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
 # The native modules bring binaries for this platform: nothing is compiled, no script has to run.
 RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
 
-FROM node:22-bookworm-slim
+FROM node:24-bookworm-slim
 # Listening on all addresses of the container needs accounts: dev mode is refused there.
 ENV NODE_ENV=production \
     SABETHES_STORE__PATH=/data \
@@ -25,7 +25,7 @@ ENV NODE_ENV=production \
 WORKDIR /app
 RUN install -d -o node -g node -m 0700 /data
 COPY --from=dependencies /app/node_modules ./node_modules
-COPY package.json ./
+COPY package.json LICENSE ./
 COPY config ./config
 COPY --from=build /app/dist/broker ./dist/broker
 COPY --from=build /app/dist/plugins ./dist/plugins

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-// In your own package: import { definePlugin } from 'sabethes/plugin-api'
+// Outside this repository: import { definePlugin } from 'sabethes/plugin-api'
 import { definePlugin } from '../../broker/plugin-api.ts'
 
 /** A gate and a listener: direct messages wait for the morning, and a count of what was sent goes to the log now and then. */

@@ -32,6 +32,7 @@ await t.test('Dockerfile', async t => {
   const stages = instructions.filter(line => line.startsWith('FROM '))
   t.ok(stages.length > 1, 'several stages')
   for (const stage of stages) t.match(stage, /^FROM [a-z]+:\d\S*-bookworm-slim( AS [a-z]+)?$/, 'a small base with a version, never latest')
+  for (const stage of stages) t.match(stage, 'node:24-', 'one Node in all stages, the newest that is supported')
   const last = instructions.slice(instructions.lastIndexOf(stages.at(-1) as string))
   const of = (name: string): string[] => last.filter(line => line.startsWith(name + ' ')).map(line => line.slice(name.length + 1))
   t.same(of('USER'), ['node'], 'not root')
