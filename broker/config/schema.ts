@@ -127,7 +127,7 @@ export const configSchema = z.strictObject({
     maxBytes: count(65_536, 'Largest payload of a message, bytes.'),
     retentionSeconds: count(0, 'Messages older than this are purged, seconds; 0 keeps them for ever.', 0),
     maxClockBackSeconds: count(86_400, 'When the clock is set back by up to this, times of messages go slower until it has caught up; when by more, it is believed, and they go back once, seconds.', 0),
-    receiptIntervalMs: timer(1000, 'Delivered and read receipts are merged and sent at most this late, milliseconds.', 0)
+    receiptIntervalMs: timer(1000, 'How long receipt marks are merged before they are written, and again receipts before they are sent, milliseconds: a receipt comes up to twice this late.', 0)
   }),
   groups: section('Groups.', {
     maxMembers: count(100_000, 'Members of one group.'),

@@ -198,7 +198,7 @@ export interface Records {
   get (key: string): Promise<Uint8Array | undefined>
   /** Rows with `from <= key < to`, in order. */
   range (from: string, to: string, limit?: number): AsyncIterable<[string, Uint8Array]>
-  /** Atomic; on disk when `sync`. */
+  /** On disk when `sync`. Atomic on the embedded store; on MongoDB rows are put before rows are removed, and a failure may leave some of them: more rows, never fewer. */
   write (ops: Array<{ key: string, value: Uint8Array | null }>, sync: boolean): Promise<void>
 }
 

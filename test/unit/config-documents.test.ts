@@ -46,3 +46,14 @@ await t.test('JSON Schema for editors', async t => {
   t.match(schema, { additionalProperties: false })
   t.strictSame(configSchema.parse(plainConfig(defaultConfig())), defaultConfig())
 })
+
+await t.test('the fixed limits of docs/configuration.md are those of the code', async t => {
+  const [, table = ''] = readFileSync(new URL('docs/configuration.md', packageRoot), 'utf8').split('## Fixed limits')
+  const rows = [...table.matchAll(/^\|.*\| (\d+) \| `([\w./-]+)` `(\w+)` \|$/gm)]
+  t.ok(rows.length > 20)
+  for (const [, value, file = '', name = ''] of rows) {
+    const [, code = ''] = new RegExp(`^(?:export )?const ${name} = ([\\w *]+)$`, 'm').exec(readFileSync(new URL(file, packageRoot), 'utf8')) ?? []
+    const factors = code.split('*').map(factor => Number(factor.replaceAll('_', '')))
+    t.equal(factors.reduce((product, factor) => product * factor, 1), Number(value), `${file}: ${name}`)
+  }
+})
