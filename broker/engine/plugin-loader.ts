@@ -30,7 +30,7 @@ export interface LoadPluginsOptions { baseDir: string, timeoutMs?: number, loadM
 
 /**
  * Loads what is configured and not switched off, in the order in which the gates run. Paths are relative to `baseDir`
- * (the folder of the configuration file). `timeoutMs`: how long a module may take to load. Without
+ * (the folder in which the server was started). `timeoutMs`: how long a module may take to load. Without
  * `loadModules` no code but that of the built-in plugins runs: modules are only found. Rejects with `PluginError`.
  */
 export async function loadPlugins (entries: readonly PluginEntry[], { baseDir, timeoutMs = defaultPluginLimits.startTimeoutMs, loadModules = true }: LoadPluginsOptions): Promise<LoadedPlugin[]> {

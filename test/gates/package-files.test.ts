@@ -6,6 +6,9 @@ import { packageRoot } from '../support/package-root.ts'
 import { run } from '../support/server.ts'
 import { requireTool } from '../support/tools.ts'
 
+// npm takes its time on a busy machine.
+t.setTimeout(180_000)
+
 const root = packageRoot.pathname
 const read = (path: string): string => readFileSync(new URL(path, packageRoot), 'utf8')
 

@@ -30,7 +30,7 @@ await t.test('every result has exactly the documented members', async t => {
   await send('alice', { user: 'dora' }, 'two')
   await send('alice', { user: 'carol' }, 'three')
   await store.advance({ cursors: [], members: [{ user: 'bob', conv, deliveredSeq: 3 }], events: [] })
-  // alice was never spoken to by zoe and yann: they can only invite her, and she the same with those who do not know her.
+  for (const user of ['alice', 'xena']) await ask(user, 'groups.consent', { consent: 'known' })
   await ask('zoe', 'groups.create', { gid: 'others', members: ['alice'] })
   await ask('yann', 'groups.create', { gid: 'accepted', members: ['alice'] })
   await ask('mallory', 'blocks.add', { user: 'alice' })
