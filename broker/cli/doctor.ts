@@ -2,12 +2,12 @@
 import { constants } from 'node:fs'
 import { access, mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config/schema.ts'
 import type { ConfiguredStore } from '../migrate/address.ts'
 import { withProgress } from './progress.ts'
 import { settings, type CommonOptions } from './settings.ts'
-import { dataFolder, findRunning } from './target.ts'
+import { findRunning } from './target.ts'
 import { columns, print, printable, type Terminal } from './terminal.ts'
 
 export interface DoctorOptions extends CommonOptions { deep?: boolean }
@@ -31,7 +31,7 @@ export async function doctor (terminal: Terminal, options: DoctorOptions): Promi
   let config: Config | undefined
   await add('configuration', async () => {
     const { file, config: given } = await settings(terminal, options)
-    config = { ...given, store: { ...given.store, path: dataFolder(terminal, given) } }
+    config = { ...given, store: { ...given.store, path: resolve(terminal.folder, given.store.path) } }
     return { ok: true, text: file ?? 'no file: the defaults' }
   })
   if (config !== undefined) {

@@ -77,8 +77,8 @@ await t.test('a data folder that cannot be one', async t => {
     }
   }
   if (process.platform === 'linux') {
-    const { code, err } = await desk(folder, { server: await import('../../broker/server.ts') }).run('backup', '/proc/nobody/copy')
-    t.equal(code, 1)
-    t.match(err, /ENOENT/)
+    const server = await import('../../broker/server.ts')
+    t.match(await desk(folder, { server }).run('backup', '/proc/nobody/copy'), { code: 1, err: /ENOENT/ })
+    t.match(await desk(folder, { server }).run('migrate', '--from', 'config', '--to', 'level:/proc/nobody/copy'), { code: 1, err: /ENOENT/ })
   }
 })

@@ -1,7 +1,8 @@
 /** Moving the content of an embedded store out and in; see ../transfer.ts. */
 import { existsSync } from 'node:fs'
-import { mkdir, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../folder.ts'
 import type { GroupRow, SessionRow, UserRow } from '../store.ts'
 import type { Checkpoint, TransferKind, TransferPage, TransferRows, TransferSource, TransferTarget } from '../transfer.ts'
 import { TransferError } from '../transfer.ts'
@@ -42,7 +43,7 @@ export async function openLevelTarget (path: string): Promise<TransferTarget> {
     if (marker === undefined ? !await isVacant(path) : marker.kind === 'backup') throw notEmpty(path)
     create = marker === undefined || marker.kind === 'new'
   }
-  await mkdir(path, { recursive: true, mode: folderMode })
+  await makeFolder(path, folderMode)
   const target = await opened(path, create)
   await tighten(path)
   return target
