@@ -1,6 +1,7 @@
 /** Bytes that changed on the disk: never served as good, told where they were, and all that is whole is served. */
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { ClassicLevel } from 'classic-level'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -10,7 +11,7 @@ import { openLevelStore } from '../../broker/store/level/store.ts'
 
 import type { Store, StoredMessage } from '../../broker/store/store.ts'
 import { message } from '../contract/operations.ts'
-import { cli, freePort, startServer } from '../support/server.ts'
+import { cli, freePort, run, startServer } from '../support/server.ts'
 import { device } from '../support/mqtt.ts'
 
 const conv = 'd:a:b'
@@ -113,46 +114,37 @@ await t.test('other rows: heads are made again, what is one thing is told, lists
   t.ok(damage.some(row => row === key.member('b', conv)))
 })
 
-await t.test('every byte of a table, one at a time: nothing altered is ever served', async t => {
+await t.test('bytes all over a table, one bit at a time: nothing altered is ever served', { timeout: 240_000 }, async t => {
   const path = await filled(t)
   const name = readdirSync(join(path, 'db')).find(one => one.endsWith('.ldb')) as string
-  const file = join(path, 'db', name)
-  const good = readFileSync(file)
-  let told = 0
-  for (let at = 0; at < good.length; at += 29) {
-    const bytes = Buffer.from(good)
-    bytes[at] = (bytes[at] as number) ^ (1 << at % 8)
-    writeFileSync(file, bytes)
-    let store: Store
-    let damage = 0
-    try {
-      store = await openLevelStore({ path, onDamage: () => { damage++ } })
-    } catch (error) {
-      t.match((error as Error).name, /^Store(Failed|Format|Damaged)Error$/)
-      told++
-      continue
-    }
-    try {
-      for (const one of [conv, 'd:a:c']) {
-        for (const { seq, content } of await store.messages(one, { limit: 1000 }).catch(told_)) {
-          if (/"type":"damaged"/.test(content)) continue
-          if (content !== `"body":"${one === conv ? 'message' : 'other'} ${seq}"`) t.fail(`byte ${at}: ${one} ${seq} is ${content}`)
-        }
+  const table = join(path, 'db', name)
+  copyFileSync(table, `${table}.good`)
+  const program = fileURLToPath(new URL('../support/flipped-table.js', import.meta.url))
+  const step = 61
+  const counts = { told: 0, same: 0, ended: 0 }
+  let ended = false
+  for (let start = 0; !ended;) {
+    const { code, stdout, stderr } = await run(process.execPath, [program, path, table, String(step), String(start)], { timeoutMs: 200_000 })
+    for (const line of stdout.trim().split('\n')) {
+      if (line === 'end') {
+        ended = true
+        continue
       }
-      const user = await store.user('a').catch(told_)
-      if (user !== undefined && !Array.isArray(user)) t.same(user, { uid: 'a', createdAt: 1, name: 'Anna' })
-      const record = await store.records.get('r').catch(told_)
-      if (record !== undefined && !Array.isArray(record)) t.same([...record], [1, 2, 3])
-    } finally {
-      await store.close()
+      const place = /^(\d+) (told|same)$/.exec(line)
+      if (place === null) {
+        if (line !== '') t.fail(line)
+        continue
+      }
+      counts[place[2] as 'told' | 'same']++
+      start = Number(place[1]) + step
     }
-    if (damage > 0) told++
+    if (ended) break
+    // LevelDB checks its own structures with assertions: altered bytes in those end the process, and serve nothing either.
+    if (code !== null && code !== 134) throw new Error(`exit ${code}: ${stderr}`)
+    counts.ended++
+    start += step
   }
-  t.ok(told > 0, `${told} of ${Math.ceil(good.length / 29)} flips were told`)
-  function told_ (error: unknown): [] {
-    if (!/^Store(Damaged|Failed|Lost)Error$/.test((error as Error).name)) throw error
-    return []
-  }
+  t.ok(counts.told > 0, JSON.stringify(counts))
 })
 
 await t.test('doctor --deep reads everything and names what is wrong', async t => {
