@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Engine, Output } from '../engine/port.ts'
+import type { Engine, Output, Resends } from '../engine/port.ts'
 import type { Code } from '../errors.ts'
 import { PerSecond } from '../per-second.ts'
 import type { Topics } from '../topics.ts'
@@ -239,7 +239,8 @@ export class Access {
     const connected = this.sessions.get(session.id)
     // Publishes that the engine has not answered are not graceful, whatever the client said.
     const clean = graceful && !connection.inbound.busy
-    this.engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight })
+    const proven = clean && !connection.inbound.unfinished ? session.evidence?.number : session.evidence?.proven
+    this.engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight, proven: proven ?? 0 })
       .catch((err: Error) => { logFailure(this.log, err, { session: session.id }, 'the end of a session was not stored') })
       .then(() => {
         if (connected?.session === session) {
@@ -254,6 +255,14 @@ export class Access {
     const now = this.clock.refresh()
     for (const connection of this.connections) connection.sweep(now)
     this.wills.sweep(now)
+    const proofs = []
+    for (const { session, connection } of this.sessions.values()) {
+      const { evidence, id } = session
+      if (evidence === undefined || evidence.proven === evidence.told || session.closed) continue
+      evidence.told = evidence.proven
+      proofs.push({ session: id, epoch: (connection.inbound.resends as Resends).epoch, proven: evidence.proven })
+    }
+    if (proofs.length > 0) this.engine.prove(proofs)
   }
 
   /** Closes all connections (MQTT 5 clients are told) and waits until their sessions are stored. */

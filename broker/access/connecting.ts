@@ -5,6 +5,7 @@ import { encodeConnack } from './connack.ts'
 import type { Connection } from './connection.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { Session } from './chat/session.ts'
+import { Evidence } from './evidence.ts'
 import { Contested, logFailure } from './failure.ts'
 import { encodeConnackRefusal, type ConnectFrame } from './frame/index.ts'
 
@@ -79,11 +80,16 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
     }
     const resumed = await access.engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds })
     const { properties } = frame
+    const receiveMaximum = Math.min(limits.pendingPublishes, 65535)
     connection.maximumPacketBytes = properties?.maximumPacketBytes ?? connection.maximumPacketBytes
     connection.problemInformation = properties?.requestProblemInformation !== false
     connection.will = frame.will
     const window = Math.min(limits.inflight, properties?.receiveMaximum ?? 65535)
-    const session = new Session(access.pump, connection, { id, user, clientId, expirySeconds, window, softOutputBytes })
+    const { resends } = resumed
+    // An MQTT 3 client may have as many unanswered as there are packet ids.
+    const evidence = resends === undefined ? undefined : new Evidence(frame.protocolVersion === 5 ? receiveMaximum : 65_536)
+    const session = new Session(access.pump, connection, { id, user, clientId, expirySeconds, window, softOutputBytes, ...(evidence !== undefined && { evidence }) })
+    if (resends !== undefined) connection.inbound.resends = resends
     connection.session = session
     access.addSession(session, connection, resumed.present)
     if (connection.isClosed) return access.connectionClosed(connection, false)
@@ -98,7 +104,7 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
     }
     connection.opened()
     connection.output.write(encodeConnack(frame.protocolVersion, resumed.present, {
-      receiveMaximum: Math.min(limits.pendingPublishes, 65535),
+      receiveMaximum,
       maximumPacketBytes: limits.packetBytes,
       ...(frame.clientId === '' ? { assignedClientId: clientId } : {}),
       ...(keepAliveSeconds !== undefined ? { serverKeepAliveSeconds: keepAliveSeconds } : {}),

@@ -171,6 +171,7 @@ export class Connection implements TransportHandler, Link {
         break
       case packetTypes.pingreq:
         this.allowance.spend(packetUnits)
+        this.session?.evidence?.ping()
         this.output.write(pingresp)
         break
       case packetTypes.disconnect:
@@ -189,12 +190,14 @@ export class Connection implements TransportHandler, Link {
   #subscribe (buf: Buffer, start: number, end: number): void {
     const frame = decodeSubscribe(buf, start, end, this.version, this.access.frameLimits)
     this.allowance.spend(unitsOfFilters(frame.subscriptions.length))
+    this.session?.evidence?.reuse(frame.packetId)
     this.during(this.access.subscriptions.subscribe(this, frame))
   }
 
   #unsubscribe (buf: Buffer, start: number, end: number): void {
     const frame = decodeUnsubscribe(buf, start, end, this.version, this.access.frameLimits)
     this.allowance.spend(unitsOfFilters(frame.filters.length))
+    this.session?.evidence?.reuse(frame.packetId)
     this.during(this.access.subscriptions.unsubscribe(this, frame))
   }
 

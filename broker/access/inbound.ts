@@ -1,14 +1,15 @@
 import { codes, type Code } from '../errors.ts'
-import type { Submission, Verdict } from '../engine/port.ts'
+import type { Resends, Submission, Verdict } from '../engine/port.ts'
 import type { Target, TopicRefusal } from '../topics.ts'
 import { refusalUnits, unitsOfPublish } from './allowance.ts'
 import { Asking } from './asking.ts'
 import type { Connection } from './connection.ts'
+import type { Evidence } from './evidence.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { encodeAck, packetTypes, ProtocolError, writeAck, type PublishFrame } from './frame/index.ts'
 
-/** A publish on its way through the engine. */
-interface Pending { inbound: Inbound, packetId: number, qos: 0 | 1 | 2, topic: string, correlationData: Buffer | undefined, bytes: number, isRequest: boolean }
+/** A publish on its way through the engine; `number` is its place among those that are answered. */
+interface Pending { inbound: Inbound, packetId: number, qos: 0 | 1 | 2, number: number, topic: string, correlationData: Buffer | undefined, bytes: number, isRequest: boolean }
 
 /** What the engine was given and has not answered; refs are this process's own numbers. */
 export class PendingPublishes {
@@ -49,6 +50,8 @@ export class Inbound {
   #qos2: Map<number, 'chat' | 'answered' | 'ordinary'> | undefined
   /** Ordinary filters of the session, as far as this connection knows. */
   readonly ordinaryFilters = new Set<string>()
+  /** What publishes with DUP may be repeats of; absent when nothing is remembered of the session. */
+  resends: Resends | undefined
   #lastTopic = ''
   #lastTarget: Target | TopicRefusal | undefined
 
@@ -56,6 +59,8 @@ export class Inbound {
 
   /** Publishes wait for their answer. */
   get busy (): boolean { return this.#pending > 0 || this.#ordinary > 0 }
+  /** QoS 2 publishes wait for their PUBREL. */
+  get unfinished (): boolean { return this.#qos2 !== undefined && this.#qos2.size > 0 }
 
   /** A PUBLISH; its frame is `buf[frameStart, end)`. */
   publish (packet: PublishFrame, buf: Buffer, frameStart: number, end: number): void {
@@ -103,8 +108,10 @@ export class Inbound {
     const { access, session } = connection
     if (session === undefined) return
     const { properties } = packet
+    const { evidence } = session
+    const number = evidence !== undefined && packet.qos > 0 ? evidence.publish(packet.packetId, packet.dup) : 0
     const bytes = packet.payload.length
-    const pending = { inbound: this, packetId: packet.packetId, qos: packet.qos, topic: packet.topic, correlationData: properties?.correlationData, bytes, isRequest: target.kind === 'rpc' }
+    const pending = { inbound: this, packetId: packet.packetId, qos: packet.qos, number, topic: packet.topic, correlationData: properties?.correlationData, bytes, isRequest: target.kind === 'rpc' }
     const submission: Submission = {
       ref: access.pending.add(pending),
       session: session.id,
@@ -114,6 +121,11 @@ export class Inbound {
       qos: packet.qos,
       packetId: packet.packetId,
       dup: packet.dup
+    }
+    if (number > 0) {
+      submission.resends = this.resends as Resends
+      submission.number = number
+      submission.proven = (evidence as Evidence).proven
     }
     if (properties !== undefined) {
       if (properties.contentType !== undefined) submission.contentType = properties.contentType
@@ -163,6 +175,7 @@ export class Inbound {
       }
       if (pending.qos === 1) this.#puback(pending.packetId, verdict)
       else if (pending.qos === 2) this.#pubrec(pending.packetId, verdict)
+      if (pending.number > 0) (session.evidence as Evidence).answered = pending.number
     } else if (verdict.ok === false) {
       this.#refused(pending, verdict)
     } else {
@@ -194,7 +207,7 @@ export class Inbound {
     output.write(encodeAck(packetTypes.pubrec, version, packetId, 0, undefined, properties))
   }
 
-  #refused (pending: Pick<Pending, 'packetId' | 'qos' | 'topic'>, verdict: { code: Code, reason: string, cid?: string, retryAfterMs?: number }): void {
+  #refused (pending: Pick<Pending, 'packetId' | 'qos' | 'topic' | 'number'>, verdict: { code: Code, reason: string, cid?: string, retryAfterMs?: number }): void {
     const connection = this.#connection
     const { access, output, version, session, user } = connection
     const { code, reason } = verdict
@@ -215,6 +228,7 @@ export class Inbound {
       access.pump.notice(user, payload, session)
     }
     if (pending.qos === 0) return
+    if (pending.number > 0 && session?.evidence !== undefined) session.evidence.answered = pending.number
     const reasonCode = version === 5 ? codes[code].reasonCode : 0
     const text = version === 5 && connection.problemInformation ? reason : undefined
     if (pending.qos === 1) {
@@ -228,7 +242,10 @@ export class Inbound {
   }
 
   #reject (packet: PublishFrame, code: Code, reason: string): void {
-    if (this.#connection.phase === 'open') this.#refused(packet, { code, reason })
+    if (this.#connection.phase !== 'open') return
+    const { evidence } = this.#connection.session ?? {}
+    const { packetId, qos, topic, dup } = packet
+    this.#refused({ packetId, qos, topic, number: evidence !== undefined && qos > 0 ? evidence.publish(packetId, dup) : 0 }, { code, reason })
   }
 
   #forward (packet: PublishFrame, frame: Buffer): void {
@@ -242,7 +259,10 @@ export class Inbound {
       else reject()
       return
     }
-    if (packet.qos > 0) this.#ordinary++
+    if (packet.qos > 0) {
+      this.#ordinary++
+      connection.session?.evidence?.reuse(packet.packetId)
+    }
     connection.access.subscriptions.withOrdinary(connection, client => { client.forward(frame) })
   }
 
@@ -268,6 +288,7 @@ export class Inbound {
     const connection = this.#connection
     const known = this.#qos2?.get(packetId)
     this.#qos2?.delete(packetId)
+    if (known === 'answered') connection.session?.evidence?.reuse(packetId)
     // After a reconnect the id may be one that Aedes keeps for the session.
     if (known === 'ordinary' || (known === undefined && connection.ordinary !== undefined)) {
       connection.ordinary?.forward(frame)

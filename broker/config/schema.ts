@@ -115,7 +115,7 @@ export const configSchema = z.strictObject({
     database: z.string().regex(/^[^/\\. "$*<>:|?\0]{0,63}$/, 'must be a name of a MongoDB database').default('').describe('Database in MongoDB; empty takes the one that store.url names, or sabethes.'),
     timeoutMs: timer(5000, 'Time after which MongoDB counts as gone, milliseconds: what waits for it fails, and is acknowledged to nobody.', 100),
     cacheConversations: count(100_000, 'Conversations whose heads are kept in memory.'),
-    resendWindowSeconds: count(86_400, 'How long a resent message is recognised as the same one, seconds.')
+    resendWindowSeconds: count(86_400, 'How long a message without cid that is sent again with DUP can be the same one, seconds.')
   }),
   sessions: section('Persistent sessions.', {
     expirySeconds: z.int().min(0).max(maxExpirySeconds).default(2_592_000).describe('How long a session of an MQTT 3.1.1 client with clean session 0 outlives its connection, seconds.'),

@@ -108,6 +108,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     streams: query => streams.list(query),
     read: query => streams.read(query),
     advance (moves) { for (const move of moves) marks.advance(move) },
+    prove (proofs) { for (const proof of proofs) marks.prove(proof) },
     isMember: (user, gid) => groups.isMember(user, gid),
     serverInfo,
     mayPost: (user, gid) => groups.mayPost(user, gid),

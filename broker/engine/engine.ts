@@ -132,6 +132,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     streams: query => control.streams(query),
     read: query => control.read(query),
     advance: moves => { control.advance(moves) },
+    prove: marks => { control.prove(marks) },
     isMember: (user, gid) => control.isMember(user, gid),
     serverInfo: () => control.serverInfo(),
     close () {

@@ -198,7 +198,7 @@ export class Lanes {
 
   #accept (submission: Submission, read: Read, draft: Draft): void {
     const { host, committer } = this.#options
-    const { user, session, packetId, expirySeconds } = submission
+    const { user, session, packetId, expirySeconds, resends } = submission
     const { conv, to } = draft
     const id = host.newId()
     const ts = host.now()
@@ -207,7 +207,12 @@ export class Lanes {
     let resend: NewMessage['resend']
     if (cid === undefined && submission.qos > 0) {
       const digest = digestOf(conv, submission.payload)
-      resend = { session, packetId, digest, dup: submission.dup }
+      // A session that ends with its connection is remembered nowhere: what comes with DUP is a new message.
+      if (resends !== undefined) {
+        const { epoch, last } = resends
+        resend = { session, packetId, digest, dup: submission.dup, epoch, number: submission.number ?? 0, proven: submission.proven ?? 0 }
+        if (last !== undefined) resend.last = last
+      }
       // Packet ids come again, equal words too: the id's part keeps apart what is not a resend.
       cid = `~${packetId}.${digest}.${id.slice(0, 13)}`
     }

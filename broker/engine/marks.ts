@@ -3,7 +3,7 @@
  * repeated packet, never a message.
  */
 import type { Logger } from 'pino'
-import type { Marks as StoreMarks, Moved, Store } from '../store/store.ts'
+import type { ConnectionMark, Marks as StoreMarks, Moved, Store } from '../store/store.ts'
 
 /** The first delay after an idle time, milliseconds. */
 const idleDelayMs = 50
@@ -24,7 +24,15 @@ class Batch {
   readonly cursors = new Map<string, Map<string, Position>>()
   readonly members = new Map<string, Map<string, Watermarks>>()
   readonly events = new Map<string, number>()
+  readonly connections = new Map<string, ConnectionMark>()
   size = 0
+
+  connection (user: string, { session, epoch, proven }: ConnectionMark & { session: string }): void {
+    this.users.add(user)
+    const known = this.connections.get(session)
+    if (known === undefined) this.size++
+    if (known === undefined || known.epoch !== epoch || proven > known.proven) this.connections.set(session, { epoch, proven })
+  }
 
   cursor (user: string, session: string, stream: string, seq: number, sent: number): void {
     this.users.add(user)
@@ -63,9 +71,11 @@ class Batch {
 
   merge (other: Batch): void {
     for (const chunk of other.chunks(Infinity)) {
-      for (const c of chunk.cursors) this.cursor(c.session.slice(0, c.session.indexOf('/')), c.session, c.stream, c.seq, c.sent)
+      for (const c of chunk.cursors) this.cursor(userOf(c.session), c.session, c.stream, c.seq, c.sent)
       for (const { user, conv, ...marks } of chunk.members) this.member(user, conv, marks)
       for (const e of chunk.events) this.event(e.user, e.deliveredSeq)
+      // What came meanwhile is the later word: it may be of another connection.
+      for (const c of chunk.connections ?? []) if (!this.connections.has(c.session)) this.connection(userOf(c.session), c)
     }
   }
 
@@ -91,9 +101,16 @@ class Batch {
       chunk.events.push({ user, deliveredSeq })
       if (full()) { yield chunk; fresh() }
     }
+    for (const [session, mark] of this.connections) {
+      (chunk.connections ??= []).push({ session, ...mark })
+      if (full()) { yield chunk; fresh() }
+    }
     if (count > 0) yield chunk
   }
 }
+
+/** The user of `{user}/{clientId}`. */
+function userOf (session: string): string { return session.slice(0, session.indexOf('/')) }
 
 export interface MarksOptions {
   store: Store
@@ -125,6 +142,12 @@ export class Marks {
       if (stream.startsWith('e:')) this.#pending.event(user, seq)
       else if (!stream.startsWith('o:')) this.#pending.member(user, stream, { deliveredSeq: seq })
     }
+    this.#schedule()
+  }
+
+  /** The client of a session's connection has the answers to its publishes up to `proven`. */
+  prove (mark: ConnectionMark & { session: string }): void {
+    this.#pending.connection(userOf(mark.session), mark)
     this.#schedule()
   }
 

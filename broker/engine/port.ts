@@ -6,6 +6,7 @@
  *   before its `message` output, and outputs of one conversation come in the order of its numbers.
  */
 import type { Code } from '../errors.ts'
+import type { ConnectionMark } from '../store/store.ts'
 import type { Target } from '../topics.ts'
 
 /** A publish to a chat topic. */
@@ -21,6 +22,11 @@ export interface Submission {
   qos: 0 | 1 | 2
   packetId: number
   dup: boolean
+  /** `SessionResume.resends` of the connection; without it no publish with DUP is taken for a repeat. */
+  resends?: Resends
+  /** With `resends`: which publish of the connection it is, from 1, and up to which of them the client has the answers. */
+  number?: number
+  proven?: number
   /** MQTT 5 content type. */
   contentType?: string
   /** MQTT 5 payload format indicator. */
@@ -84,11 +90,16 @@ export interface SessionStart {
   expirySeconds: number
 }
 
+/** What publishes with DUP may be repeats of: those of this connection and of the one before it (ADR 4). */
+export interface Resends { epoch: string, last?: ConnectionMark }
+
 export interface SessionResume {
   /** A stored session was taken up. */
   present: boolean
   subscriptions: Array<{ filter: string, qos: 0 | 1 }>
   inflight: Array<{ packetId: number, stream: string, seq: number }>
+  /** Absent for a session that ends with its connection: nothing is remembered of it. */
+  resends?: Resends
 }
 
 export interface Engine {
@@ -107,8 +118,11 @@ export interface Engine {
    * it and before the next connection's first. `graceful`: by DISCONNECT.
    */
   hangUp (session: string, graceful: boolean): void
-  /** The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT. */
-  closeSession (end: { session: string, expirySeconds: number, graceful: boolean, inflight: SessionResume['inflight'] }): Promise<void>
+  /**
+   * The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT.
+   * `proven`: up to which of the connection's publishes the client has the answers.
+   */
+  closeSession (end: { session: string, expirySeconds: number, graceful: boolean, inflight: SessionResume['inflight'], proven?: number }): Promise<void>
 
   /** Streams of a session, in pages by stream id. `own` gives `o:` streams, `event` the one event log. */
   streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string }>
@@ -116,6 +130,8 @@ export interface Engine {
   read (query: { user: string, stream: string, after: number, limit: number, maxBytes: number }): Promise<{ entries: LogEntry[], last: number }>
   /** A device acknowledged (cursors, `seq`), or was sent (`sent`). Merged and written lazily; `persistent` sessions only keep cursors. */
   advance (moves: Array<{ session: string, persistent: boolean, user: string, stream: string, seq: number, sent: number }>): void
+  /** `proven` of connections that go on; merged and written lazily, for the case that the server dies. */
+  prove (marks: Array<{ session: string, epoch: string, proven: number }>): void
   /** True when the user is a member. */
   isMember (user: string, gid: string): Promise<boolean>
   /** The retained description of the server: version, limits, features. */

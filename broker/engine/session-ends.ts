@@ -3,7 +3,7 @@
  * that cannot be stored is kept here and tried again until it is.
  */
 import type { Logger } from 'pino'
-import type { SessionRow, TimeMs } from '../store/store.ts'
+import type { ConnectionMark, SessionRow, TimeMs } from '../store/store.ts'
 
 export interface SessionEnd {
   readonly user: string
@@ -11,6 +11,10 @@ export interface SessionEnd {
   /** Seconds that the session outlives it; 0 = it goes. */
   readonly expirySeconds: number
   readonly inflight: SessionRow['inflight']
+  /** Up to which of the connection's publishes the client has the answers. */
+  readonly proven?: number | undefined
+  /** The connection to put back: the one that is stored never came to be. */
+  readonly connection?: ConnectionMark | undefined
 }
 
 export interface SessionEndsOptions {
@@ -121,8 +125,9 @@ export class SessionEnds {
 export const forEverSeconds = 0xFFFFFFFF
 
 /** The row of a session that ended. */
-export function withEnd (row: SessionRow, { endedAt, expirySeconds, inflight }: SessionEnd): SessionRow {
-  return { ...row, inflight, expirySeconds, expiresAt: expiry(endedAt, expirySeconds) }
+export function withEnd (row: SessionRow, { endedAt, expirySeconds, inflight, proven = 0, connection = row.connection }: SessionEnd): SessionRow {
+  const mark = connection === undefined ? {} : { connection: { ...connection, proven: Math.max(connection.proven, proven) } }
+  return { ...row, ...mark, inflight, expirySeconds, expiresAt: expiry(endedAt, expirySeconds) }
 }
 
 /** When a session ends that outlives its connection by `expirySeconds`. */

@@ -1,4 +1,5 @@
 /** Persistent sessions: what of a client id outlives its connection, and for how long. [MQTT-3.1.2-4] to [MQTT-3.1.2-6], MQTT 5 section 3.1.2.11.2 */
+import { randomBytes } from 'node:crypto'
 import { Refusal } from '../errors.ts'
 import type { SessionRow } from '../store/store.ts'
 import type { EngineHost } from './host.ts'
@@ -57,6 +58,7 @@ export class Sessions {
       // A mark of the session's earlier life must not land in this one.
       await this.#marks.settled(user)
       const expirySeconds = this.#clamp(start.expirySeconds)
+      const epoch = randomBytes(9).toString('base64url')
       let row = await this.#row(session)
       if (row !== undefined && (start.cleanStart || this.#isExpired(row))) {
         await store.dropSession(session)
@@ -67,18 +69,24 @@ export class Sessions {
       if (row !== undefined || expirySeconds > 0) {
         const { expiresAt: _, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
         try {
-          await store.putSession({ ...known, inflight: [], expirySeconds })
+          await store.putSession({ ...known, inflight: [], expirySeconds, connection: { epoch, proven: 0 } })
         } catch (error) {
           // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
           const now = this.#host.now()
-          const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight }
+          const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight, connection: row.connection }
           this.#ends.keep(session, { user, ...end }, error)
           throw error
         }
       }
       this.#ends.forget(session)
       this.#live.set(session, expirySeconds > 0)
-      return { present: row !== undefined, subscriptions: row?.subscriptions ?? [], inflight: row?.inflight ?? [] }
+      const last = row?.connection
+      return {
+        present: row !== undefined,
+        subscriptions: row?.subscriptions ?? [],
+        inflight: row?.inflight ?? [],
+        ...(row !== undefined || expirySeconds > 0 ? { resends: { epoch, ...(last !== undefined && { last }) } } : {})
+      }
     })
   }
 
@@ -95,7 +103,7 @@ export class Sessions {
   close (end: Parameters<Engine['closeSession']>[0]): Promise<void> {
     const { session, inflight } = end
     const user = userOf(session)
-    const ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight }
+    const ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, proven: end.proven }
     return this.#queue.run(user, async () => {
       const persistent = this.#live.get(session) !== false || ended.expirySeconds > 0
       try {

@@ -28,10 +28,12 @@ export interface NewMessage {
   /** The sender's client message id: unique per (conversation, sender); a repeat is answered with the first one. */
   cid?: string
   /**
-   * For senders without `cid`: the store remembers the last message of (session, packetId); a repeat is a message with
-   * `dup` whose `digest` equals the remembered one. Without `dup` the memory is overwritten.
+   * For senders without `cid` in sessions that outlive their connection: the store remembers the last message of (session,
+   * packetId). A message with `dup` is a repeat of it when its `digest` is the same and the answer to it is in doubt (see
+   * `repeats`); the memory of it then moves to the present connection, because the answer may be lost again. Every other
+   * message overwrites the memory.
    */
-  resend?: { session: string, packetId: number, digest: string, dup: boolean }
+  resend?: Resend
   /** True when it raises unread (`n` grows); false for system messages. */
   counts: boolean
   /** True when the sender's own marks move to this message (sending marks one's own conversation read). */
@@ -41,6 +43,25 @@ export interface NewMessage {
   /** The envelope's members after `conv` and `seq`, as JSON text without the outer braces: `"id":"…","from":"…",…`. */
   content: string
 }
+
+export interface Resend {
+  session: string
+  packetId: number
+  /** Tells what was sent, and to whom. */
+  digest: string
+  dup: boolean
+  /** The connection that it came on: a name of its own, without spaces. */
+  epoch: string
+  /** Which publish of that connection it is, from 1. */
+  number: number
+  /** Publishes of that connection up to it were answered, and the client is known to have the answer. */
+  proven: number
+  /** The session's connection before this one, with what is known of its answers. */
+  last?: ConnectionMark
+}
+
+/** How far the client of a connection is known to have its answers. */
+export interface ConnectionMark { epoch: string, proven: number }
 
 /** Appends to a user's event log. An event with a `slot` replaces the older event of the same slot. */
 export interface NewEvent {
@@ -172,6 +193,8 @@ export interface SessionRow {
   /** Seconds that it outlives its connection (4294967295 = for ever). */
   expirySeconds: number
   createdAt: TimeMs
+  /** The present connection, or the last one. */
+  connection?: ConnectionMark
 }
 
 /** Where a session stands in a stream (a conversation id, `e:{user}`, or `o:{gid}`). */
@@ -183,6 +206,8 @@ export interface Marks {
   members: Array<{ user: string, conv: string, readSeq?: number, deliveredSeq?: number }>
   /** The event log's delivered mark of a user. */
   events: Array<{ user: string, deliveredSeq: number }>
+  /** How far the clients of connections have their answers; `proven` of `SessionRow.connection`, where `epoch` is still the same. */
+  connections?: Array<ConnectionMark & { session: string }>
 }
 
 /** Which members of `Marks.members` really moved, with their rows after it. */

@@ -24,8 +24,8 @@ export interface TransferRows {
   eventHead: { user: string, seq: number, deliveredSeq: number }
   session: SessionRow
   cursor: Cursor & { session: string, stream: string }
-  /** The last publish of a packet id. */
-  resend: { session: string, packetId: number, conv: string, seq: number, n: number, id: string, ts: TimeMs, digest: string }
+  /** The last publish of a packet id. Without `epoch` (earlier versions did not write it) it is no message's first try. */
+  resend: { session: string, packetId: number, conv: string, seq: number, n: number, id: string, ts: TimeMs, digest: string, epoch?: string, number?: number }
   record: { key: string, value: Uint8Array }
 }
 export type TransferKind = keyof TransferRows

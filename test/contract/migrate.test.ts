@@ -38,7 +38,7 @@ async function move (opening: [Promise<TransferSource>, Promise<TransferTarget>]
 async function goesOn (t: Test, store: Store): Promise<void> {
   const [cid, resend, fresh] = await store.commit([
     text('d:alice:bob', 'alice', 99, { cid: 'c 30' }),
-    text('g:dev', 'alice', 99, { resend: { session: 'alice/an old device', packetId: 30 % 4 + 1, digest: 'digest 30', dup: true } }),
+    text('g:dev', 'alice', 99, { resend: { session: 'alice/an old device', packetId: 30 % 4 + 1, digest: 'digest 30', dup: true, epoch: 'first', number: 1, proven: 0 } }),
     text('d:alice:bob', 'alice', 100)
   ])
   t.match(cid, { seq: 30, replay: true }, 'a repeat by its cid')

@@ -117,7 +117,7 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
 
     await t.test('a DUP of a purged message is answered with its number', async t => {
       const { store } = await open(t)
-      const resend = { session: 'alice/p', packetId: 1, digest: 'd', dup: false }
+      const resend = { session: 'alice/p', packetId: 1, digest: 'd', dup: false, epoch: 'first', number: 1, proven: 0 }
       const first = message(direct, 'alice', { resend, ts: Date.now() })
       await append(store, first)
       t.equal(await store.purge(Date.now() + 1000, 9), 1)

@@ -1,6 +1,6 @@
 /** What every store promises: the suite that each backend runs. Groups, purge, events and the rest are in `store-contract-rest.ts`. */
 import type { Test } from 'tap'
-import type { Outcome, Store, StoredMessage } from '../../broker/store/store.ts'
+import type { NewMessage, Outcome, Resend, Store, StoredMessage } from '../../broker/store/store.ts'
 import { append, direct, group, join, message, seqs, unread } from './operations.ts'
 import type { Open } from './operations.ts'
 import { rest } from './store-contract-rest.ts'
@@ -96,7 +96,7 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
 
     await t.test('a DUP with the remembered digest is the first one', async t => {
       const { store, reopen } = await open(t)
-      const resend = { session: 'alice/ph:one', packetId: 7, digest: 'd 1|', dup: false }
+      const resend = { session: 'alice/ph:one', packetId: 7, digest: 'd 1|', dup: false, epoch: 'first', number: 1, proven: 0 }
       const first = message(direct, 'alice', { resend })
       const replay = { seq: 1, n: 1, id: first.id, ts: first.ts, replay: true }
       t.match(await append(store, first, message(direct, 'alice', { resend: { ...resend, dup: true } })), [{ replay: false }, replay], 'in one batch')
@@ -108,9 +108,46 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
       t.match(await append(again, message(direct, 'alice', { resend: { ...resend, digest: 'd2', dup: true } })), [{ seq: 4, replay: true }])
     })
 
+    await t.test('a DUP is the first one only while the answer to that is in doubt', async t => {
+      const { store, reopen } = await open(t)
+      const session = 'alice/p'
+      const sent = (epoch: string, number: number, more: Partial<Resend> = {}): NewMessage =>
+        message(direct, 'alice', { resend: { session, packetId: 1, digest: 'd', dup: true, epoch, number, proven: 0, ...more } })
+      await append(store, sent('first', 3, { dup: false }))
+      t.match(await append(store, sent('first', 4, { proven: 3 })), [{ seq: 2, replay: false }], 'the client is known to have the answer')
+      t.match(await append(store, sent('first', 5, { proven: 3 })), [{ seq: 2, replay: true }], 'not to this one')
+      t.match(await append(store, sent('second', 1)), [{ seq: 3, replay: false }], 'not the connection before')
+      t.match(await append(store, sent('third', 1, { last: { epoch: 'second', proven: 1 } })), [{ seq: 4, replay: false }], 'the last connection, answered')
+      t.match(await append(store, sent('fourth', 1, { last: { epoch: 'third', proven: 0 } })), [{ seq: 4, replay: true }], 'the last connection, in doubt')
+      const again = await reopen()
+      t.match(await append(again, sent('fifth', 1, { last: { epoch: 'fourth', proven: 0 } })), [{ seq: 4, replay: true }], 'the answer to a repeat is in doubt as well')
+      t.match(await append(again, sent('sixth', 1, { last: { epoch: 'fourth', proven: 0 } })), [{ seq: 5, replay: false }], 'a connection came between')
+      t.match(await append(again, sent('sixth', 2, { dup: false }), sent('seventh', 1, { last: { epoch: 'sixth', proven: 0 } })), [{ seq: 6, replay: false }, { seq: 6, replay: true }], 'both in one batch')
+      t.match(await append(again, sent('eighth', 1, { last: { epoch: 'seventh', proven: 0 } })), [{ seq: 6, replay: true }])
+    })
+
+    await t.test('how far a client has its answers', async t => {
+      const { store, reopen } = await open(t)
+      const row = { session: 'alice/p', user: 'alice', clientId: 'p', subscriptions: [], inflight: [], expirySeconds: 60, createdAt: 1 }
+      await store.putSession({ ...row, connection: { epoch: 'one', proven: 2 } })
+      const prove = async (epoch: string, proven: number): Promise<void> => {
+        await store.advance({ cursors: [], members: [], events: [], connections: [{ session: 'alice/p', epoch, proven }, { session: 'nobody/p', epoch, proven }] })
+      }
+      await prove('one', 7)
+      t.same((await store.session('alice/p'))?.connection, { epoch: 'one', proven: 7 })
+      await store.putSession({ ...row, connection: { epoch: 'two', proven: 0 } })
+      t.same((await store.session('alice/p'))?.connection, { epoch: 'two', proven: 0 }, 'a new connection begins anew')
+      await prove('one', 9)
+      t.same((await store.session('alice/p'))?.connection, { epoch: 'two', proven: 0 }, 'what comes late of an earlier one changes nothing')
+      await prove('two', 3)
+      const again = await reopen()
+      t.same((await again.session('alice/p'))?.connection, { epoch: 'two', proven: 3 })
+      t.equal(await again.session('nobody/p'), undefined)
+    })
+
     await t.test('the memory of a packet id ends', async t => {
       const { store } = await open(t)
-      const resend = { session: 'alice/p', packetId: 1, digest: 'd', dup: false }
+      const resend = { session: 'alice/p', packetId: 1, digest: 'd', dup: false, epoch: 'first', number: 1, proven: 0 }
       const day = 86_400_000
       const { ts } = message(direct, 'alice')
       await append(store, message(direct, 'alice', { resend, ts }))

@@ -5,7 +5,7 @@ import t from 'tap'
 import { onMongodb } from '../support/on-mongodb.ts'
 
 const here = [
-  'e2e/first-message', 'e2e/graceful', 'e2e/leaks', 'e2e/logs', 'e2e/mqtt5', 'e2e/password', 'e2e/purge', 'e2e/receipts', 'e2e/refusals', 'e2e/rpc',
+  'e2e/first-message', 'e2e/graceful', 'e2e/leaks', 'e2e/logs', 'e2e/mqtt5', 'e2e/password', 'e2e/purge', 'e2e/receipts', 'e2e/refusals', 'e2e/resends', 'e2e/rpc',
   'e2e/sessions', 'e2e/websocket', 'protocol/conformance-3'
 ]
 

@@ -98,7 +98,7 @@ async function tests (server: MongodbServer): Promise<void> {
 
   await t.test('a message without cid: the DUP finds it, though nothing else was written', async t => {
     const { store, arm, other } = await world(t)
-    const resend = { session: 'alice/p', packetId: 7, digest: 'd', dup: false }
+    const resend = { session: 'alice/p', packetId: 7, digest: 'd', dup: false, epoch: 'first', number: 1, proven: 0 }
     await store.commit([message(direct, 'alice', { resend })])
     arm('inserted')
     const op = message(direct, 'alice', { resend: { ...resend, digest: 'e' } })

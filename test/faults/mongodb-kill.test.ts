@@ -35,7 +35,7 @@ await t.test(`${kills} kills of ${downSeconds} s`, { skip, timeout: (kills * (do
     for (let i = 0; !running.signal.aborted; i++) {
       const body = `"body":"${name}-${i}"`
       for (let dup = false; ; dup = true) {
-        const more: Partial<NewMessage> = withCid ? { cid: `${name}-${i}` } : { resend: { session: `${name}/p`, packetId: 1 + i % 50, digest: body, dup } }
+        const more: Partial<NewMessage> = withCid ? { cid: `${name}-${i}` } : { resend: { session: `${name}/p`, packetId: 1 + i % 50, digest: body, dup, epoch: 'first', number: 1, proven: 0 } }
         try {
           const [out] = await store.commit([message(conv, name, { ...more, content: body, ts: Date.now() })])
           if (out !== undefined) acks.push({ seq: out.seq, id: out.id, body })

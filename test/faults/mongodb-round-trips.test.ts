@@ -33,7 +33,7 @@ async function tests (server: MongodbServer): Promise<void> {
     const two = ['insert messages', 'update conversations']
     t.same(await sent(() => store.commit([message(direct, 'alice')])), two)
     t.same(await sent(() => store.commit([message(direct, 'bob', { cid: 'k' }), message('g:dev', 'bob')])), two, 'also with a cid')
-    const resend = { session: 'bob/p', packetId: 1, digest: 'd', dup: false }
+    const resend = { session: 'bob/p', packetId: 1, digest: 'd', dup: false, epoch: 'first', number: 1, proven: 0 }
     t.same(await sent(() => store.commit(Array.from({ length: 90 }, (_, i) => message(i % 2 === 0 ? direct : 'g:dev', i % 3 === 0 ? 'alice' : 'bob', { resend: { ...resend, packetId: i + 1 } })))), two, 'however many')
     const dup = await sent(() => store.commit([message(direct, 'bob', { resend: { ...resend, digest: 'other', dup: true } })]))
     t.same(dup.sort(), ['find messages', 'find resends', ...two].sort(), 'a DUP asks first')

@@ -252,6 +252,8 @@ export class FakeEngine implements Engine {
     this.advancing = false
   }
 
+  prove (): void { /* it never dies */ }
+
   async isMember (user: string, gid: string): Promise<boolean> {
     return await this.#call('isMember', gid, () => this.members.get(groupId(gid))?.has(user) === true)
   }

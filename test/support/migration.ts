@@ -26,7 +26,7 @@ export async function fillStore (store: Store): Promise<void> {
   for (let i = 1; i <= 30; i++) {
     await store.commit([
       text('d:alice:bob', i % 2 === 0 ? 'alice' : 'bob', i, i % 3 === 0 ? { cid: `c ${i}` } : {}),
-      text('g:dev', 'alice', i, { counts: i % 5 !== 0, resend: { session: 'alice/an old device', packetId: i % 4 + 1, digest: `digest ${i}`, dup: false } }),
+      text('g:dev', 'alice', i, { counts: i % 5 !== 0, resend: { session: 'alice/an old device', packetId: i % 4 + 1, digest: `digest ${i}`, dup: false, epoch: 'first', number: i, proven: 0 } }),
       text('g:old', 'alice', i, { marksSender: false, expiresAt: start + 1e9 }),
       { op: 'event', user: 'alice', ts: start + i, content: `{"kind":"read","n":${i}}`, ...(i % 2 === 0 ? { slot: `read d:alice:bob ${i % 6}` } : {}) }
     ])

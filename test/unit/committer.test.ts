@@ -65,10 +65,11 @@ await t.test('repeats are answered with the first and delivered once', async t =
   const byCid = { payload: '{"cid":"c1","body":"x"}' }
   const first = await bench.verdict(bench.send('alice', 'im/to/u/bob', byCid.payload)) as Verdict & { id: string }
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', byCid.payload)), { ok: true, id: first.id, seq: 1 })
-  const plain = await bench.verdict(bench.send('alice', 'im/to/u/bob', 'hi', { packetId: 7 })) as Verdict & { id: string }
-  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'hi', { packetId: 7, dup: true })), { id: plain.id, seq: 2 })
-  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'other', { packetId: 7, dup: true })), { seq: 3 }, 'other content is another message')
-  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'hi', { packetId: 7 })), { seq: 4 }, 'a packet id is used again')
+  const mark = { resends: { epoch: 'this-one' }, number: 1, proven: 0 }
+  const plain = await bench.verdict(bench.send('alice', 'im/to/u/bob', 'hi', { packetId: 7, ...mark })) as Verdict & { id: string }
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'hi', { packetId: 7, dup: true, ...mark })), { id: plain.id, seq: 2 })
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'other', { packetId: 7, dup: true, ...mark })), { seq: 3 }, 'other content is another message')
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'hi', { packetId: 7, ...mark })), { seq: 4 }, 'a packet id is used again')
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'hi', { qos: 0, packetId: 0 })), { seq: 5 })
   const envelopes = bench.envelopes()
   t.equal(envelopes.length, 5)

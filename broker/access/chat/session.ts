@@ -1,5 +1,6 @@
 import type { SessionResume } from '../../engine/port.ts'
 import { encodePublishProperties, noProperties, publishHeader, publishSize, writePublish, type ProtocolVersion } from '../frame/index.ts'
+import type { Evidence } from '../evidence.ts'
 import type { Output } from '../output.ts'
 import type { Pump } from './pump.ts'
 import { maxBehind, type Scan } from './scan.ts'
@@ -49,6 +50,8 @@ export class Session {
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
   expirySeconds: number
   closed = false
+  /** Which answers the client has; absent when nothing is remembered of the session's publishes. */
+  readonly evidence: Evidence | undefined
   readonly #window: Window
   readonly #softOutputBytes: number
   #behind: Stream[] = []
@@ -63,7 +66,7 @@ export class Session {
   /** What was acknowledged of streams that were dropped, while a scan that may not have seen it goes on. */
   readonly #lateAcks = new Map<string, number>()
 
-  constructor (pump: Pump, link: Link, of: { id: string, user: string, clientId: string, expirySeconds: number, window: number, softOutputBytes: number }) {
+  constructor (pump: Pump, link: Link, of: { id: string, user: string, clientId: string, expirySeconds: number, window: number, softOutputBytes: number, evidence?: Evidence }) {
     this.pump = pump
     this.link = link
     this.id = of.id
@@ -72,6 +75,7 @@ export class Session {
     this.expirySeconds = of.expirySeconds
     this.#window = new Window(Math.min(of.window, maxWindow))
     this.#softOutputBytes = of.softOutputBytes
+    this.evidence = of.evidence
     this.interest = new Interest(this)
   }
 
@@ -138,7 +142,7 @@ export class Session {
     if (size > link.maximumPacketBytes) return this.#skipped(stream)
     let header = header0
     if (qos === 1) {
-      packetId = this.#window.add(stream, message.seq, packetId)
+      packetId = this.#window.add(stream, message.seq, this.evidence?.answered ?? 0, packetId)
       header = message.seq <= stream.redeliverTo ? header1dup : header1
     }
     const target = link.output.reserve(size)
@@ -159,9 +163,11 @@ export class Session {
 
   /** The client's PUBACK. False when nothing has this packet id: it may answer an earlier connection's packet, and is ignored. */
   acknowledge (packetId: number): boolean {
-    const known = this.#window.acknowledge(packetId, this.#settled)
-    if (known && this.#behind.length > 0) this.#wake()
-    return known
+    const answered = this.#window.acknowledge(packetId, this.#settled)
+    if (answered < 0) return false
+    this.evidence?.arrived(answered)
+    if (this.#behind.length > 0) this.#wake()
+    return true
   }
 
   /** Reads on at the end of this turn: the acknowledgements of one read make room for one step, not for one each. */

@@ -15,6 +15,8 @@ export class Window {
   #streams: Array<Stream | undefined> = []
   #seqs: number[] = []
   #acked: boolean[] = []
+  /** What had been answered to the client when the packet was written. */
+  #answered: number[] = []
   #first = 0
   #count = 0
   #nextId = 1
@@ -24,8 +26,8 @@ export class Window {
   get count (): number { return this.#count }
   get free (): number { return this.capacity - this.#count }
 
-  /** Adds a packet; `packetId` is given for one that is sent again [MQTT-4.4.0-1]. Returns its packet id. */
-  add (stream: Stream, seq: number, packetId = this.#nextId): number {
+  /** Adds a packet, written behind the answer with the number `answered`; `packetId` is given for one that is sent again [MQTT-4.4.0-1]. Returns its packet id. */
+  add (stream: Stream, seq: number, answered: number, packetId = this.#nextId): number {
     // Ids grow, and the oldest unacknowledged one stops the ring: none is in use twice while capacity < maxChatPacketId.
     this.#nextId = packetId >= maxChatPacketId ? 1 : packetId + 1
     const at = (this.#first + this.#count) % this.capacity
@@ -33,6 +35,7 @@ export class Window {
     this.#streams[at] = stream
     this.#seqs[at] = seq
     this.#acked[at] = false
+    this.#answered[at] = answered
     this.#count++
     stream.inflight++
     return packetId
@@ -40,16 +43,17 @@ export class Window {
 
   /**
    * The client acknowledged `packetId`; `settled` is called for each packet that no older one waits before.
-   * False when there is no such packet.
+   * Returns the packet's `answered`, -1 when there is no such packet.
    */
-  acknowledge (packetId: number, settled: (stream: Stream, seq: number) => void): boolean {
+  acknowledge (packetId: number, settled: (stream: Stream, seq: number) => void): number {
     let offset = 0
     while (offset < this.#count) {
       const at = (this.#first + offset) % this.capacity
       if (this.#packetIds[at] === packetId && this.#acked[at] === false) break
       offset++
     }
-    if (offset === this.#count) return false
+    if (offset === this.#count) return -1
+    const answered = this.#answered[(this.#first + offset) % this.capacity] as number
     this.#acked[(this.#first + offset) % this.capacity] = true
     while (this.#count > 0 && this.#acked[this.#first] === true) {
       const stream = this.#streams[this.#first] as Stream
@@ -60,7 +64,7 @@ export class Window {
       stream.inflight--
       settled(stream, seq)
     }
-    return true
+    return answered
   }
 
   /** The packets of an earlier stream of the same log belong to `stream` from now on. */

@@ -1,5 +1,5 @@
 /** Rows of the embedded store as text. Short rows that the commit path writes are numbers between spaces, the others JSON. */
-import type { Cursor, GroupMember, Head, Member, NewMessage, Role, StoredMessage } from '../store.ts'
+import type { ConnectionMark, Cursor, GroupMember, Head, Member, NewMessage, Role, StoredMessage } from '../store.ts'
 
 /**
  * The head of a conversation with the mark of the purge: everything up to `purgedSeq` is gone. Its newest messages lie in
@@ -9,7 +9,7 @@ export interface HeadRow { seq: number, n: number, ts: number, purgedSeq: number
 /** What an idempotency key points at. */
 export interface CidRow { seq: number, n: number, ts: number, id: string }
 /** The last publish of a packet id of a session. It answers repeats by itself, also when the message was purged. */
-export interface ResendRow extends CidRow { conv: string, digest: string }
+export interface ResendRow extends CidRow { conv: string, digest: string, /** its connection, and the number in it; rows of earlier versions have none */ epoch?: string, number?: number }
 /** The head of a user's event log. */
 export interface EventHeadRow { seq: number, deliveredSeq: number }
 /** A message with the idempotency key that the purge has to remove with it. */
@@ -37,12 +37,25 @@ export const cidCodec: Codec<CidRow> = {
 }
 
 export const resendCodec: Codec<ResendRow> = {
-  encode: row => `${row.conv} ${row.digest.length} ${row.digest}${cidCodec.encode(row)}`,
+  encode: row => `${row.epoch === undefined ? '' : `@${row.epoch} ${row.number} `}${row.conv} ${row.digest.length} ${row.digest}${cidCodec.encode(row)}`,
   decode: (text, key) => {
+    if (text.startsWith('@')) {
+      const [epoch, number] = text.split(' ', 2) as [string, string]
+      return { ...resendCodec.decode(text.slice(epoch.length + number.length + 2), key), epoch: epoch.slice(1), number: Number(number) }
+    }
     const [conv, length] = text.split(' ', 2) as [string, string]
     const start = conv.length + length.length + 2
     const middle = start + Number(length)
     return { ...cidCodec.decode(text.slice(middle), key), conv, digest: text.slice(start, middle) }
+  }
+}
+
+/** How far the client of a session's connection is known to have its answers. */
+export const provenCodec: Codec<ConnectionMark> = {
+  encode: row => `${row.proven} ${row.epoch}`,
+  decode: text => {
+    const [proven = '', epoch = ''] = text.split(' ')
+    return { epoch, proven: Number(proven) }
   }
 }
 

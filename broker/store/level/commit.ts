@@ -5,9 +5,10 @@
  * to a draft, without waiting; then the draft is written, and only when that succeeded do the caches take it over.
  */
 import { directUsers } from '../../topics.ts'
-import type { Member, NewEvent, NewMessage, Operation, Outcome } from '../store.ts'
+import { repeats } from '../resend.ts'
+import type { Member, NewEvent, NewMessage, Operation, Outcome, Resend } from '../store.ts'
 import { cidCodec, encodeEvent, encodeMessage, resendCodec } from './codec.ts'
-import type { CidRow, HeadRow } from './codec.ts'
+import type { CidRow, HeadRow, ResendRow } from './codec.ts'
 import type { Batch } from './batch.ts'
 import type { Database } from './database.ts'
 import { GroupChanges } from './group-changes.ts'
@@ -107,7 +108,10 @@ class Commit {
     const cidKey = op.cid === undefined ? undefined : key.cid(op.conv, op.from, op.cid)
     const resendKey = cidKey === undefined && op.resend !== undefined ? key.resend(op.resend.session, op.resend.packetId) : undefined
     const first = cidKey !== undefined ? this.#sameCid(cidKey, head) : resendKey !== undefined ? this.#resent(resendKey, op) : undefined
-    if (first !== undefined) return { seq: first.seq, n: first.n, id: first.id, ts: first.ts, replay: true }
+    if (first !== undefined) {
+      if (resendKey !== undefined) this.#moveResend(batch, resendKey, op, first as ResendRow)
+      return { seq: first.seq, n: first.n, id: first.id, ts: first.ts, replay: true }
+    }
 
     if (head === null) {
       head = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, segment: 0, segmentFirst: 0, expiring: 0 }
@@ -139,8 +143,8 @@ class Commit {
     if (cidKey !== undefined) {
       this.#remember(batch, cidKey, cidCodec.encode({ seq, n, ts: op.ts, id: op.id }))
     } else if (resendKey !== undefined) {
-      const digest = (op.resend as { digest: string }).digest
-      this.#remember(batch, resendKey, resendCodec.encode({ seq, n, ts: op.ts, id: op.id, conv: op.conv, digest }))
+      const { digest, epoch, number } = op.resend as Resend
+      this.#remember(batch, resendKey, resendCodec.encode({ seq, n, ts: op.ts, id: op.id, conv: op.conv, digest, epoch, number }))
     }
     const outcome: Outcome = { seq, n, id: op.id, ts: op.ts, replay: false }
     if (op.marksSender) {
@@ -173,13 +177,19 @@ class Commit {
     return head !== null && row.seq > head.purgedSeq ? row : undefined
   }
 
-  #resent (name: string, op: NewMessage): CidRow | undefined {
+  #resent (name: string, op: NewMessage): ResendRow | undefined {
     if (op.resend?.dup !== true) return undefined
     const text = this.#texts.rows.get(name)
     if (text === undefined) return undefined
     const row = resendCodec.decode(text, name)
-    const same = row.digest === op.resend.digest && row.conv === op.conv && op.ts - row.ts < this.#resendWindowMs
-    return same ? row : undefined
+    const { conv, digest, ts, epoch, number } = row
+    return repeats(op, { conv, digest, ts, epoch, number }, this.#resendWindowMs) ? row : undefined
+  }
+
+  /** The answer to a repeat may be lost as the first one was: its memory is the present connection's from now on. */
+  #moveResend (batch: Batch, name: string, op: NewMessage, row: ResendRow): void {
+    const { epoch, number } = op.resend as Resend
+    if (row.epoch !== epoch) this.#remember(batch, name, resendCodec.encode({ ...row, epoch, number }))
   }
 
   #remember (batch: Batch, name: string, text: string): void {

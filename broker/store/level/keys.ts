@@ -92,6 +92,7 @@ export const key = {
   slot: (user: string, slot: string) => 's' + sep + user + sep + slot,
   session: (session: string) => 'p' + sep + session,
   sessions: () => 'p',
+  proven: (session: string) => 'v' + sep + session,
   cursor: (session: string, stream: string) => 'k' + sep + session + sep + stream,
   cursors: (session: string) => 'k' + sep + session,
   record: (name: string) => 'q' + sep + name,

@@ -1,6 +1,6 @@
 /** Persistent sessions with their cursors, and users' event logs. */
-import type { Cursor, Page, SessionRow, StoredEvent, UserRow } from '../store.ts'
-import { decodeEvent } from './codec.ts'
+import type { Cursor, Marks, Page, SessionRow, StoredEvent, UserRow } from '../store.ts'
+import { decodeEvent, provenCodec } from './codec.ts'
 import type { Batch } from './batch.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
@@ -18,8 +18,19 @@ export class Sessions {
   }
 
   async session (session: string): Promise<SessionRow | undefined> {
-    const text = await this.#db.get(key.session(session))
-    return text === undefined ? undefined : JSON.parse(text) as SessionRow
+    const [text, proof] = await this.#db.getMany([key.session(session), key.proven(session)])
+    if (text === undefined) return undefined
+    const row = JSON.parse(text) as SessionRow
+    if (proof === undefined || row.connection === undefined) return row
+    const { epoch, proven } = provenCodec.decode(proof, session)
+    return epoch === row.connection.epoch ? { ...row, connection: { epoch, proven: Math.max(proven, row.connection.proven) } } : row
+  }
+
+  /** How far clients have their answers: a row beside the session's, which others write meanwhile. Inside `exclusive`. */
+  async prove (marks: NonNullable<Marks['connections']>): Promise<void> {
+    const batch = this.#db.batch()
+    for (const mark of marks) batch.put(key.proven(mark.session), provenCodec.encode(mark))
+    await this.#db.write(batch, false)
   }
 
   putSession (row: SessionRow): Promise<void> {
@@ -75,6 +86,7 @@ export class Sessions {
 
   async #drop (draft: Draft, batch: Batch, session: string): Promise<void> {
     batch.del(key.session(session))
+    batch.del(key.proven(session))
     for await (const rows of this.#db.scan(under(key.cursors(session)))) {
       for (const [name] of rows) draft.cursors.set(name, null)
     }

@@ -132,7 +132,13 @@ class LevelStore implements Store {
   membersAt (at: ReadonlyArray<{ user: string, conv: string }>): Promise<Array<Member | undefined>> { return this.#members.membersAt(at) }
   memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> { return this.#members.memberships(user, page) }
   conversations (user: string, page: Page): Promise<Conversation[]> { return this.#members.conversations(user, page) }
-  advance (marks: Marks): Promise<Moved> { return this.#db.exclusive(() => this.#members.advance(marks)) }
+  advance (marks: Marks): Promise<Moved> {
+    return this.#db.exclusive(async () => {
+      if (marks.connections !== undefined) await this.#sessions.prove(marks.connections)
+      return await this.#members.advance(marks)
+    })
+  }
+
   hide (user: string, conv: string, seqs: readonly number[]): Promise<number> { return this.#db.exclusive(() => this.#members.hide(user, conv, seqs)) }
   hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> { return this.#members.hidden(user, conv, after, upTo) }
   hiddenAt (user: string, at: ReadonlyArray<{ conv: string, seq: number }>): Promise<boolean[]> { return this.#members.hiddenAt(user, at) }

@@ -21,7 +21,8 @@ import type { HeadRow, MessageDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
 import { memberAt, openMembers, pieces, writeDerived } from './rows.ts'
 import type { MemberAt, Rows, View } from './rows.ts'
-import { Resends } from './resends.ts'
+import { memory, remembered, Resends } from './resends.ts'
+import type { Memory } from './resends.ts'
 
 /** A message on its way. */
 interface Entry {
@@ -80,10 +81,11 @@ export class Append {
     } catch (error) {
       this.#forget(entries)
       for (const { op, at } of entries) if (at.seq > 0) this.untold(op.conv, at.seq - 1)
-      for (const { join, key, op } of entries) if (join !== '') this.#resends.doubt(join, { key, conv: op.conv, digest: op.resend?.digest ?? '' })
+      for (const { join, key, op } of entries) if (join !== '') this.#resends.doubt(join, { key, ...remembered(op) })
       throw error
     }
     await this.#derive(view, entries)
+    await this.#resends.move(entries.flatMap(({ op, same }) => same === undefined || op.cid !== undefined ? [] : [{ first: memoryOf(same), op }]))
     const outcomes = entries.map(entry => this.#outcome(entry))
     await this.#addMissed(ops, outcomes)
     return outcomes
@@ -126,7 +128,7 @@ export class Append {
       const { op, join } = entry
       if (join === '') continue
       const earlier = last.get(join)
-      if (earlier !== undefined && (op.cid !== undefined || this.#resends.repeats(op, earlier.op.conv, earlier.op.resend?.digest, earlier.op.ts))) entry.same = earlier
+      if (earlier !== undefined && (op.cid !== undefined || this.#resends.repeats(op, remembered(earlier.op)))) entry.same = earlier
       else last.set(join, entry)
     }
   }
@@ -144,15 +146,18 @@ export class Append {
     }
     if (asking.length === 0) return
     const memories = await this.#resends.recall(asking.map(entry => entry.join))
+    const moved: Array<{ first: Memory, op: NewMessage }> = []
     for (const entry of asking) {
       const memory = memories.get(entry.join)
-      if (memory !== undefined && this.#resends.repeats(entry.op, memory.conv, memory.digest, memory.ts)) {
+      if (memory !== undefined && this.#resends.repeats(entry.op, memory)) {
+        moved.push({ first: memory, op: entry.op })
         entry.outcome = { seq: memory.seq, n: memory.n, id: memory.id, ts: memory.ts, replay: true }
       } else {
         // The first try may be stored at any moment: the same key lets only one of them in.
         entry.key = this.#resends.doubted(entry.join, entry.op) ?? entry.key
       }
     }
+    await this.#resends.move(moved)
   }
 
   /**
@@ -219,14 +224,19 @@ export class Append {
       byKey.set(`${place(op.conv)} ${op.from} ${key}`, entry)
     }
     const dead: Array<{ c: string, s: number }> = []
+    const moved: Array<{ first: Memory, op: NewMessage }> = []
     await Promise.all(pieces(queries, keysOfQuery).map(async some => {
       const found = await this.#db.messages.find({ $or: some }, whole).project<MessageDoc>({ p: 0 }).toArray()
       for (const doc of found) {
         const entry = byKey.get(`${doc.c} ${doc.f} ${doc.k}`) as Entry
         if (doc.s <= (view.heads.get(entry.op.conv)?.purgedSeq ?? 0)) dead.push({ c: doc.c, s: doc.s })
-        else entry.outcome = { seq: doc.s, n: doc.n, id: doc.id, ts: doc.ts, replay: true }
+        else {
+          entry.outcome = { seq: doc.s, n: doc.n, id: doc.id, ts: doc.ts, replay: true }
+          if (entry.op.cid === undefined && entry.op.resend !== undefined) moved.push({ first: memory(doc), op: entry.op })
+        }
       }
     }))
+    await this.#resends.move(moved)
     for (const some of pieces(dead, keysOfQuery)) await this.#db.messages.deleteMany({ $or: some })
   }
 
@@ -291,6 +301,13 @@ export class Append {
 
 function unstored (entries: readonly Entry[]): Entry[] {
   return entries.filter(entry => !entry.stored && entry.same === undefined && entry.outcome === undefined)
+}
+
+/** The memory of a message that this commit stored. */
+function memoryOf ({ op, at, outcome, same }: Entry): Memory {
+  if (same !== undefined) return memoryOf(same)
+  const { seq, n, id, ts } = outcome ?? { ...at, id: op.id, ts: op.ts }
+  return { ...remembered(op), seq, n, id, ts }
 }
 
 /** Gives numbers behind the heads, in the order of arrival. */

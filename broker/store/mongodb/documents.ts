@@ -32,6 +32,9 @@ export interface MessageDoc {
   /** Packet id and session of a sender without cid, and the digest of what it sent. */
   q?: string
   g?: string
+  /** The connection that it came on, and which of its publishes it was. */
+  qe?: string
+  qn?: number
 }
 
 /** Head of a conversation, in `conversations`: derived from the messages, and repaired from them. */
@@ -84,8 +87,8 @@ export interface EventDoc { _id: string, u: string, s: number, ts: number, p: st
 export interface EventHeadDoc { _id: string, s: number, d: number }
 export interface SessionDoc extends Omit<SessionRow, 'session'> { _id: string }
 export interface CursorDoc { /** `stream session` */ _id: string, p: string, s: number, t: number }
-/** The memory of a packet id whose message was purged. */
-export interface ResendDoc { _id: string, c: string, s: number, n: number, id: string, ts: number, g: string }
+/** The memory of a packet id whose message was purged, or was repeated on a later connection. */
+export interface ResendDoc { _id: string, c: string, s: number, n: number, id: string, ts: number, g: string, qe?: string, qn?: number }
 export interface RecordDoc { _id: string, v: Binary }
 export interface MetaDoc { _id: string, version?: number, /** Of a migration: JSON of where it stopped. */ checkpoint?: string }
 
@@ -194,7 +197,7 @@ export function messageDoc (op: NewMessage, key: string, at: { seq: number, n: n
     ...(op.marksSender ? { o: 1 } : {}),
     ...(op.expiresAt === undefined ? {} : { e: op.expiresAt }),
     ...(op.expiresAt === undefined || !op.counts ? {} : { ec: expiringKey(place(op.conv), at.seq) }),
-    ...(op.cid !== undefined || op.resend === undefined ? {} : { q: resendKey(op.resend), g: op.resend.digest })
+    ...(op.cid !== undefined || op.resend === undefined ? {} : { q: resendKey(op.resend), g: op.resend.digest, qe: op.resend.epoch, qn: op.resend.number })
   }
 }
 

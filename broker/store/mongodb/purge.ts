@@ -14,7 +14,7 @@ import type { Rows } from './rows.ts'
 /** Messages of one step: commits wait no longer than for this many. */
 const stepMessages = 500
 /** Fields of a message that the purge needs. */
-const fields = { _id: 0, c: 1, s: 1, n: 1, id: 1, ts: 1, q: 1, g: 1 } as const
+const fields = { _id: 0, c: 1, s: 1, n: 1, id: 1, ts: 1, q: 1, g: 1, qe: 1, qn: 1 } as const
 
 export class Purge {
   readonly #db: Connection
@@ -90,12 +90,16 @@ export class Purge {
   async #remember (gone: readonly MessageDoc[]): Promise<void> {
     const since = Date.now() - this.#resendWindowMs
     const kept = new Map<string, ResendDoc>()
-    for (const { q, g, c, s, n, id, ts } of gone) {
-      if (q !== undefined && g !== undefined && ts >= since) kept.set(q, { _id: q, c, s, n, id, ts, g })
+    for (const { q, g, qe, qn, c, s, n, id, ts } of gone) {
+      if (q === undefined || g === undefined || qe === undefined || qn === undefined || ts < since) continue
+      kept.set(q, { _id: q, c, s, n, id, ts, g, qe, qn })
     }
     if (kept.size === 0) return
-    const older = new Map((await this.#db.resends.find({ _id: { $in: [...kept.keys()] } }, whole).toArray()).map(doc => [doc._id, doc.ts]))
-    const newer = [...kept.values()].filter(doc => (older.get(doc._id) ?? 0) <= doc.ts)
+    const older = new Map((await this.#db.resends.find({ _id: { $in: [...kept.keys()] } }, whole).toArray()).map(doc => [doc._id, doc]))
+    const newer = [...kept.values()].filter(doc => {
+      const known = older.get(doc._id)
+      return known === undefined || (known.id !== doc.id && known.ts <= doc.ts)
+    })
     if (newer.length === 0) return
     await this.#db.bulk(this.#db.resends, newer.map(({ _id, ...replacement }) => ({ replaceOne: { filter: { _id }, replacement, upsert: true } })), { ordered: false })
   }

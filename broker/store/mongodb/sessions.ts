@@ -99,6 +99,13 @@ export class Sessions {
     })
   }
 
+  /** How far clients have their answers. Inside `exclusive`. */
+  async prove (marks: NonNullable<Marks['connections']>): Promise<void> {
+    await this.#db.bulk(this.#db.sessions, marks.map(({ session, epoch, proven }) => (
+      { updateOne: { filter: { _id: session, 'connection.epoch': epoch }, update: { $max: { 'connection.proven': proven } } } }
+    )), { ordered: false, writeConcern: quick })
+  }
+
   /** Cursors forward. Inside `exclusive`. */
   async advance (marks: Marks['cursors']): Promise<void> {
     const rows = await this.#read(marks.map(({ session, stream }) => cursorKey(session, stream)))

@@ -157,7 +157,8 @@ class MongoStore implements Store {
       const [members, ...others] = await Promise.allSettled([
         marks.members.length > 0 ? this.#members.advance(marks) : [],
         marks.cursors.length > 0 ? this.#sessions.advance(marks.cursors) : undefined,
-        marks.events.length > 0 ? this.#events.advance(marks.events) : undefined
+        marks.events.length > 0 ? this.#events.advance(marks.events) : undefined,
+        marks.connections !== undefined ? this.#sessions.prove(marks.connections) : undefined
       ])
       for (const result of others) if (result.status === 'rejected') throw result.reason
       if (members.status === 'rejected') throw members.reason

@@ -35,7 +35,9 @@ export const transferDocuments: { [K in TransferKind]: { collection: string, doc
   cursor: { collection: 'cursors', document: ({ session, stream, seq, sent }) => ({ _id: cursorKey(session, stream), p: session, s: seq, t: sent }) },
   resend: {
     collection: 'resends',
-    document: ({ conv, seq, n, id, ts, digest, ...resend }) => ({ _id: resendKey(resend), c: place(conv), s: seq, n, id, ts, g: digest })
+    document: ({ conv, seq, n, id, ts, digest, epoch, number, ...resend }) => ({
+      _id: resendKey(resend), c: place(conv), s: seq, n, id, ts, g: digest, ...(epoch === undefined ? {} : { qe: epoch, qn: number })
+    })
   },
   record: { collection: 'records', document: ({ key, value }) => ({ _id: key, v: new Binary(value) }) }
 }

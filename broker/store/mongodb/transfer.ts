@@ -206,10 +206,10 @@ class MongoTransfer implements TransferSource, TransferTarget {
     let last = ''
     while (a.done !== true || b.done !== true) {
       const order = a.done === true ? 1 : b.done === true ? -1 : Buffer.compare(Buffer.from(a.value._id), Buffer.from(b.value._id))
-      const one = order < 0 ? a.value : order > 0 ? b.value : (a.value as ResendDoc).ts <= (b.value as ResendDoc).ts ? b.value : a.value
-      const { _id, c, s, n, id, ts, g } = one as ResendDoc
+      const one = order < 0 ? a.value : order > 0 ? b.value : later(a.value as ResendDoc, b.value as ResendDoc)
+      const { _id, c, s, n, id, ts, g, qe, qn } = one as ResendDoc
       const space = _id.indexOf(' ')
-      rows.push({ session: _id.slice(space + 1), packetId: Number(_id.slice(0, space)), conv: placed(c), seq: s, n, id, ts, digest: g })
+      rows.push({ session: _id.slice(space + 1), packetId: Number(_id.slice(0, space)), conv: placed(c), seq: s, n, id, ts, digest: g, ...(qe === undefined || qn === undefined ? {} : { epoch: qe, number: qn }) })
       last = _id
       if (order <= 0) a = await kept.next()
       if (order >= 0) b = await sent.next()
@@ -272,9 +272,12 @@ async function * flat<T> (pages: AsyncIterable<T[]>): AsyncGenerator<T, void> {
 /** The first message of each packet id, as the purge would write it down. */
 async function * newest (docs: AsyncIterable<MessageDoc>): AsyncGenerator<ResendDoc, void> {
   let before: string | undefined
-  for await (const { q, c, s, n, id, ts, g } of docs) {
+  for await (const { q, c, s, n, id, ts, g, qe, qn } of docs) {
     if (q === undefined || q === before) continue
     before = q
-    yield { _id: q, c, s, n, id, ts, g: g ?? '' }
+    yield { _id: q, c, s, n, id, ts, g: g ?? '', ...(qe === undefined || qn === undefined ? {} : { qe, qn }) }
   }
 }
+
+/** Which memory of a packet id counts: what was written down, or its newest message. As `Resends.recall` decides it. */
+function later (kept: ResendDoc, sent: ResendDoc): ResendDoc { return kept.id !== sent.id && kept.ts <= sent.ts ? sent : kept }
