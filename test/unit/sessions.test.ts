@@ -5,22 +5,36 @@ const start = (client: string, more: { cleanStart?: boolean, expirySeconds?: num
   const user = more.user ?? 'bob'
   return { session: `${user}/${client}`, user, clientId: client, cleanStart: more.cleanStart ?? false, expirySeconds: more.expirySeconds ?? 600 }
 }
-const end = (client: string, more: { expirySeconds?: number, inflight?: Array<{ packetId: number, stream: string, seq: number }> } = {}) =>
-  ({ session: `bob/${client}`, expirySeconds: more.expirySeconds ?? 600, graceful: true, inflight: more.inflight ?? [] })
+const end = (client: string, more: { expirySeconds?: number, inflight?: Array<{ packetId: number, stream: string, seq: number }>, proven?: number } = {}) =>
+  ({ session: `bob/${client}`, expirySeconds: more.expirySeconds ?? 600, graceful: true, inflight: more.inflight ?? [], proven: more.proven ?? 0 })
 const subscriptions = [{ filter: 'im/u/bob/inbox', qos: 1 as const }]
 const inflight = [{ packetId: 7, stream: 'd:alice:bob', seq: 3 }]
 const none = { present: false, subscriptions: [], inflight: [] }
 
 await t.test('a persistent session is taken up again, also after a restart', async t => {
   let b = await bench(t)
-  t.same(await b.control.openSession(start('phone')), none)
+  t.match(await b.control.openSession(start('phone')), none)
   await b.control.saveSubscriptions('bob/phone', subscriptions)
   b.control.advance([{ session: 'bob/phone', persistent: true, user: 'bob', stream: 'd:alice:bob', seq: 2, sent: 4 }])
   await b.control.closeSession(end('phone', { inflight }))
   t.same(await b.store.cursors('bob/phone', ['d:alice:bob']), [{ seq: 2, sent: 4 }], 'its marks are written before it ends')
   b = await b.restart()
-  t.same(await b.control.openSession(start('phone')), { present: true, subscriptions, inflight })
-  t.same(await b.control.openSession(start('phone', { user: 'eve' })), none, 'the same client id of another user is another session')
+  t.match(await b.control.openSession(start('phone')), { present: true, subscriptions, inflight })
+  t.match(await b.control.openSession(start('phone', { user: 'eve' })), none, 'the same client id of another user is another session')
+})
+
+await t.test('a session knows its last connection, and how far that client had its answers', async t => {
+  const b = await bench(t)
+  const first = await b.control.openSession(start('phone'))
+  t.equal(first.resends?.last, undefined)
+  await b.control.closeSession(end('phone', { proven: 3 }))
+  const second = await b.control.openSession(start('phone'))
+  t.strictSame(second.resends?.last, { epoch: first.resends?.epoch, proven: 3 })
+  b.control.prove([{ session: 'bob/phone', epoch: second.resends?.epoch ?? '', proven: 5 }])
+  await b.control.closeSession(end('phone'))
+  const third = await b.control.openSession(start('phone'))
+  t.strictSame(third.resends?.last, { epoch: second.resends?.epoch, proven: 5 }, 'what was told before the end counts')
+  t.equal((await b.control.openSession(start('gone', { expirySeconds: 0 }))).resends, undefined)
 })
 
 await t.test('a clean start drops what was stored', async t => {
@@ -29,7 +43,7 @@ await t.test('a clean start drops what was stored', async t => {
   await b.control.saveSubscriptions('bob/phone', subscriptions)
   b.control.advance([{ session: 'bob/phone', persistent: true, user: 'bob', stream: 'd:alice:bob', seq: 2, sent: 4 }])
   await b.control.closeSession(end('phone'))
-  t.same(await b.control.openSession(start('phone', { cleanStart: true, expirySeconds: 0 })), none)
+  t.match(await b.control.openSession(start('phone', { cleanStart: true, expirySeconds: 0 })), none)
   await b.control.closeSession(end('phone', { expirySeconds: 0 }))
   t.equal(await b.store.session('bob/phone'), undefined)
   t.same(await b.store.cursors('bob/phone', ['d:alice:bob']), [undefined])
@@ -45,7 +59,7 @@ await t.test('sessions expire, counted from their end; an end with 0 ends them',
   t.match(await b.control.openSession(start('phone')), { present: true })
   await b.control.closeSession(end('phone', { expirySeconds: 60 }))
   b.clock.ms += 60_000
-  t.same(await b.control.openSession(start('phone')), none)
+  t.match(await b.control.openSession(start('phone')), none)
   await b.control.closeSession(end('phone', { expirySeconds: 0 }))
   t.equal(await b.store.session('bob/phone'), undefined)
 })
@@ -66,7 +80,7 @@ await t.test('after a crash a connected session\'s time counts from the start', 
   b.clock.ms += 59_000
   t.match(await b.control.openSession(start('tv', { expirySeconds: 60 })), { present: true })
   b.clock.ms += 2_000
-  t.same(await b.control.openSession(start('phone', { expirySeconds: 60 })), none, `from ${startedAt}`)
+  t.match(await b.control.openSession(start('phone', { expirySeconds: 60 })), none, `from ${startedAt}`)
 })
 
 await t.test('timers of a search for expired sessions remove them', async t => {
@@ -84,12 +98,12 @@ await t.test('a user\'s sessions are bounded: the one that ended first goes', as
   await b.control.openSession(start('one'))
   await b.control.openSession(start('two'))
   await t.rejects(b.control.openSession(start('three')), { code: 'rate_limited' }, 'all connected')
-  t.same(await b.control.openSession(start('once', { expirySeconds: 0, cleanStart: true })), none, 'those that end with their connection are not counted')
+  t.match(await b.control.openSession(start('once', { expirySeconds: 0, cleanStart: true })), none, 'those that end with their connection are not counted')
   await b.control.closeSession(end('two'))
   b.clock.ms += 1_000
   await b.control.closeSession(end('one'))
   await b.control.openSession(start('three'))
   t.equal(await b.store.session('bob/two'), undefined)
   t.ok(await b.store.session('bob/one'))
-  t.same(await b.control.openSession(start('other', { user: 'eve' })), none)
+  t.match(await b.control.openSession(start('other', { user: 'eve' })), none)
 })
