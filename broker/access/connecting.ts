@@ -140,6 +140,12 @@ async function admitted (access: Access, connection: Connection, frame: ConnectF
       ? user !== '' && !('refuse' in target) && target.kind !== 'rpc'
       : access.ordinary !== undefined && access.openTopics.mayPublish(will.topic)
     if (!allowed) throw new Refusal('forbidden', 'the will may not be published')
+    if (target !== undefined && !('refuse' in target)) {
+      const { contentType, payloadFormat } = will.properties ?? {}
+      const wrong = await access.engine.willRefusal({ user, target, payload: will.payload, contentType, utf8: payloadFormat === 1 })
+      // Whatever it is: 3.1.1 has no other code that would say that it is not the password (section 3.2.2.3).
+      if (wrong !== undefined) throw new Refusal('forbidden', `the will may not be published: ${wrong}`)
+    }
   }
   return user
 }

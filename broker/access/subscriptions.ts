@@ -38,7 +38,10 @@ export class Subscriptions {
         changed = true
       }
     }
+    // Judging may take time: of a connection that was taken over meanwhile nothing may reach what the next one has.
+    if (session.closed) return
     if (changed && session.persistent) await this.#access.engine.saveSubscriptions(session.id, session.interest.list())
+    if (session.closed) return
     if (ordinary.length > 0) {
       const client = await this.attach(connection)
       await client.subscribe(ordinary.map(one => one.subscription), frame.subscriptionIdentifier, () => {
@@ -95,6 +98,7 @@ export class Subscriptions {
       session.interest.apply()
       if (session.persistent) await this.#access.engine.saveSubscriptions(session.id, session.interest.list())
     }
+    if (session.closed) return
     if (ordinary.length > 0) await connection.ordinary?.unsubscribe(ordinary)
     connection.output.write(encodeUnsuback(connection.version, frame.packetId, done))
   }
@@ -102,6 +106,7 @@ export class Subscriptions {
   /** The connection's client in Aedes, made when it is needed first: a client that only chats never has one. */
   async attach (connection: Connection): Promise<OrdinaryClient> {
     if (connection.ordinary !== undefined) return connection.ordinary
+    if (connection.isClosed) throw new Error('the connection closed')
     const { ordinary } = this.#access
     if (ordinary === undefined) throw new Error('no ordinary topics are open')
     const client = await ordinary.attach(connection)

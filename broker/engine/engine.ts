@@ -17,6 +17,7 @@ import type { LoadedPlugin } from './plugin-loader.ts'
 import { Pauses } from './pauses.ts'
 import { closePlugins, defaultPluginLimits, startPlugins } from './plugin-runtime.ts'
 import type { PluginLimits } from './plugin-runtime.ts'
+import { readPayload } from './payload.ts'
 import type { Engine, Output } from './port.ts'
 import { freeRequests, type RequestOptions, Requests } from './request.ts'
 import { ServerClock } from './server-clock.ts'
@@ -125,6 +126,14 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     plugins: running.map(({ name, counts }) => ({ name, counts })),
     submit: batch => { lanes.submit(batch) },
     authenticate: request => control.authenticate(request),
+    async willRefusal ({ user, target, payload, contentType, utf8 }) {
+      if (target.kind === 'rpc' || target.verb !== undefined) return 'it is no message'
+      if (payload.length > limits.maxMessageBytes) return `at most ${limits.maxMessageBytes} bytes`
+      const read = readPayload(payload, contentType, utf8)
+      if (!read.ok) return read.reason
+      const verdict = await mayReceive(host, control, { from: user, to: target })
+      return verdict === undefined ? undefined : verdict.reason ?? codes[verdict.code].text
+    },
     openSession: start => control.openSession(start),
     saveSubscriptions: (session, subscriptions) => control.saveSubscriptions(session, subscriptions),
     hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
@@ -143,7 +152,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
 }
 
 /** Whether there is a recipient that the sender may write to, blocks aside. */
-function mayReceive (host: EngineHost, control: ControlParts, { from, to }: Draft): GateVerdict | Promise<GateVerdict> {
+function mayReceive (host: EngineHost, control: ControlParts, { from, to }: Pick<Draft, 'from' | 'to'>): GateVerdict | Promise<GateVerdict> {
   if (to.kind === 'user') {
     const exists = host.userExists(to.id)
     if (exists === true) return undefined

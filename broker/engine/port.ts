@@ -109,6 +109,9 @@ export interface Engine {
   /** True and the user's id when the credentials are right; throws `Refusal` (`unauthorized`, `banned`, `rate_limited`). */
   authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<{ user: string }>
 
+  /** Why a will could never be published, as far as that is known when it is announced; undefined when nothing speaks against it. */
+  willRefusal (will: { user: string, target: Target, payload: Uint8Array, contentType: string | undefined, utf8: boolean }): Promise<string | undefined>
+
   /** Takes up or creates a session; the session's earlier connection must have called `closeSession`. */
   openSession (start: SessionStart): Promise<SessionResume>
   /** Stores subscriptions of a persistent session; on disk when it resolves. */

@@ -158,6 +158,8 @@ export class FakeEngine implements Engine {
     })
   }
 
+  async willRefusal (): Promise<undefined> { /* every will may be published */ }
+
   async openSession (start: SessionStart): Promise<SessionResume> {
     return await this.#call('openSession', start, () => {
       const { session } = start
