@@ -80,7 +80,8 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
     }
     const resumed = await access.engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds })
     const { properties } = frame
-    const receiveMaximum = Math.min(limits.pendingPublishes, 65535)
+    const receiveMaximum = Math.min(limits.pendingPublishes, limits.pendingQos2, 65535)
+    if (frame.protocolVersion === 5) connection.receiveMaximum = receiveMaximum
     connection.maximumPacketBytes = properties?.maximumPacketBytes ?? connection.maximumPacketBytes
     connection.problemInformation = properties?.requestProblemInformation !== false
     connection.will = frame.will

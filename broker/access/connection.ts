@@ -22,6 +22,8 @@ export class Connection implements TransportHandler, Link {
   readonly inbound: Inbound
   version: ProtocolVersion = 4
   maximumPacketBytes = 0xffffffff
+  /** MQTT 5: what the CONNACK told the client; others may have as many unfinished as there are packet ids. */
+  receiveMaximum = Infinity
   phase: 'new' | 'connecting' | 'open' | 'closed' = 'new'
   user = ''
   clientId = ''

@@ -6,7 +6,14 @@ import { Asking } from './asking.ts'
 import type { Connection } from './connection.ts'
 import type { Evidence } from './evidence.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
+import { PacketStates } from './packet-states.ts'
 import { encodeAck, packetTypes, ProtocolError, writeAck, type PublishFrame } from './frame/index.ts'
+
+/** What is known of a QoS 2 packet id: nothing; the engine has the publish; PUBREC was sent; Aedes has it. */
+const free = 0
+const chat = 1
+const answered = 2
+const ordinary = 3
 
 /** A publish on its way through the engine; `number` is its place among those that are answered. */
 interface Pending { inbound: Inbound, packetId: number, qos: 0 | 1 | 2, number: number, topic: string, correlationData: Buffer | undefined, bytes: number, isRequest: boolean }
@@ -47,7 +54,10 @@ export class Inbound {
   #ordinary = 0
   #full = false
   #waiting: Array<() => void> = []
-  #qos2: Map<number, 'chat' | 'answered' | 'ordinary'> | undefined
+  /** QoS 2 publishes without their PUBREL: of each only that there is one, whoever keeps its message. */
+  readonly #qos2 = new PacketStates()
+  /** Chat publishes at QoS 1 that the engine has. */
+  #pending1 = 0
   /** Ordinary filters of the session, as far as this connection knows. */
   readonly ordinaryFilters = new Set<string>()
   /** What publishes with DUP may be repeats of; absent when nothing is remembered of the session. */
@@ -60,7 +70,7 @@ export class Inbound {
   /** Publishes wait for their answer. */
   get busy (): boolean { return this.#pending > 0 || this.#ordinary > 0 }
   /** QoS 2 publishes wait for their PUBREL. */
-  get unfinished (): boolean { return this.#qos2 !== undefined && this.#qos2.size > 0 }
+  get unfinished (): boolean { return this.#qos2.size > 0 }
 
   /** A PUBLISH; its frame is `buf[frameStart, end)`. */
   publish (packet: PublishFrame, buf: Buffer, frameStart: number, end: number): void {
@@ -68,6 +78,8 @@ export class Inbound {
     const { access } = connection
     connection.allowance.spend(unitsOfPublish(packet.payload.length))
     if (packet.qos === 2 && !this.#register(packet)) return
+    const unfinished = this.#pending1 + this.#qos2.size + (packet.qos === 1 ? 1 : 0)
+    if (packet.qos > 0 && unfinished > connection.receiveMaximum) throw tooMany()
     if (access.topics.isChat(packet.topic)) {
       // Aedes and the engine answer each in their own time: a change from one to the other waits for the answers.
       if (this.#ordinary > 0) this.#whenIdle(() => { this.#chat(packet) })
@@ -134,6 +146,7 @@ export class Inbound {
     }
     this.#pending++
     this.#pendingBytes += bytes
+    if (packet.qos === 1) this.#pending1++
     access.tick.submit(submission)
   }
 
@@ -166,6 +179,7 @@ export class Inbound {
     const { session } = connection
     this.#pending--
     this.#pendingBytes -= pending.bytes
+    if (pending.qos === 1) this.#pending1--
     if (pending.isRequest) this.#asking?.answered(verdict.ok === true ? verdict.answer?.length ?? 0 : 0)
     if (connection.phase !== 'open' || session === undefined) return
     if (verdict.ok === true) {
@@ -200,7 +214,7 @@ export class Inbound {
 
   #pubrec (packetId: number, verdict: { id?: string, seq?: number }): void {
     const { output, version, problemInformation } = this.#connection
-    this.#qos2?.set(packetId, 'answered')
+    this.#qos2.set(packetId, answered)
     const properties: Array<[string, string]> | undefined = version === 5 && verdict.id !== undefined && problemInformation
       ? [['id', verdict.id], ['seq', String(verdict.seq)]]
       : undefined
@@ -236,8 +250,8 @@ export class Inbound {
       return
     }
     // [MQTT-4.3.3-8 of MQTT 5]: a failing PUBREC ends the exchange.
-    if (version === 5) this.#qos2?.delete(pending.packetId)
-    else this.#qos2?.set(pending.packetId, 'answered')
+    if (version === 5) this.#qos2.set(pending.packetId, free)
+    else if (this.#qos2.get(pending.packetId) !== free) this.#qos2.set(pending.packetId, answered)
     output.write(encodeAck(packetTypes.pubrec, version, pending.packetId, reasonCode, text))
   }
 
@@ -253,7 +267,7 @@ export class Inbound {
     const { access } = connection
     if (connection.phase !== 'open') return
     if (access.ordinary === undefined || !access.openTopics.mayPublish(packet.topic)) {
-      if (packet.qos === 2) this.#qos2?.set(packet.packetId, 'chat')
+      if (packet.qos === 2 && this.#qos2.get(packet.packetId) !== free) this.#qos2.set(packet.packetId, chat)
       const reject = (): void => { this.#reject(packet, 'forbidden', 'this topic is not open') }
       if (this.#ordinary > 0) this.#whenIdle(reject)
       else reject()
@@ -269,32 +283,37 @@ export class Inbound {
   /** Notes a QoS 2 packet id; false when it was seen and is answered here [MQTT-4.3.3-10 of MQTT 5]. */
   #register (packet: PublishFrame): boolean {
     const connection = this.#connection
-    this.#qos2 ??= new Map()
     const known = this.#qos2.get(packet.packetId)
-    if (known === 'answered') {
+    if (known === answered) {
       connection.output.write(encodeAck(packetTypes.pubrec, connection.version, packet.packetId))
       return false
     }
-    if (known === 'chat') return false
-    if (known === undefined && this.#qos2.size >= connection.access.limits.pendingQos2) {
-      throw new ProtocolError('too many QoS 2 publishes wait for their PUBREL', disconnectReasons.receiveMaximum)
+    if (known === chat) return false
+    const { limits, topics } = connection.access
+    if (known === free && this.#qos2.size >= limits.pendingQos2) {
+      if (connection.version === 5) throw tooMany()
+      // Nothing is kept of it, so its PUBREL finds nothing: it is refused like any other, and the client goes on.
+      const reject = (): void => { this.#reject(packet, 'rate_limited', `${limits.pendingQos2} QoS 2 publishes wait for their PUBREL`) }
+      if (this.busy) this.#whenIdle(reject)
+      else reject()
+      return false
     }
-    this.#qos2.set(packet.packetId, connection.access.topics.isChat(packet.topic) ? 'chat' : 'ordinary')
+    this.#qos2.set(packet.packetId, topics.isChat(packet.topic) ? chat : ordinary)
     return true
   }
 
   /** The client's PUBREL. */
   release (packetId: number, frame: Buffer): void {
     const connection = this.#connection
-    const known = this.#qos2?.get(packetId)
-    this.#qos2?.delete(packetId)
-    if (known === 'answered') connection.session?.evidence?.reuse(packetId)
+    const known = this.#qos2.get(packetId)
+    if (known !== free) this.#qos2.set(packetId, free)
+    if (known === answered) connection.session?.evidence?.reuse(packetId)
     // After a reconnect the id may be one that Aedes keeps for the session.
-    if (known === 'ordinary' || (known === undefined && connection.ordinary !== undefined)) {
+    if (known === ordinary || (known === free && connection.ordinary !== undefined)) {
       connection.ordinary?.forward(frame)
       return
     }
-    const unknown = known === undefined && connection.version === 5
+    const unknown = known === free && connection.version === 5
     connection.output.write(encodeAck(packetTypes.pubcomp, connection.version, packetId, unknown ? 0x92 : 0))
   }
 
@@ -319,4 +338,9 @@ export class Inbound {
       this.#connection.release()
     }
   }
+}
+
+/** [MQTT-3.3.4-9] of MQTT 5: QoS 1 publishes that are not answered and QoS 2 ones that are not finished count together. */
+function tooMany (): ProtocolError {
+  return new ProtocolError('more unfinished publishes than the Receive Maximum', disconnectReasons.receiveMaximum)
 }

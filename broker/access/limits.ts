@@ -25,7 +25,7 @@ export interface AccessLimits {
   /** Bytes of answers that are being made or were not taken, of one user and of all. */
   answerBytesPerUser: number
   answerBytes: number
-  /** QoS 2 publishes of one connection that wait for their PUBREL. */
+  /** QoS 2 publishes of one connection that wait for their PUBREL; above it they are refused, and the Receive Maximum is not larger. */
   pendingQos2: number
   /** Packets and bytes that one connection may send in a second; 0 = no limit. Above it the connection is closed. */
   packetsPerSecond: number

@@ -5,7 +5,7 @@ import t from 'tap'
 import { onMongodb } from '../support/on-mongodb.ts'
 
 const here = [
-  'e2e/first-message', 'e2e/graceful', 'e2e/leaks', 'e2e/logs', 'e2e/mqtt5', 'e2e/password', 'e2e/purge', 'e2e/receipts', 'e2e/refusals', 'e2e/resends', 'e2e/rpc', 'e2e/sessions', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3',
+  'e2e/first-message', 'e2e/graceful', 'e2e/leaks', 'e2e/logs', 'e2e/many-qos2', 'e2e/mqtt5', 'e2e/password', 'e2e/purge', 'e2e/receipts', 'e2e/refusals', 'e2e/resends', 'e2e/rpc', 'e2e/sessions', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3',
 ]
 
 /** Run beside these, by `faults/e2e-on-mongodb`: what takes long. */

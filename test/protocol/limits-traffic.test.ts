@@ -76,20 +76,45 @@ await t.test('pendingPublishes is the Receive Maximum that MQTT 5 clients are to
   t.match(await client({ version: 5 }).connect('bob'), { properties: { receiveMaximum: 10 } })
 })
 
-await t.test('pendingQos2: one more unfinished exchange ends the connection', async t => {
+await t.test('the Receive Maximum counts unfinished QoS 2 and unanswered QoS 1 together, and one more ends the connection', async t => {
+  for (const limits of [{ pendingQos2: 3 }, { pendingPublishes: 3 }]) {
+    for (const last of [1, 2] as const) {
+      const { engine, client } = bench(t, limits)
+      const bob = client({ version: 5 })
+      t.match(await bob.connect('bob'), { properties: { receiveMaximum: 3 } })
+      for (let id = 1; id <= 3; id++) bob.publish('im/to/u/alice', 'x', 2, id)
+      await settled(engine)
+      bob.send({ cmd: 'pubrel', messageId: 1 })
+      bob.publish('im/to/u/alice', 'x', last, 4)
+      await settled(engine)
+      if (last === 1) bob.publish('im/to/u/alice', 'x', 1, 4)
+      await settled(engine)
+      bob.kinds()
+      bob.send({ cmd: 'publish', topic: 'im/to/u/alice', payload: 'x', qos: 2, messageId: 2, dup: true, retain: false })
+      await settled(engine)
+      t.strictSame(bob.kinds(), ['pubrec'], 'one that comes again does not count again')
+      if (last === 1) bob.publish('im/to/u/alice', 'x', 2, 6)
+      bob.publish('im/to/u/alice', 'x', last, 5)
+      await settled(engine)
+      t.match(bob.packets.waiting.at(-1), { cmd: 'disconnect', reasonCode: 0x93 })
+      t.ok(bob.closed)
+    }
+  }
+})
+
+await t.test('pendingQos2: a 3.1.1 client is refused one more unfinished exchange, and goes on', async t => {
   const { engine, client } = bench(t, { pendingQos2: 3 })
-  const bob = client({ version: 5 })
+  const bob = client()
   await bob.connect('bob')
-  for (let id = 1; id <= 3; id++) bob.publish('im/to/u/alice', 'x', 2, id)
+  for (let id = 1; id <= 4; id++) bob.publish('im/to/u/alice', 'x', 2, id)
   await settled(engine)
-  bob.send({ cmd: 'pubrel', messageId: 1 })
+  t.strictSame(bob.kinds(), ['pubrec', 'pubrec', 'pubrec', 'publish', 'pubrec'], 'with a notice')
+  t.equal(engine.log('d:alice:bob').length, 3)
+  for (let id = 1; id <= 4; id++) bob.send({ cmd: 'pubrel', messageId: id })
   bob.publish('im/to/u/alice', 'x', 2, 4)
   await settled(engine)
-  t.strictSame(bob.kinds(), ['pubrec', 'pubrec', 'pubrec', 'pubcomp', 'pubrec'])
-  bob.publish('im/to/u/alice', 'x', 2, 5)
-  await settled(engine)
-  t.match(bob.packets.waiting, [{ cmd: 'disconnect', reasonCode: 0x93 }])
-  t.ok(bob.closed)
+  t.strictSame(bob.kinds(), ['pubcomp', 'pubcomp', 'pubcomp', 'pubcomp', 'pubrec'])
+  t.equal(engine.log('d:alice:bob').length, 4)
 })
 
 await t.test('packetsPerSecond and bytesPerSecond', async t => {

@@ -82,7 +82,7 @@ async function crashed (t: Test): Promise<EngineBench> {
   const b = await openBench(t)
   b.before = operations => { if (operations.some(op => op.op === 'event')) throw new Error('the power fails') }
   await say(b, 'alice', 'im/to/u/bob')
-  await say(b, 'bob', 'im/to/u/alice', { packetId: 7 })
+  await say(b, 'bob', 'im/to/u/alice', { packetId: 7, resends: { epoch: 'first' }, number: 1, proven: 0 })
   // The first engine goes on failing beside the new one; it may close in peace when that is gone.
   t.teardown(() => { b.before = () => {} })
   t.same(await b.store.events('alice', 0, 10), [])
@@ -100,7 +100,7 @@ await t.test('after a crash between commit and receipt the next mark repairs it'
 
 await t.test('so does the reply, sent again because it was not acknowledged', async t => {
   const again = await crashed(t)
-  await say(again, 'bob', 'im/to/u/alice', { packetId: 7, dup: true })
+  await say(again, 'bob', 'im/to/u/alice', { packetId: 7, dup: true, resends: { epoch: 'second', last: { epoch: 'first', proven: 0 } }, number: 1, proven: 0 })
   await ended(again)
   t.same(reads(again, 'alice'), ['bob 2'])
 })
