@@ -92,7 +92,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
     limits: config.http,
     hostAllowed
   })
-  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: config.mqtt.limits.packetBytes, hostAllowed })
+  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: Math.max(config.mqtt.ws.frameBytes, config.mqtt.limits.packetBytes), hostAllowed })
   const mqttAt = await listenTcp(access, config.mqtt.tcp)
   cleanup.add(() => { mqttAt.close() })
   const httpAt = await listening(http, config.http)

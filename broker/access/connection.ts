@@ -77,6 +77,7 @@ export class Connection implements TransportHandler, Link {
     this.allowance.earn(this.access.clock.refresh())
     try {
       this.#framer.feed(chunk, this.#sink)
+      if (this.#framer.skipping) this.#lastPacket = this.access.clock.now
     } catch (err) {
       this.#refuse(err)
     }
@@ -149,6 +150,10 @@ export class Connection implements TransportHandler, Link {
     }
     switch (type) {
       case packetTypes.publish:
+        if (this.#framer.cutBytes > 0) {
+          this.inbound.tooLarge(decodePublish(first, buf, start, end, this.version, this.access.frameLimits), this.#framer.cutBytes)
+          break
+        }
         this.inbound.publish(decodePublish(first, buf, start, end, this.version, this.access.frameLimits), buf, frameStart, end)
         break
       case packetTypes.puback:
@@ -322,5 +327,7 @@ export class Connection implements TransportHandler, Link {
   opened (): void {
     this.phase = 'open'
     this.#framer.maxPacketBytes = this.access.limits.packetBytes
+    // MQTT 5 clients were told the limit (0x95); the others have no other way to hear of it than a notice.
+    this.#framer.skips = this.version !== 5
   }
 }

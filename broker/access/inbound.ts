@@ -262,6 +262,17 @@ export class Inbound {
     this.#refused({ packetId, qos, topic, number: evidence !== undefined && qos > 0 ? evidence.publish(packetId, dup) : 0 }, { code, reason })
   }
 
+  /** A PUBLISH of so many bytes that only its head was read: it is refused like any other, so that its client does not send it for ever. */
+  tooLarge (packet: PublishFrame, bytes: number): void {
+    if (packet.qos === 2) {
+      if (!this.#register(packet)) return
+      this.#qos2.set(packet.packetId, chat)
+    }
+    const reject = (): void => { this.#reject(packet, 'too_large', `the packet has ${bytes} bytes, at most ${this.#connection.access.limits.packetBytes}`) }
+    if (this.busy) this.#whenIdle(reject)
+    else reject()
+  }
+
   #forward (packet: PublishFrame, frame: Buffer): void {
     const connection = this.#connection
     const { access } = connection

@@ -45,13 +45,14 @@ export const configSchema = z.strictObject({
     ws: section('MQTT over WebSocket, on the HTTP port.', {
       path: z.string().regex(/^\/[^?#\s]*$/, 'must be a path such as /mqtt').default('/mqtt').describe('Path of MQTT over WebSocket on the HTTP port.'),
       origins: z.array(z.string().refine(isOrigin, 'must be an origin such as https://chat.example.com, or *')).default([])
-        .describe('Web origins whose pages may connect by WebSocket; empty allows only pages from the same host. Clients that send no Origin (programs) are always let through.')
+        .describe('Web origins whose pages may connect by WebSocket; empty allows only pages from the same host. Clients that send no Origin (programs) are always let through.'),
+      frameBytes: z.int().min(1024).max(268_435_455).default(1_048_576).describe('Largest WebSocket frame, bytes: it is put together in memory, and may hold many packets or a part of one.')
     }),
     prefix: z.string().regex(idPattern, 'must be 1 to 64 of A-Z a-z 0-9 . _ -').default('im').describe('First level of the chat topics.'),
     openTopics: z.array(z.string().refine(isTopicFilter, 'must be a topic filter such as home/#')).default([])
       .describe('Topic filters outside the prefix that are ordinary MQTT for every user; everything else is refused.'),
     limits: section('Limits of connections; what exceeds them is refused or cut off.', {
-      packetBytes: z.int().min(1024).max(268_435_455).default(262_144).describe('Largest packet, bytes.'),
+      packetBytes: z.int().min(1024).max(268_435_455).default(262_144).describe('Largest packet, bytes. A larger PUBLISH of a client before MQTT 5 is refused without being kept; any other closes the connection.'),
       connectBytes: z.int().min(128).max(268_435_455).default(16_384).describe('Largest CONNECT packet, bytes.'),
       connectTimeoutMs: timer(5000, 'Time from a new connection to its CONNACK, milliseconds; a store that does not answer counts.'),
       keepAliveMaxSeconds: z.int().min(1).max(65_535).default(1800).describe('Longest keep alive, seconds: an MQTT 5 client that asks for more, or for none, is told this one; 3.1.1 clients keep theirs.'),

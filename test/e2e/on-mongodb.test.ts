@@ -21,6 +21,7 @@ const levelOnly: Readonly<Record<string, string>> = {
   'e2e/rate': 'about the speed at which a connection is read, which no store sees',
   'faults/e2e-sync': 'reads from strace that LevelDB\'s log is on the disk before the PUBACK; with MongoDB that is the database\'s promise (write concern majority, journaled)',
   'faults/e2e-torn-tail': 'damages LevelDB\'s log',
+  'e2e/too-large': 'about what is refused before anything is stored',
   'protocol/conformance-5': 'keeps the same records as conformance-3',
   'protocol/bad-input': 'bytes that are refused before anything is stored'
 }

@@ -183,3 +183,28 @@ await t.test('close by the sink ends it', async t => {
   })
   t.same([seen.length, it.pendingBytes, it.closed], [1, 0, true])
 })
+
+await t.test('a PUBLISH over the limit is skipped: its head is handed out when all of it has come, and nothing else is kept', async t => {
+  const payload = 5_000_000
+  const remaining = 2 + 3 + 2 + payload
+  const varint = [remaining & 0x7f | 0x80, remaining >> 7 & 0x7f | 0x80, remaining >> 14 & 0x7f | 0x80, remaining >> 21]
+  const packet = Buffer.concat([Buffer.from([0x32, ...varint, 0, 3, 0x61, 0x2f, 0x62, 0, 9]), Buffer.alloc(payload, 'x'), Buffer.from([0xc0, 0])])
+  for (const step of [1021, 65_536, packet.length]) {
+    const one = framer(1000)
+    one.skips = true
+    const got: string[] = []
+    let most = 0
+    for (let at = 0; at < packet.length; at += step) {
+      one.feed(Buffer.from(packet.subarray(at, at + step)), (first, buf, start, end) => {
+        got.push(`${first.toString(16)} ${one.cutBytes} ${buf.subarray(start, Math.min(end, start + 7)).toString('hex')}`)
+        t.ok(end - start <= 65_539)
+      })
+      most = Math.max(most, one.allocatedBytes)
+    }
+    t.strictSame(got, [`32 ${packet.length - 2} 0003612f620009`, 'c0 0 '], `in steps of ${step}`)
+    t.ok(most < 150_000, 'bytes of memory')
+  }
+  const other = framer(1000)
+  other.skips = true
+  t.throws(() => { other.feed(Buffer.from([0x82, 0xff, 0xff, 0x03]), () => {}) }, 'only a PUBLISH is skipped')
+})

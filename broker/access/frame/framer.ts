@@ -24,6 +24,8 @@ for (let first = 0; first < 256; first++) {
 
 const pingreq = 0xc0
 const smallestAssembly = 256
+/** What is kept of a PUBLISH that is skipped: the longest topic with its length, and the packet id. */
+const skippedHeadBytes = 2 + 65_535 + 2
 
 /**
  * Cuts the byte stream of one client into packets. A packet inside one chunk is not copied; one that comes in pieces is put together in
@@ -38,6 +40,17 @@ const smallestAssembly = 256
 export class Framer {
   /** Bytes of the largest packet, its fixed header included; read when a packet's length is known, may change at any time. */
   maxPacketBytes: number
+  /**
+   * A PUBLISH over `maxPacketBytes` does not close the framer: its payload is dropped as it comes, and when all of it has come the sink
+   * gets what is in front of the payload (and no more than a beginning of that), with `cutBytes` set.
+   */
+  skips = false
+  /** While the sink has a PUBLISH that was skipped: the bytes of the whole packet. */
+  cutBytes = 0
+  /** What was kept of it, and how much of it is to come. */
+  #head: Buffer | undefined
+  #rest = 0
+  #afterHead = 0
   #paused = false
   #running = false
   #closed = false
@@ -58,6 +71,8 @@ export class Framer {
   }
 
   get paused (): boolean { return this.#paused }
+  /** A PUBLISH is being skipped. */
+  get skipping (): boolean { return this.#rest > 0 }
   /** True after a fault or `close`. */
   get closed (): boolean { return this.#closed }
   /** Bytes that arrived and were not handed out. */
@@ -109,6 +124,13 @@ export class Framer {
     this.#running = true
     try {
       while (at < length && !this.#paused && !this.#closed) {
+        if (this.#rest > 0) {
+          const dropped = Math.min(this.#rest, length - at)
+          at += dropped
+          this.#rest -= dropped
+          if (this.#rest === 0) this.#handOutHead(sink)
+          continue
+        }
         if (this.#assembly === undefined) {
           const frameStart = at
           const fresh = this.#headerBytes === 0
@@ -120,7 +142,8 @@ export class Framer {
             const start = at
             at = end
             this.#headerBytes = this.#totalBytes = 0
-            sink(first, chunk, start, end, frameStart)
+            if (this.#afterHead > 0) this.#skip(Buffer.from(chunk.subarray(start, end)))
+            else sink(first, chunk, start, end, frameStart)
             continue
           }
           this.#assembly = this.#begin(length - at)
@@ -132,7 +155,8 @@ export class Framer {
         const first = this.#first
         const start = this.#headerBytes
         this.#forget()
-        sink(first, assembly, start, assembly.length, 0)
+        if (this.#afterHead > 0) this.#skip(assembly.subarray(start))
+        else sink(first, assembly, start, assembly.length, 0)
       }
     } finally {
       this.#running = false
@@ -163,6 +187,13 @@ export class Framer {
       if (byte === 0 && place > 0) throw this.#refuse(malformed('the remaining length is not encoded in the fewest bytes'))
       if (this.#first === pingreq && byte !== 0) throw this.#refuse(malformed('a PINGREQ has no body'))
       const totalBytes = this.#headerBytes + this.#remaining
+      if (totalBytes > this.maxPacketBytes && this.skips && this.#first >> 4 === 3) {
+        this.cutBytes = totalBytes
+        this.#afterHead = Math.max(1, this.#remaining - skippedHeadBytes)
+        this.#remaining -= this.#afterHead
+        this.#totalBytes = this.#headerBytes + this.#remaining
+        break
+      }
       if (totalBytes > this.maxPacketBytes) {
         throw this.#refuse(new ProtocolError(`a packet of ${totalBytes} bytes is over the limit of ${this.maxPacketBytes}`, reasonCodes.packetTooLarge))
       }
@@ -194,6 +225,23 @@ export class Framer {
     chunk.copy(target, this.#assembledBytes, at, end)
     this.#assembledBytes = needed
     return target
+  }
+
+  /** The head of a PUBLISH is here: what comes behind it is dropped. */
+  #skip (head: Buffer): void {
+    this.#head = head
+    this.#rest = this.#afterHead
+    this.#afterHead = 0
+  }
+
+  #handOutHead (sink: FrameSink): void {
+    const head = this.#head as Buffer
+    this.#head = undefined
+    try {
+      sink(this.#first, head, 0, head.length, 0)
+    } finally {
+      this.cutBytes = 0
+    }
   }
 
   #forget (): void {
