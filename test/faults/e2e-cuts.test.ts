@@ -8,7 +8,7 @@ import { sized } from '../support/store-choice.ts'
 import { generate } from 'mqtt-packet'
 
 await t.test("a sender's socket cut mid-PUBLISH and before the PUBACK [fault 13]", async t => {
-  const server = await startServer(t, { config: wide })
+  const server = await startServer(t, { config: { ...wide, mqtt: { limits: { takeoversPerSecond: 10_000 } } } })
   const rounds = sized({ level: 500, mongodb: 100 })
   const ids = new Map<string, string>()
   const { client: bob } = await RawClient.connect(t, server.mqttPort, { user: 'bob', clientId: 'phone', clean: false })
