@@ -5,7 +5,8 @@ import t from 'tap'
 import { onMongodb } from '../support/on-mongodb.ts'
 
 const here = [
-  'e2e/first-message', 'e2e/graceful', 'e2e/leaks', 'e2e/logs', 'e2e/many-qos2', 'e2e/mqtt5', 'e2e/password', 'e2e/purge', 'e2e/receipts', 'e2e/refusals', 'e2e/resends', 'e2e/rpc', 'e2e/sessions', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3',
+  'e2e/first-message', 'e2e/graceful', 'e2e/leaks', 'e2e/logs', 'e2e/many-qos2', 'e2e/mqtt5', 'e2e/password', 'e2e/purge',
+  'e2e/receipts', 'e2e/refusals', 'e2e/resends', 'e2e/rpc', 'e2e/sessions', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3'
 ]
 
 /** Run beside these, by `faults/e2e-on-mongodb`: what takes long. */
@@ -19,9 +20,17 @@ const levelOnly: Readonly<Record<string, string>> = {
   'e2e/cli-verbs': 'about LevelDB\'s folder (backup, restore); every verb asks the store through one interface',
   'e2e/doctor': 'about LevelDB\'s folder; MongoDB has a test of its own in the same file',
   'e2e/rate': 'about the speed at which a connection is read, which no store sees',
+  'faults/e2e-full-disk': 'fills the disk below LevelDB',
+  'faults/e2e-store-errors': 'makes the system calls of LevelDB fail',
+  'faults/level-damage': 'damages LevelDB\'s tables',
+  'faults/level-permissions': 'about the files of LevelDB\'s folder',
   'faults/e2e-sync': 'reads from strace that LevelDB\'s log is on the disk before the PUBACK; with MongoDB that is the database\'s promise (write concern majority, journaled)',
   'faults/e2e-torn-tail': 'damages LevelDB\'s log',
   'e2e/too-large': 'about what is refused before anything is stored',
+  'e2e/hostile-sockets': 'about sockets and descriptors, which a database elsewhere does not share',
+  'e2e/operator': 'about LevelDB\'s folder and what commands load',
+  'e2e/plugin-faults': 'about plugins and the process, which no store sees',
+  'http/host-rule': 'about names in requests, which are refused before a store is asked',
   'protocol/conformance-5': 'keeps the same records as conformance-3',
   'protocol/bad-input': 'bytes that are refused before anything is stored'
 }
