@@ -10,6 +10,8 @@ import type { Store } from '../../broker/store/store.ts'
 import { message } from '../contract/operations.ts'
 
 const conv = 'd:a:b'
+/** A payload with U+001F where a checksum begins. */
+const likeSealed = new Uint8Array([1, 2, 31, 0, 255, 128, 7, 1, 90])
 const bytes = { keyEncoding: 'utf8', valueEncoding: 'view' } as const
 
 /** Rows that have a checksum, and rows that should and have none. */
@@ -42,7 +44,7 @@ await t.test('format 2', async t => {
   let store = await openLevelStore({ path })
   const text = (i: number): string => `"body":"message ${i}, gr\u00fcn \ud83d\ude00"`
   for (let i = 1; i <= 10; i++) await store.commit([message(conv, 'a', { cid: `c${i} \ud800`, content: text(i) })])
-  await store.records.write([{ key: 'r \ud800', value: new Uint8Array([1, 31, 200]) }], true)
+  await store.records.write([{ key: 'r \ud800', value: new Uint8Array([1, 31, 200]) }, { key: 'p', value: likeSealed }], true)
   await store.close()
   await downgrade(path)
   t.match(await count(path), { sealed: 0 })
@@ -52,6 +54,7 @@ await t.test('format 2', async t => {
   for (let round = 0; round < 2; round++) {
     store = await openLevelStore(options)
     t.same(await bodies(store), Array.from({ length: 10 + round }, (_, i) => text(i + 1)))
+    t.same(await store.records.get('p').catch(String), likeSealed, 'a payload of any bytes')
     t.match(JSON.parse(readFileSync(join(path, 'sabethes.json'), 'utf8')), { format: formatVersion })
     t.match(await store.commit([message(conv, 'a', { cid: `c${1 + round} \ud800` })]), [{ seq: 1 + round, replay: true }])
     await store.commit([message(conv, 'a', { content: text(11 + round) })])
@@ -66,6 +69,7 @@ await t.test('format 2', async t => {
   store = await openLevelStore({ ...options, path: join(folder, 'restored') })
   t.same(await bodies(store), Array.from({ length: 12 }, (_, i) => text(i + 1)))
   t.same(await store.records.get('r \ud800'), new Uint8Array([1, 31, 200]))
+  t.same(await store.records.get('p'), likeSealed)
   await store.close()
   t.same(damage, [])
 })

@@ -34,7 +34,7 @@ export function sealBytes (key: string, value: Uint8Array): Uint8Array {
 
 /**
  * The value without its checksum; `undefined` when key or value are not what was written. `mixed`: the store has rows from
- * before there were checksums, which are taken as they are.
+ * before there were checksums, which are taken as they are. Their text never has U+001F: it is JSON, or numbers.
  */
 export function unseal (key: string, stored: string, mixed: boolean): string | undefined {
   const end = stored.length - sealLength
@@ -43,12 +43,17 @@ export function unseal (key: string, stored: string, mixed: boolean): string | u
   return matches(crc32(value, crc32(key)), i => stored.charCodeAt(end + 1 + i)) ? value : undefined
 }
 
+/** `unseal` of bytes. Those of before may end in any payload: in one of 256 the mark stands where a checksum would begin. */
 export function unsealBytes (key: string, stored: Uint8Array, mixed: boolean): Uint8Array | undefined {
   const end = stored.length - sealLength
   if (end < 0 || stored[end] !== mark) return mixed ? stored : undefined
   const value = stored.subarray(0, end)
-  return matches(crc32(value, crc32(key)), i => stored[end + 1 + i] as number) ? value : undefined
+  if (matches(crc32(value, crc32(key)), i => stored[end + 1 + i] as number)) return value
+  return mixed && !isChecksum(stored.subarray(end + 1)) ? stored : undefined
 }
+
+/** True for what `sixes` may have made: of random bytes one in 65,000. */
+function isChecksum (bytes: Uint8Array): boolean { return bytes.every((byte, i) => byte >= 32 && byte < (i < 5 ? 96 : 36)) }
 
 type Six = [number, number, number, number, number, number]
 
