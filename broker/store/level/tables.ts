@@ -230,17 +230,31 @@ export class Draft {
     if (this.#wanted.length === 0) return
     const damaged = new Set<number>()
     const texts = await db.getMany(this.#wanted, at => { damaged.add(at) })
+    await this.#findHeadless(db, texts, damaged)
     for (let i = 0; i < texts.length; i++) {
       const into = this.#into[i] as Loader
       const key = this.#wanted[i] as string
-      const text = texts[i]
-      // A new conversation, or one whose head is gone: its numbers must not be given again.
-      if (into === this.heads && text === undefined && !damaged.has(i) && (await db.rows(under(key.replace('h', 'j')), 1)).length > 0) damaged.add(i)
       if (damaged.has(i) && into.repair !== undefined) await into.repair(db, key)
-      else into.load(key, text)
+      else into.load(key, texts[i])
     }
     this.#wanted.length = 0
     this.#into.length = 0
+  }
+
+  /** A conversation without a head is new, or its head is gone: then its numbers must not be given again. Each is looked for once. */
+  async #findHeadless (db: Database, texts: ReadonlyArray<string | undefined>, damaged: Set<number>): Promise<void> {
+    let places: Map<string, number> | undefined
+    for (let i = 0; i < texts.length; i++) {
+      if (texts[i] !== undefined || this.#into[i] !== this.heads || damaged.has(i)) continue
+      places ??= new Map()
+      const key = this.#wanted[i] as string
+      if (!places.has(key)) places.set(key, i)
+    }
+    if (places === undefined) return
+    await Promise.all([...places].map(async ([key, i]) => {
+      const segments = await db.together.rows(under(key.replace('h', 'j')), 1)
+      if (segments.length > 0) damaged.add(i)
+    }))
   }
 
   put (batch: Batch): void {
