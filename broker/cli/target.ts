@@ -13,13 +13,15 @@ export function dataFolder (terminal: Terminal, config: Config): string {
     throw new CommandError(`the data folder ${printable(path)} cannot be used: ${why}; name another one with store.path (--data, SABETHES_STORE__PATH)`, 2, { cause })
   }
   try {
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === false) return refuse('it is a file')
+    // Not throwIfNoEntry: from Node 22 on it takes a file in the middle of the path for a folder that is not there.
+    if (statSync(path).isDirectory()) return path
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    // Who may not look may still speak to the server.
-    if (code !== 'EACCES') return refuse(code === 'ENOTDIR' ? 'a part of the path is a file' : message.replace(/, \w+ '.*$/s, ''), error)
+    // What is not there can be made; who may not look may still speak to the server.
+    if (code === 'ENOENT' || code === 'EACCES') return path
+    return refuse(code === 'ENOTDIR' ? 'a part of the path is a file' : message.replace(/, \w+ '.*$/s, ''), error)
   }
-  return path
+  return refuse('it is a file')
 }
 
 /** The running server's control channel; `CommandError` when none runs. */
