@@ -93,6 +93,8 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
     if (resends !== undefined) connection.inbound.resends = resends
     connection.session = session
     access.addSession(session, connection, resumed.present)
+    // What its last connection sent waits for its sender's rate: each connection would bring more.
+    if (access.engine.isHeld(id)) connection.pace(true)
     if (connection.isClosed) return access.connectionClosed(connection, false)
     // One session, two keepers: what Aedes keeps for it goes when the session itself has gone.
     if (!resumed.present) await access.ordinary?.forget(id)

@@ -108,6 +108,8 @@ export class Connection implements TransportHandler, Link {
 
   release (): void {
     if (this.#holds === 0 || --this.#holds > 0 || this.phase === 'closed') return
+    // The keep alive counts from here: what the client said meanwhile is not read yet.
+    this.#lastPacket = this.access.clock.refresh()
     this.transport.resume()
     try {
       this.#framer.resume(this.#sink)

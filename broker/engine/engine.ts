@@ -90,7 +90,11 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     steady,
     newId,
     commit: operations => committer.commit(operations),
-    emit,
+    emit: outputs => {
+      // Before the connections end: what they sent may wait for seconds, and is not to come after the word of the operator.
+      for (const output of outputs) if (output.kind === 'kick') lanes.cut(output.user, output.session)
+      emit(outputs)
+    },
     userExists: uid => mode === 'dev' || control.userExists(uid)
   }
   const control = makeControl(host, options)
@@ -137,6 +141,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     openSession: start => control.openSession(start),
     saveSubscriptions: (session, subscriptions) => control.saveSubscriptions(session, subscriptions),
     hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
+    isHeld: session => pauses.isHeld(session),
     closeSession: end => control.closeSession(end),
     streams: query => control.streams(query),
     read: query => control.read(query),

@@ -89,6 +89,13 @@ export class Lanes {
     }
   }
 
+  /** A user (or one session) is shut out: what waits in their lanes is neither stored nor acknowledged. */
+  cut (user: string, session?: string): void {
+    for (const [id, lane] of this.#lanes) {
+      if (lane.waiting[0]?.user === user && (session === undefined || session === id)) lane.failing = lane.waiting.length
+    }
+  }
+
   /**
    * The session's connection has ended: requests that wait are not served, as nobody hears the answers, and one under way stops.
    * What changes something is done all the same when the client said goodbye: it did not wait for an answer. Messages are stored.

@@ -32,6 +32,9 @@ export class Pauses {
     })
   }
 
+  /** Whether the session waits, or has submitted more behind what waited. */
+  isHeld (session: string): boolean { return this.#held.has(session) }
+
   /** Everything that the session submitted is judged. */
   over (session: string): void {
     if (this.#held.delete(session)) this.#emit([{ kind: 'hold', session, held: false }])

@@ -121,6 +121,8 @@ export interface Engine {
    * it and before the next connection's first. `graceful`: by DISCONNECT.
    */
   hangUp (session: string, graceful: boolean): void
+  /** True while what the session sent waits for its sender's rate (see the output `hold`): a new connection of it is not read either. */
+  isHeld (session: string): boolean
   /**
    * The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT.
    * `proven`: up to which of the connection's publishes the client has the answers.

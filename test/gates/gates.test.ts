@@ -77,6 +77,36 @@ await t.test('what waits when the server stops is not acknowledged', async t => 
   t.match(await Promise.all(refs.map(ref => bench.verdict(ref))), [{ ok: 'failed' }, { ok: 'failed' }])
 })
 
+await t.test('what waits is not sent when its sender is banned or removed meanwhile', async t => {
+  for (const end of ['ban', 'remove'] as const) {
+    await t.test(end, async t => {
+      let waits = true
+      const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: ({ from }) => waits && from === 'slow' ? { delayMs: 30 } : undefined }))] })
+      const { users } = bench.engine.control.accounts
+      await users.add('slow', undefined)
+      const refs = ['1', '2', '3'].map(body => bench.send('slow', 'im/to/u/zoe', body))
+      await setImmediate()
+      await (end === 'ban' ? users.ban('slow', true) : users.remove('slow'))
+      t.match(await Promise.all(refs.map(ref => bench.verdict(ref))), [{ ok: 'failed' }, { ok: 'failed' }, { ok: 'failed' }], end)
+      t.strictSame(bench.envelopes(), [])
+      waits = false
+      t.match(await bench.verdict(bench.send('zoe', 'im/to/u/slow', 'x')), { ok: true }, 'nobody else')
+    })
+  }
+})
+
+await t.test('a session that comes back while it waits is known to be held', async t => {
+  const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: () => ({ delayMs: 30 }) }))] })
+  t.notOk(bench.engine.isHeld('slow/phone'))
+  const ref = bench.send('slow', 'im/to/u/zoe', '1')
+  t.ok(bench.engine.isHeld('slow/phone'))
+  bench.engine.hangUp('slow/phone', false)
+  t.ok(bench.engine.isHeld('slow/phone'))
+  await bench.verdict(ref)
+  await setImmediate()
+  t.notOk(bench.engine.isHeld('slow/phone'))
+})
+
 await t.test('a wait that is no time is a failure', async t => {
   for (const delayMs of [0, -1, NaN, Infinity, 60_001, '5' as never]) {
     await t.test(String(delayMs), async t => {

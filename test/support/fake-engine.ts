@@ -32,6 +32,7 @@ export class FakeEngine implements Engine {
   readonly hangUps: Array<{ session: string, graceful: boolean }> = []
   readonly reads: ReadQuery[] = []
   readonly hidden = new Set<string>()
+  readonly #slowed = new Set<string>()
   /** Cursors move because a device moved them. */
   advancing = false
   /** Where outputs go. */
@@ -191,6 +192,15 @@ export class FakeEngine implements Engine {
   }
 
   hangUp (session: string, graceful: boolean): void { this.hangUps.push({ session, graceful }) }
+
+  isHeld (session: string): boolean { return this.#slowed.has(session) }
+
+  /** The engine lets the session wait, or not any more. */
+  hold (session: string, held: boolean): void {
+    if (held) this.#slowed.add(session)
+    else this.#slowed.delete(session)
+    this.output([{ kind: 'hold', session, held }])
+  }
 
   async streams (query: StreamsQuery): ReturnType<Engine['streams']> { return await this.#call('streams', query, () => this.#streams(query)) }
 

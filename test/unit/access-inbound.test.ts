@@ -1,4 +1,5 @@
 /** Publishes, the order of their acknowledgements, and what stops the reading of a connection. */
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { generate, type IPubackPacket, type Packet } from 'mqtt-packet'
 import { bench, settled, type MemoryClient } from '../support/memory-client.ts'
@@ -179,4 +180,39 @@ await t.test('what a client sent at QoS 0 before it left is taken in, its DISCON
   while (access.connections.size > 0) await settled(engine)
   await settled(engine)
   t.same(engine.log('d:alice:bob').length, 1000, 'all of it, and no will')
+})
+
+await t.test('a session that waits for its rate is not read by its next connection either', async t => {
+  const { engine, client } = bench(t)
+  const bob = client()
+  await bob.connect('bob', { clientId: 'phone' })
+  engine.holdSubmissions = true
+  bob.publish('im/to/u/alice', 'one', 1, 1)
+  await settled(engine)
+  engine.hold('bob/phone', true)
+  t.ok(bob.transport.paused)
+  bob.lose()
+  await settled(engine)
+  const again = client()
+  await again.connect('bob', { clientId: 'phone' })
+  again.publish('im/to/u/alice', 'two', 1, 1)
+  await settled(engine)
+  t.equal(engine.submitted.length, 1, 'or each reconnect would bring as much as a connection may have waiting')
+  engine.hold('bob/phone', false)
+  await settled(engine)
+  t.equal(engine.submitted.length, 2)
+})
+
+await t.test('keep alive counts from the end of a hold: what the client said meanwhile is not read yet', async t => {
+  const { access, engine, client } = bench(t)
+  const bob = client()
+  await bob.connect('bob', { clientId: 'phone' })
+  const [connection] = access.connections
+  if (connection === undefined) throw new Error('no connection')
+  connection.keepAliveMs = 200
+  engine.hold('bob/phone', true)
+  await setTimeout(400)
+  engine.hold('bob/phone', false)
+  connection.sweep(access.clock.refresh())
+  t.notOk(connection.isClosed)
 })
