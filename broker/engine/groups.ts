@@ -130,9 +130,14 @@ export class Groups {
     const willing = wanted('add')
     const strangers = wanted('invite')
     const full = await this.#counts.full(willing)
-    const { fresh, known, full: crowded } = strangers.length === 0 ? { fresh: [], known: [], full: [] } : await this.#invitations.put(by, gid, strangers)
+    const { fresh, known, full: crowded } = strangers.length === 0 ? { fresh: [], known: [], full: [] } : await this.#invitations.put(by, gid, strangers, other => this.#mayInvite(other, gid))
     for (const user of [...full, ...crowded]) refused.push({ user, code: 'too_large' })
     return { added: willing.filter(user => !full.has(user)), invited: [...known, ...fresh], refused, fresh }
+  }
+
+  async #mayInvite (user: string, gid: string): Promise<boolean> {
+    const member = await this.#members.get(`${gid}/${user}`)
+    return member !== noMember && member.role !== 'member'
   }
 
   /** Invitations that wait for the user, with the groups' names; not those of groups that are gone. */
@@ -147,8 +152,7 @@ export class Groups {
     return this.#queue.run(gid, async () => {
       const invitation = await this.#invitations.get(user, gid)
       const group = invitation === undefined ? undefined : await this.#host.store.group(gid)
-      const host = invitation === undefined ? noMember : await this.#members.get(`${gid}/${invitation.by}`)
-      if (invitation === undefined || group === undefined || host === noMember || host.role === 'member') {
+      if (invitation === undefined || group === undefined || !await this.#mayInvite(invitation.by, gid)) {
         await this.#invitations.drop(gid, [user])
         throw new Refusal('not_found', 'there is no such invitation, or who made it may not invite any more')
       }

@@ -12,6 +12,8 @@ const byKey = (by: string, user: string, gid: string): string => `groups/by/${by
 /** All keys that begin with `start` and a slash: 0 is what follows it. */
 const under = (start: string): [string, string] => [`${start}/`, `${start}0`]
 const none = new Uint8Array()
+/** Invitations come before the group that they are for; it is there this long after them, milliseconds. */
+const makingMs = 60_000
 /** Look-ups that run at the same time. */
 const lookupWidth = 16
 
@@ -23,10 +25,10 @@ export class Invitations {
   constructor (host: EngineHost) { this.#host = host }
 
   /**
-   * Invites users to a group. `known` are those who were invited before, by whomever; `full` those whom nobody can invite now, because
-   * `by` has made as many invitations as one may, or as many wait for them.
+   * Invites users to a group. `known` are those who were invited before, by somebody who still may (`mayInvite`, of others than `by`);
+   * `full` those whom nobody can invite now, because `by` has made as many invitations as one may, or as many wait for them.
    */
-  async put (by: string, gid: string, users: readonly string[]): Promise<{ fresh: string[], known: string[], full: string[] }> {
+  async put (by: string, gid: string, users: readonly string[], mayInvite: (other: string) => Promise<boolean>): Promise<{ fresh: string[], known: string[], full: string[] }> {
     const { store, limits, now } = this.#host
     const result = { fresh: [] as string[], known: [] as string[], full: [] as string[] }
     let room = limits.maxInvitationsMade - await this.#madeBy(by)
@@ -35,12 +37,16 @@ export class Invitations {
     for (let at = 0; at < users.length; at += lookupWidth) {
       const some = users.slice(at, at + lookupWidth)
       const states = await Promise.all(some.map(async user => {
-        if (await store.records.get(toKey(user, gid)) !== undefined) return 'known'
+        const before = await this.get(user, gid)
+        if (before !== undefined) return before.by === by || await mayInvite(before.by) ? 'known' : before
         return await this.#countTo(user) >= limits.maxInvitations ? 'full' : 'fresh'
       }))
       for (const [i, user] of some.entries()) {
-        const state = states[i] === 'fresh' && room-- <= 0 ? 'full' : states[i] as 'fresh' | 'known' | 'full'
+        const found = states[i] as Invitation | 'fresh' | 'known' | 'full'
+        const wanted = typeof found === 'object' ? 'fresh' : found
+        const state = wanted === 'fresh' && room-- <= 0 ? 'full' : wanted
         result[state].push(user)
+        if (state === 'fresh' && typeof found === 'object') changes.push({ key: byKey(found.by, user, gid), value: null })
         if (state === 'fresh') changes.push({ key: byKey(by, user, gid), value: none }, { key: toKey(user, gid), value })
       }
     }
@@ -76,7 +82,14 @@ export class Invitations {
     return found
   }
 
-  async #countTo (user: string): Promise<number> { return (await this.of(user)).length }
+  /** Invitations that wait for a user; at the limit those go whose group is gone, and is not just being made. */
+  async #countTo (user: string): Promise<number> {
+    const { limits, now } = this.#host
+    const found = await this.of(user)
+    if (found.length < limits.maxInvitations) return found.length
+    const before = now() - makingMs
+    return found.length - await this.#dropGone(found.filter(({ ts }) => ts < before).map(({ gid, by }) => ({ user, gid, by })))
+  }
 
   /** Invitations that a user has made and that are open; at the limit those go whose group is gone. */
   async #madeBy (by: string): Promise<number> {
@@ -87,10 +100,16 @@ export class Invitations {
       made.push({ user, gid })
     }
     if (made.length < limits.maxInvitationsMade) return made.length
+    return made.length - await this.#dropGone(made.map(({ user, gid }) => ({ user, gid, by })))
+  }
+
+  /** Ends invitations to groups that are gone. How many. */
+  async #dropGone (made: ReadonlyArray<{ user: string, gid: string, by: string }>): Promise<number> {
+    const { store } = this.#host
     const groups = await store.groupsAt(made.map(({ gid }) => gid))
     const gone = made.filter((_, i) => groups[i] === undefined)
-    await store.records.write(gone.flatMap(({ user, gid }) => [{ key: toKey(user, gid), value: null }, { key: byKey(by, user, gid), value: null }]), true)
-    return made.length - gone.length
+    await store.records.write(gone.flatMap(({ user, gid, by }) => [{ key: toKey(user, gid), value: null }, { key: byKey(by, user, gid), value: null }]), true)
+    return gone.length
   }
 }
 

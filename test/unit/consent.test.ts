@@ -84,6 +84,36 @@ await t.test('invitations are bounded for who makes them and for whom they wait'
   }
 })
 
+await t.test('invitations to groups that are gone, which nobody sees, take no place', async t => {
+  const b = await bench(t, { ...known, limits: { maxInvitations: 2 } })
+  for (const gid of ['a', 'b', 'c']) {
+    t.match(await b.ask('eve', 'groups.create', { gid, members: ['zoe'] }), { invited: ['zoe'], refused: [] }, gid)
+    await b.ask('eve', 'groups.dissolve', { gid })
+    b.clock.ms += 61_000
+  }
+  t.same((await b.ask('zoe', 'groups.invitations')).invitations, [])
+  t.match(await b.ask('ann', 'groups.create', { gid: 'd', members: ['zoe'] }), { invited: ['zoe'], refused: [] })
+  t.match((await b.ask('zoe', 'groups.invitations')).invitations, [{ gid: 'd' }])
+})
+
+await t.test('an invitation of somebody who may not invite any more makes room for another', async t => {
+  const b = await bench(t, known)
+  await b.send('bob', { user: 'alice' })
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  await b.ask('alice', 'groups.role', { gid: 'dev', user: 'bob', role: 'admin' })
+  await b.ask('bob', 'groups.add', { gid: 'dev', users: ['eve'] })
+  await b.ask('alice', 'groups.role', { gid: 'dev', user: 'bob', role: 'member' })
+  t.same((await b.ask('alice', 'groups.add', { gid: 'dev', users: ['eve'] })).invited, ['eve'])
+  t.match(await groupEvents(b, 'eve'), [{ action: 'invite', by: 'alice' }])
+  t.match((await b.ask('eve', 'groups.invitations')).invitations, [{ gid: 'dev', by: 'alice' }])
+  await b.ask('eve', 'groups.accept', { gid: 'dev' })
+  t.equal(await size(b, 'dev'), 3)
+  t.match(await b.ask('eve', 'groups.create', { gid: 'old', members: ['zoe'] }), { invited: ['zoe'] })
+  await b.ask('eve', 'groups.dissolve', { gid: 'old' })
+  t.match(await b.ask('alice', 'groups.create', { gid: 'old', members: ['zoe'] }), { invited: ['zoe'] }, 'another group of that id')
+  await b.ask('zoe', 'groups.accept', { gid: 'old' })
+})
+
 await t.test('groups cost the quota of who owns them', async t => {
   const b = await bench(t, { limits: { maxGroupsPerUser: 2, maxGroupMemberships: 4 } })
   for (const gid of ['e1', 'e2']) t.same((await b.ask('eve', 'groups.create', { gid, members: ['bob'] })).added, ['bob'])
