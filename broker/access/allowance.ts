@@ -39,9 +39,9 @@ export class Allowance {
     this.#at = now
   }
 
-  /** The connection's turn has come: what it owes is forgiven, and it may do one slice. */
-  slice (now: number): void {
-    this.#left = sliceUnits
+  /** The connection's turn has come: what it owes is forgiven, and it may do one slice, a larger one when nobody else waits for a turn. */
+  slice (now: number, alone: boolean): void {
+    this.#left = alone ? burstUnits : sliceUnits
     this.#at = now
   }
 }

@@ -221,7 +221,7 @@ export class Connection implements TransportHandler, Link {
   #goOn (): void {
     this.#waits = false
     if (this.phase === 'closed') return
-    this.allowance.slice(this.access.clock.refresh())
+    this.allowance.slice(this.access.clock.refresh(), this.access.turns.size === 0)
     this.release()
   }
 

@@ -11,7 +11,7 @@ async function worked ({ access, engine }: Bench): Promise<void> {
   await settled(engine)
 }
 
-const count = 5000
+const count = 10_000
 const answered = (client: MemoryClient): number => client.packets.waiting.length
 
 const floods: Array<{ name: string, packet: Packet }> = [

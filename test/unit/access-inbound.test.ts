@@ -1,5 +1,5 @@
 /** Publishes, the order of their acknowledgements, and what stops the reading of a connection. */
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { generate, type IPubackPacket, type Packet } from 'mqtt-packet'
 import { bench, settled, type MemoryClient } from '../support/memory-client.ts'
@@ -215,4 +215,27 @@ await t.test('keep alive counts from the end of a hold: what the client said mea
   engine.hold('bob/phone', false)
   connection.sweep(access.clock.refresh())
   t.notOk(connection.isClosed)
+})
+
+await t.test('beyond its allowance a connection does small slices, and larger ones while nobody else waits for a turn', async t => {
+  const { access, engine, client } = bench(t, { pendingPublishes: 10_000 })
+  const burst = Buffer.concat(Array.from({ length: 1000 }, () => generate({ cmd: 'publish', topic: 'im/to/u/alice', payload: 'x', qos: 0, dup: false, retain: false })))
+  engine.holdSubmissions = true
+  const turn = async (): Promise<number> => {
+    const before = access.pending.size
+    await setImmediate()
+    return access.pending.size - before
+  }
+  const bob = client()
+  await bob.connect('bob')
+  bob.write(burst)
+  const alone = await turn()
+  const carol = client()
+  carol.hello('carol')
+  await settled(engine)
+  while (access.turns.size > 0) await turn()
+  for (const one of [bob, carol]) one.write(burst)
+  t.equal(access.turns.size, 2)
+  const both = await turn()
+  t.ok(both > 0 && both <= alone / 2, `${alone} alone, ${both} of two together`)
 })
