@@ -80,7 +80,7 @@ export const configSchema = z.strictObject({
       delayedWillBytes: count(16_777_216, 'Bytes of all wills that wait for their delay; beyond it they are published at once.', 0),
       offlineQueue: count(1000, 'Ordinary-topic messages kept for one session that is offline (chat messages need no queue).', 0),
       offlineQueueBytes: count(16_777_216, 'Bytes of the ordinary-topic messages kept for one session; the oldest go first, the newest stays.', 0),
-      offlineBytes: count(268_435_456, 'Bytes of the ordinary-topic messages kept for all sessions, those kept for several counted once; beyond it all lose their oldest.', 0),
+      offlineBytes: count(268_435_456, 'Bytes of the ordinary-topic messages kept for all sessions, those kept for several counted once; beyond it those that hold most lose their oldest.', 0),
       retained: count(100_000, 'Retained messages of ordinary topics.', 0),
       retainedBytes: count(67_108_864, 'Bytes of all retained messages of ordinary topics.', 0)
     })

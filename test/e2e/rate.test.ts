@@ -36,3 +36,26 @@ await t.test('QoS 0 is slowed like the rest, and a held connection is not taken 
   const { messages } = await bob.result<History>('messages.history', { with: 'alice', limit: 100 })
   t.strictSame(messages.map(message => message.body), [...Array.from({ length: 45 }, (_, i) => String(i + 1)), 'last'])
 })
+
+await t.test('a server that stops while senders wait stops at once, and has what it acknowledged', async t => {
+  const server = await startServer(t, { config: { plugins: { 'rate-limit': { messagesPerSecond: 10, burst: 5 } } } })
+  const acknowledged: number[] = []
+  for (const user of ['alice', 'carol']) {
+    const { client } = await RawClient.connect(t, server.mqttPort, { user })
+    const bodies = Array.from({ length: 200 }, (_, i) => String(i + 1))
+    for (const payload of bodies) client.send({ cmd: 'publish', topic: 'im/to/u/bob', payload, qos: 1, dup: false, retain: false, messageId: Number(payload) })
+    for (let i = 0; i < 7; i++) await client.packets.take(one => one.cmd === 'puback', 5_000, 'puback')
+    acknowledged.push(7)
+    // One of them has gone; what it sent waits all the same.
+    if (user === 'carol') client.cut()
+  }
+  await server.stop()
+  await server.restart()
+  const bob = await device(t, server.url, 'bob')
+  for (const [i, user] of ['alice', 'carol'].entries()) {
+    const { messages } = await bob.result<History>('messages.history', { with: user, limit: 200 })
+    const bodies = messages.map(message => message.body)
+    t.ok(bodies.length >= (acknowledged[i] as number) && bodies.length < 200, `${bodies.length} of ${user}`)
+    t.strictSame(bodies, bodies.map((_, at) => String(at + 1)), 'the first ones, in order')
+  }
+})

@@ -91,7 +91,7 @@ await t.test('a session is bounded in bytes: the oldest go first, the newest sta
   t.strictSame(await drain(place, 'a'), ['9'], 'one that is larger than the limit is kept alone')
 })
 
-await t.test('all together are bounded: all lose their oldest, those that are connected last', async t => {
+await t.test('all together are bounded: those that hold most lose their oldest, those that are connected last', async t => {
   const records = new MemoryRecords()
   const place = await start(records, { offlineBytes: 200_000 })
   const away = Array.from({ length: 10 }, (_, i) => `away${i}`)
@@ -109,6 +109,19 @@ await t.test('all together are bounded: all lose their oldest, those that are co
   const sizes = away.map(id => place.persistence.queueOf(id).size)
   t.equal(new Set(sizes).size, 1, 'nobody pays for the others')
   t.equal((await drain(place, 'away3')).at(-1), '199')
+})
+
+await t.test('who fills the room of all costs those nothing who hold little', async t => {
+  const place = await start(new MemoryRecords(), { offlineBytes: 200_000 })
+  await place.persistence.addSubscriptions({ id: 'quiet' }, [{ topic: 'quiet', qos: 1 }])
+  for (let i = 0; i < 5; i++) await send(place, 'quiet', body(i, 1_000))
+  const greedy = Array.from({ length: 3 }, (_, i) => `greedy${i}`)
+  for (const id of greedy) await place.persistence.addSubscriptions({ id }, [{ topic: id, qos: 1 }])
+  for (let i = 0; i < 100; i++) for (const id of greedy) await send(place, id, body(i, 2_000))
+  t.ok(place.persistence.counts().queuedBytes <= 200_000)
+  t.strictSame(await drain(place, 'quiet'), ['0', '1', '2', '3', '4'])
+  const sizes = greedy.map(id => place.persistence.queueOf(id).size)
+  t.ok(Math.min(...sizes) > 20, `${sizes.join(' ')} left`)
 })
 
 await t.test('a write that fails leaves the count as it was', async t => {

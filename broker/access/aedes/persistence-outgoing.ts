@@ -138,14 +138,19 @@ export class OutgoingQueues {
     return { place: -value.length, value }
   }
 
-  /** All queues lose what is oldest until so many bytes have room; those of sessions that are connected only when nothing else is left. */
+  /**
+   * The queues that hold most (as much as the average, or more) lose what is oldest until so many bytes have room; those of sessions
+   * that are connected only when nothing else is left.
+   */
   #makeRoom (bytes: number, changes: RecordChange[]): void {
     const { maxTotalBytes, isOnline, onDrop } = this.#options
     for (const others of [false, true]) {
       for (let went = true; went && this.#bodies.bytes + bytes > maxTotalBytes;) {
+        const open = [...this.#queues.values()].filter(queue => queue.size > 0 && (others || !isOnline(queue.client)))
+        const average = open.reduce((sum, queue) => sum + queue.bytes, 0) / open.length
         went = false
-        for (const queue of [...this.#queues.values()]) {
-          if (queue.size === 0 || (!others && isOnline(queue.client))) continue
+        for (const queue of open) {
+          if (queue.bytes < average) continue
           onDrop(queue.client, queue.shed(changes))
           went = true
           if (queue.size === 0) this.#forget(queue)

@@ -66,6 +66,8 @@ export class OutgoingQueue {
   }
 
   get size (): number { return this.coldTo - this.coldFrom + this.entries.size }
+  /** Of the queued messages, as if none were shared. */
+  get bytes (): number { return this.#bytes }
 
   /** Appends; the changes hold the new row and the removal of the oldest entries over the limits. The newest one always stays. */
   append (body: Body, qos: 1 | 2, row: { place: BodyPlace, value: Buffer }, limits: { max: number, maxBytes: number }, changes: RecordChange[]): { entry: Entry, dropped: number } {
