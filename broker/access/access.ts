@@ -63,6 +63,8 @@ export class Access {
   readonly takeovers: PerSecond
   /** Wills that wait. */
   readonly wills: Wills
+  /** Sessions that wait for their sender's rate and have left a will meanwhile. */
+  readonly heldWills = new Set<string>()
   ordinary: OrdinaryBroker | undefined
   #engine: Engine | undefined
   #pump: Pump | undefined
@@ -126,10 +128,15 @@ export class Access {
         case 'members': pump.members(output); break
         case 'notice': pump.notice(output.user, output.payload); break
         case 'kick': this.kick(output.user, output.session, output.code); break
-        case 'hold': this.sessions.get(output.session)?.connection.pace(output.held); break
+        case 'hold': this.#hold(output.session, output.held); break
         case 'expired': this.#expired(output.session); break
       }
     }
+  }
+
+  #hold (session: string, held: boolean): void {
+    if (!held) this.heldWills.delete(session)
+    this.sessions.get(session)?.connection.pace(held)
   }
 
   /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */

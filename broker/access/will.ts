@@ -29,14 +29,24 @@ export function publishWill (access: Access, connection: Connection): void {
     ...(will.properties?.contentType !== undefined ? { contentType: will.properties.contentType } : {}),
     ...(will.properties?.messageExpirySeconds !== undefined ? { expirySeconds: will.properties.messageExpirySeconds } : {})
   }
-  if (delaySeconds === 0) access.tick.submit(submission)
+  if (delaySeconds === 0) send(access, submission)
   else wait(access, submission, delaySeconds, willBytes(will))
 }
 
 /** Apart, so that what waits holds the submission and nothing of the connection. */
 function wait (access: Access, submission: Submission, delaySeconds: number, bytes: number): void {
   const { session, user } = submission
-  access.wills.add(session, { user, dueMs: access.clock.now + delaySeconds * 1000, bytes, publish: () => { access.tick.submit(submission) } })
+  access.wills.add(session, { user, dueMs: access.clock.now + delaySeconds * 1000, bytes, publish: () => { send(access, submission) } })
+}
+
+/** While the session waits for its sender's rate one will of it is enough: a client that comes and goes would leave one each time. */
+function send (access: Access, submission: Submission): void {
+  const { session } = submission
+  if (access.engine.isHeld(session)) {
+    if (access.heldWills.has(session)) return
+    access.heldWills.add(session)
+  }
+  access.tick.submit(submission)
 }
 
 function copyOf (payload: Uint8Array): Buffer {

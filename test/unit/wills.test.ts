@@ -88,3 +88,21 @@ await t.test('what is kept elsewhere goes when the session goes on, and stays wh
   t.same(heard, ['discard bob/a', 'discard bob/a'])
   t.same([wills.size, wills.bytes], [0, 0])
 })
+
+await t.test('while a session waits for its rate, one will of it is enough', async t => {
+  const { engine, client } = bench(t)
+  engine.holdSubmissions = true
+  const will = { topic: 'im/to/u/alice', payload: Buffer.from('gone'), qos: 0 as const, retain: false }
+  const comeAndGo = async (): Promise<void> => {
+    const bob = client()
+    await bob.connect('bob', { will })
+    bob.lose()
+    await settled(engine)
+  }
+  engine.hold('bob/phone', true)
+  for (let i = 0; i < 5; i++) await comeAndGo()
+  t.equal(engine.submitted.length, 1, 'or each reconnect would leave one')
+  engine.hold('bob/phone', false)
+  await comeAndGo()
+  t.equal(engine.submitted.length, 2)
+})
