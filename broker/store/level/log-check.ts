@@ -134,6 +134,20 @@ export function damageBeforeEnd (log: Buffer): number | undefined {
   return undefined
 }
 
+/** True when behind `at` there is nothing, or the beginning of one record: what is left of a write that was cut. */
+export function isCut (log: Buffer, at: number): boolean {
+  for (;;) {
+    at = skipTrailer(at)
+    if (at + headerBytes > log.length) return true
+    const end = headerBytes + log.readUInt16LE(at + 4)
+    if (at + end > log.length && at % blockBytes + end <= blockBytes) return true
+    // A part of a record that goes on in the next block.
+    const length = recordLength(log, at)
+    if (length === undefined) return false
+    at += length
+  }
+}
+
 /** The last bytes of a block, too few for a header, are zeros. */
 function skipTrailer (at: number): number {
   const left = blockBytes - at % blockBytes

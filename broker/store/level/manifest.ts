@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 import { readFile, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { records } from './log-check.ts'
+import { isCut, records } from './log-check.ts'
 
 export interface Orphan { file: string, bytes: number }
 /** The tables of the last version, and the oldest log that is not in them (0 before there is one). */
@@ -57,11 +57,16 @@ async function readVersion (path: string): Promise<Version | undefined> {
   return versionOf(await readFile(join(path, manifest)))
 }
 
-/** The last version of a manifest; `undefined` when it is not understood. */
+/**
+ * The last version of a manifest; `undefined` when it is not understood, or damaged: tables that a record behind the damage names belong
+ * to the database. A last record that was cut is normal.
+ */
 export function versionOf (manifest: Buffer): Version | undefined {
   const version: Version = { tables: new Set(), log: 0 }
   let edits = 0
-  for (const { parts } of records(manifest)) {
+  let whole = 0
+  for (const { parts, end } of records(manifest)) {
+    whole = end
     try {
       new Edit(Buffer.concat(parts)).apply(version)
     } catch (error) {
@@ -70,7 +75,7 @@ export function versionOf (manifest: Buffer): Version | undefined {
     }
     edits++
   }
-  return edits === 0 ? undefined : version
+  return edits === 0 || !isCut(manifest, whole) ? undefined : version
 }
 
 /** One record of a manifest. Throws `RangeError` for what it does not understand. */
