@@ -1,5 +1,5 @@
 /** Files of a store that are missing: nothing is made silently in their place. A first start that a crash cut is no such store. */
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -104,4 +104,12 @@ await t.test('a first start that was cut at any place is made again', async t =>
     await store.close()
     t.match(JSON.parse(readFileSync(join(path, 'sabethes.json'), 'utf8')), { kind: 'store', format: formatVersion })
   }
+})
+
+await t.test('no room for the first file: told as such, and the next start makes the store', async t => {
+  const path = join(t.testdir({ store: {} }), 'store')
+  symlinkSync('/dev/full', join(path, '.sabethes.json.new'))
+  await t.rejects(openLevelStore({ path }), { name: 'StoreFullError', message: /no room on the disk of the store/ })
+  rmSync(join(path, '.sabethes.json.new'))
+  await (await openLevelStore({ path })).close()
 })

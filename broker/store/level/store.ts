@@ -5,7 +5,8 @@ import { commit } from './commit.ts'
 import { Database } from './database.ts'
 import type { Faults } from './database.ts'
 import { Directory } from './directory.ts'
-import { StoreFormatError } from '../errors.ts'
+import { StoreFormatError, StoreUnavailableError } from '../errors.ts'
+import { StoreFullError, failureKind } from './failure.ts'
 import { formatVersion, readMarker, writeMarker } from './format.ts'
 import { Members } from './members.ts'
 import { Messages } from './messages.ts'
@@ -56,6 +57,16 @@ export interface LevelStoreOptions {
  * `StoreLockedError` (open in another process), `StoreFailedError` (anything else that LevelDB reports).
  */
 export async function openLevelStore (options: LevelStoreOptions): Promise<Store> {
+  try {
+    return await opened(options)
+  } catch (error) {
+    // Of the marker, and of the first row that is written.
+    if (error instanceof StoreUnavailableError || failureKind(error) !== 'full') throw error
+    throw new StoreFullError(options.path, error)
+  }
+}
+
+async function opened (options: LevelStoreOptions): Promise<Store> {
   const marker = await readMarker(options.path)
   if (marker?.kind === 'backup') throw new StoreFormatError(`'${options.path}' is a backup: restore it into an empty folder first`)
   // Until the marker says `store`, nothing was ever acknowledged: what a crash left of a first start is made again.
