@@ -59,7 +59,7 @@ export class Database {
   readonly path: string
   readonly reader = new Reader(() => this.level())
   /** `rows` for short ranges of ASCII keys that many ask for at once. */
-  readonly together = new SharedScan(async () => (await this.level()).iterator(), (range, limit) => this.rows(range, limit), (name, stored) => this.reader.whole(name, stored))
+  readonly together = new SharedScan(() => this.reader.again(level => level.iterator()), (range, limit) => this.rows(range, limit), (name, stored) => this.reader.whole(name, stored))
   /** Called when what was cached may not be what is on disk. */
   onReopen: () => void = () => {}
   readonly #options: DatabaseOptions

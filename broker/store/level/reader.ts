@@ -55,7 +55,7 @@ export class Reader {
     if (keys.length === 0) return []
     let found: Array<string | undefined>
     try {
-      found = await this.#again(level => level.getMany(keys))
+      found = await this.again(level => level.getMany(keys))
     } catch (error) {
       if (!isCorruption(error)) throw error
       return await this.#each(keys, onDamaged)
@@ -107,7 +107,7 @@ export class Reader {
     let left = options.limit ?? Infinity
     if (left <= 0) return
     let rest: { gt?: string, gte?: string, lt: string } = range
-    const begin = async () => (await this.#source()).iterator<string, V>({ ...rest, reverse, keyEncoding: 'utf8', valueEncoding, highWaterMarkBytes: scanBytes })
+    const begin = async () => await this.again(level => level.iterator<string, V>({ ...rest, reverse, keyEncoding: 'utf8', valueEncoding, highWaterMarkBytes: scanBytes }))
     let iterator = await begin()
     let heavy = false
     let stepRows = firstStepRows
@@ -170,7 +170,7 @@ export class Reader {
 
   async #attempt<T> (key: string, read: (level: Level) => Promise<T>): Promise<T> {
     try {
-      return await this.#again(read)
+      return await this.again(read)
     } catch (error) {
       if (!isCorruption(error)) throw error
       this.onDamage(key, error)
@@ -179,7 +179,7 @@ export class Reader {
   }
 
   /** A read that came upon a database that is being opened anew is done again on the new one. */
-  async #again<T> (read: (level: Level) => Promise<T>): Promise<T> {
+  async again<T> (read: (level: Level) => T | Promise<T>): Promise<T> {
     try {
       return await read(await this.#source())
     } catch (error) {
