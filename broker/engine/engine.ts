@@ -141,7 +141,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     openSession: start => control.openSession(start),
     saveSubscriptions: (session, subscriptions) => control.saveSubscriptions(session, subscriptions),
     hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
-    isHeld: session => pauses.isHeld(session),
+    isHeld: session => lanes.isFull(session),
     closeSession: end => control.closeSession(end),
     streams: query => control.streams(query),
     read: query => control.read(query),

@@ -45,6 +45,10 @@ interface Lane {
 /** Payloads that are larger are read when it is their sender's turn: reading them may take a millisecond. */
 const largeBytes = 8_192
 
+/** What a lane may hold while it waits for its sender's rate before a new connection of the session has to wait as well. */
+const fullCount = 2_048
+const fullBytes = 4 * 1024 * 1024
+
 type MessageTarget = Exclude<Submission['target'], { kind: 'rpc' }>
 
 interface Parsed { readonly read: Read, readonly draft: Draft }
@@ -87,6 +91,16 @@ export class Lanes {
       const lane = this.#lanes.get(session)
       if (lane !== undefined) lane.failing = lane.waiting.length
     }
+  }
+
+  /**
+   * More waits for the sender's rate than its connections bring as long as they behave: one, and the next one's resends of the same,
+   * which must be read to be known as such. A client that comes again and again would bring as much each time.
+   */
+  isFull (session: string): boolean {
+    const waiting = this.#lanes.get(session)?.waiting
+    if (waiting === undefined || !this.#options.pauses.isHeld(session)) return false
+    return waiting.length > fullCount || waiting.reduce((sum, { payload }) => sum + payload.length, 0) > fullBytes
   }
 
   /** A user (or one session) is shut out: what waits in their lanes is neither stored nor acknowledged. */

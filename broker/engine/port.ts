@@ -121,7 +121,7 @@ export interface Engine {
    * it and before the next connection's first. `graceful`: by DISCONNECT.
    */
   hangUp (session: string, graceful: boolean): void
-  /** True while what the session sent waits for its sender's rate (see the output `hold`): a new connection of it is not read either. */
+  /** True while so much of what the session sent waits for its sender's rate (see the output `hold`) that a new connection of it is not read either. */
   isHeld (session: string): boolean
   /**
    * The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT.

@@ -59,3 +59,35 @@ await t.test('a server that stops while senders wait stops at once, and has what
     t.strictSame(bodies, bodies.map((_, at) => String(at + 1)), 'the first ones, in order')
   }
 })
+
+for (const qos of [1, 2] as const) {
+  await t.test(`a sender that is cut off twice while it waits: everything once, in order (QoS ${qos})`, async t => {
+    const server = await startServer(t, { config: { plugins: { 'rate-limit': { messagesPerSecond: 20, burst: 5 } } } })
+    const open = async (): Promise<RawClient> => (await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'phone', clean: false })).client
+    const bodies = Array.from({ length: 40 }, (_, i) => String(i + 1))
+    const left = new Set(bodies)
+    const send = (client: RawClient, dup: boolean): void => {
+      for (const payload of left) client.send({ cmd: 'publish', topic: 'im/to/u/bob', payload, qos, dup, retain: false, messageId: Number(payload) })
+    }
+    const answer = async (client: RawClient): Promise<void> => {
+      const packet = await client.packets.take(one => one.cmd === (qos === 1 ? 'puback' : 'pubrec'), 15_000, 'an answer')
+      const { messageId } = packet as { messageId: number }
+      left.delete(String(messageId))
+      if (qos === 2) client.send({ cmd: 'pubrel', messageId })
+    }
+    let client = await open()
+    send(client, false)
+    for (let i = 0; i < 7; i++) await answer(client)
+    for (let i = 0; i < 2; i++) {
+      client.cut()
+      client = await open()
+      send(client, true)
+      // Read by the server, the first of them.
+      if (i === 0) await answer(client)
+    }
+    while (left.size > 0) await answer(client)
+    const bob = await device(t, server.url, 'bob')
+    const { messages } = await bob.result<History>('messages.history', { with: 'alice', limit: 200 })
+    t.strictSame(messages.map(message => message.body), bodies)
+  })
+}

@@ -95,16 +95,23 @@ await t.test('what waits is not sent when its sender is banned or removed meanwh
   }
 })
 
-await t.test('a session that comes back while it waits is known to be held', async t => {
-  const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: () => ({ delayMs: 30 }) }))] })
-  t.notOk(bench.engine.isHeld('slow/phone'))
-  const ref = bench.send('slow', 'im/to/u/zoe', '1')
-  t.ok(bench.engine.isHeld('slow/phone'))
+await t.test('a session that comes back again and again while it waits is held', async t => {
+  let waits = true
+  const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: () => waits ? { delayMs: 30 } : undefined }))] })
+  const held = (): boolean => bench.engine.isHeld('slow/phone')
+  t.notOk(held())
+  const refs = Array.from({ length: 2_048 }, () => bench.send('slow', 'im/to/u/zoe', 'x'))
   bench.engine.hangUp('slow/phone', false)
-  t.ok(bench.engine.isHeld('slow/phone'))
-  await bench.verdict(ref)
+  t.notOk(held(), 'resends of it are read')
+  refs.push(bench.send('slow', 'im/to/u/zoe', 'x'))
+  t.ok(held())
+  const large = Array.from({ length: 65 }, () => bench.send('large', 'im/to/u/zoe', Buffer.alloc(65_536, 'x')))
   await setImmediate()
-  t.notOk(bench.engine.isHeld('slow/phone'))
+  t.ok(bench.engine.isHeld('large/phone'))
+  waits = false
+  await Promise.all([...refs, ...large].map(ref => bench.verdict(ref)))
+  await setImmediate()
+  t.notOk(held())
 })
 
 await t.test('a wait that is no time is a failure', async t => {
