@@ -58,6 +58,8 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
   // In one turn with the entry, from which on a kick closes the connection.
   if (connection.kicked !== undefined) throw new Refusal(connection.kicked)
   access.enter(connection, user)
+  // From here on a ban takes it away.
+  connection.will = frame.will
   const { limits } = access
   const clientId = frame.clientId !== '' ? frame.clientId : assignedPrefix + (++assigned).toString(36)
   const id = `${user}/${clientId}`
@@ -84,13 +86,13 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
     if (frame.protocolVersion === 5) connection.receiveMaximum = receiveMaximum
     connection.maximumPacketBytes = properties?.maximumPacketBytes ?? connection.maximumPacketBytes
     connection.problemInformation = properties?.requestProblemInformation !== false
-    connection.will = frame.will
     const window = Math.min(limits.inflight, properties?.receiveMaximum ?? 65535)
     const { resends } = resumed
     // An MQTT 3 client may have as many unanswered as there are packet ids.
     const evidence = resends === undefined ? undefined : new Evidence(frame.protocolVersion === 5 ? receiveMaximum : 65_536)
     const session = new Session(access.pump, connection, { id, user, clientId, expirySeconds, window, softOutputBytes, ...(evidence !== undefined && { evidence }) })
     if (resends !== undefined) connection.inbound.resends = resends
+    session.resumes(resumed.inflight)
     connection.session = session
     access.addSession(session, connection, resumed.present)
     // What its last connection sent waits for its sender's rate: each connection would bring more.
@@ -117,7 +119,7 @@ async function open (access: Access, connection: Connection, frame: ConnectFrame
     const ordinaryWill = frame.will !== undefined && !access.topics.isChat(frame.will.topic)
     if (ordinaryWill || (session.persistent && access.ordinary?.knows(id) === true)) await access.subscriptions.attach(connection)
     session.interest.sum()
-    await session.resend(resumed.inflight)
+    await session.resend()
     if (session.closed) return
     access.pump.add(session)
     session.interest.apply()

@@ -34,6 +34,8 @@ export class Connection implements TransportHandler, Link {
   session: Session | undefined
   ordinary: OrdinaryClient | undefined
   will: Will | undefined
+  /** Whatever becomes of the connection, it leaves no will. */
+  silenced = false
   /** MQTT 5: reason strings and user properties may be sent with acknowledgements [MQTT-3.1.2-29]. */
   problemInformation = true
   keepAliveMs = 0
@@ -227,6 +229,7 @@ export class Connection implements TransportHandler, Link {
 
   /** What the connection is about to leave as its will is not to be sent. */
   dropWill (): void {
+    this.silenced = true
     this.will = undefined
     this.ordinary?.dropWill()
   }

@@ -111,6 +111,7 @@ export class Subscriptions {
     if (ordinary === undefined) throw new Error('no ordinary topics are open')
     const client = await ordinary.attach(connection)
     if (connection.phase === 'closed') {
+      if (connection.silenced) client.dropWill()
       client.end(false)
       throw new Error('the connection closed')
     }

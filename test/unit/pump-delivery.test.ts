@@ -90,6 +90,29 @@ await t.test('what was in flight is sent again with its packet id and DUP', asyn
   t.strictSame(engine.ends.at(-1)?.inflight, [])
 })
 
+await t.test('what was in flight stays in flight when the next connection ends before it is sent again', async t => {
+  for (const call of ['openSession', 'read'] as const) {
+    const { engine, client } = bench(t)
+    for (let i = 0; i < 3; i++) engine.append(conv, 'alice')
+    const inflight = [{ packetId: 31, stream: conv, seq: 1 }, { packetId: 33, stream: conv, seq: 3 }]
+    engine.store('bob/phone', { subscriptions: inbox, inflight }, { [conv]: { seq: 0, sent: 3 } })
+    engine.holding.add(call)
+    const first = client()
+    first.hello('bob', { clean: false })
+    await settled(engine)
+    first.lose()
+    await settled(engine)
+    engine.holding.clear()
+    while (engine.held.length > 0) engine.next().now()
+    await settled(engine)
+    t.strictSame(engine.ends.at(-1)?.inflight, inflight, call)
+    const second = client()
+    await second.connect('bob', { clean: false })
+    await settled(engine)
+    t.strictSame(second.take().map(packet => [name(packet), packet.messageId]), [[`${conv}#1!`, 31], [`${conv}#3!`, 33]], '2 was acknowledged')
+  }
+})
+
 await t.test('a Receive Maximum smaller than what was in flight', async t => {
   const { engine, client } = bench(t)
   for (let i = 0; i < 5; i++) engine.append(conv, 'alice')

@@ -3,6 +3,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { bench, settled } from '../support/memory-client.ts'
 import type { Bench } from '../support/memory-client.ts'
+import { FakeOrdinary } from '../support/fake-ordinary.ts'
 import { Wills } from '../../broker/access/wills.ts'
 
 const will = { topic: 'im/to/u/alice', payload: Buffer.from('gone'), qos: 0 as const, retain: false, properties: { willDelayInterval: 1_000 } }
@@ -58,6 +59,44 @@ await scene(t, 'who is banned sends none, neither one that waits nor that of a c
   b.access.output([{ kind: 'kick', user: 'bob', code: 'banned' }])
   await settled(b.engine)
   t.same([sent(b, 'bob'), b.access.wills.size], [0, 1], 'those of others stay')
+})
+
+await scene(t, 'who is banned while the session is opened sends none either', async (t, b) => {
+  const { properties: _, ...prompt } = will
+  b.engine.holding.add('openSession')
+  for (const version of [4, 5] as const) b.client({ version }).hello('bob', { clientId: `c${version}`, will: prompt })
+  const other = b.client({ version: 5 })
+  other.hello('carol', { will: prompt })
+  await settled(b.engine)
+  b.access.output([{ kind: 'kick', user: 'bob', code: 'banned' }])
+  b.engine.holding.clear()
+  while (b.engine.held.length > 0) b.engine.next().now()
+  await settled(b.engine)
+  other.lose()
+  await settled(b.engine)
+  t.same([sent(b, 'bob'), sent(b, 'carol')], [0, 1])
+})
+
+await t.test('who is banned while Aedes takes the connection leaves no will there; who is lost does', async t => {
+  for (const banned of [true, false]) {
+    const ordinary = new FakeOrdinary()
+    let go = (): void => {}
+    const held = new Promise<void>(resolve => { go = resolve })
+    const attach = ordinary.attach.bind(ordinary)
+    ordinary.attach = async connection => {
+      await held
+      return await attach(connection)
+    }
+    const { engine, access, client } = bench(t, {}, ordinary.broker, ['news/#'])
+    const bob = client({ version: 5 })
+    await bob.connect('bob', { will: { topic: 'news/x', payload: Buffer.from('gone'), qos: 0, retain: false } })
+    if (banned) access.output([{ kind: 'kick', user: 'bob', code: 'banned' }])
+    else bob.lose()
+    await settled(engine)
+    go()
+    await settled(engine)
+    t.same([ordinary.attached, ordinary.ended, ordinary.dropped], [1, [false], banned ? 1 : 0])
+  }
 })
 
 await scene(t, 'beyond the limit of a user they are sent at once', async (t, b) => {

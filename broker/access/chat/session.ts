@@ -61,6 +61,8 @@ export class Session {
   #ahead: Ahead | undefined
   #aheadAt = 0
   #readAhead = 0
+  /** What an earlier connection left unacknowledged, until it is sent again. */
+  #unsent: SessionResume['inflight'] = []
   /** Packets of streams that were dropped may be in the window. */
   #orphans = false
   /** What was acknowledged of streams that were dropped, while a scan that may not have seen it goes on. */
@@ -243,9 +245,12 @@ export class Session {
     this.#readAhead = 0
   }
 
-  /** Sends again what an earlier connection left unacknowledged, with the same packet ids [MQTT-4.4.0-1]. */
-  async resend (inflight: SessionResume['inflight']): Promise<void> {
-    const wanted = inflight.slice(0, this.#window.capacity).filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
+  /** What an earlier connection left unacknowledged, for `resend`; until then it is this one's to leave. */
+  resumes (inflight: SessionResume['inflight']): void { this.#unsent = inflight }
+
+  /** Sends it again with the same packet ids [MQTT-4.4.0-1]. */
+  async resend (): Promise<void> {
+    const wanted = this.#unsent.slice(0, this.#window.capacity).filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
     const numbers = new Map<string, number[]>()
     for (const { stream, seq } of wanted) {
       const seqs = numbers.get(stream)
@@ -254,6 +259,7 @@ export class Session {
     }
     const found = new Map(await Promise.all([...numbers].map(async ([stream, seqs]) => [stream, await this.#entriesAt(stream, seqs)] as const)))
     if (this.closed) return
+    this.#unsent = []
     for (const one of wanted) {
       const entry = found.get(one.stream)?.get(one.seq)
       if (entry === undefined) continue
@@ -307,7 +313,8 @@ export class Session {
 
   /** Ends delivery, reports the cursors, and returns what is not acknowledged. */
   close (): SessionResume['inflight'] {
-    const open = this.#window.list()
+    // Before it is sent again nothing else is: the window is empty.
+    const open = this.#unsent.length > 0 ? this.#unsent : this.#window.list()
     this.closed = true
     for (const kind of ['direct', 'group', 'own', 'event'] as const) this.cancelScans(kind)
     for (const stream of this.streams.values()) {
