@@ -11,6 +11,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+// Nor is a reader of standard error that goes away; there is nowhere to say so, and a server goes on without it.
+process.stderr.on('error', () => { /* what was written is lost */ })
+
 // A verb ends by its own promise: timers that hold no process (they are made for a server) must not end it before.
 setInterval(() => {}, 2 ** 30)
 

@@ -1,12 +1,15 @@
 /** SIGTERM under load: a clean exit within 10 s, and nothing that was acknowledged is lost. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import t from 'tap'
 import { Checker } from '../support/checker.ts'
 import { wide } from '../support/configs.ts'
 import { Complaints, Sender, receiver } from '../support/load.ts'
-import { until } from '../support/mailbox.ts'
+import { until, within } from '../support/mailbox.ts'
 import { device } from '../support/mqtt.ts'
 import { RawClient } from '../support/raw-client.ts'
-import { startServer } from '../support/server.ts'
+import { cleanEnv, freePort, mainPath, startServer } from '../support/server.ts'
 import { sized } from '../support/store-choice.ts'
 
 await t.test('under load', async t => {
@@ -57,4 +60,17 @@ await t.test('over MQTT 5 clients are told why [0x8B]', async t => {
   await server.stop()
   t.match(await client.packets.take(p => p.cmd === 'disconnect'), { reasonCode: 0x8b })
   await client.closed
+})
+
+await t.test('when nobody reads the log any more, a stop is as good as any', async t => {
+  const data = join(t.testdir(), 'data')
+  const server = spawn(process.execPath, [mainPath, 'serve', '--json', '--data', data, '--mqtt-port', String(await freePort()), '--http-port', String(await freePort())],
+    { cwd: t.testdirName, env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
+  t.teardown(() => { server.kill('SIGKILL') })
+  const exited = once(server, 'exit')
+  const [started] = await within(once(server.stdout, 'data') as Promise<[Buffer]>, 30_000, 'the start')
+  t.match(JSON.parse(started.toString()), { event: 'started' })
+  server.stderr.destroy()
+  server.kill('SIGTERM')
+  t.strictSame(await within(exited, 30_000, 'the end'), [0, null])
 })
