@@ -8,6 +8,7 @@ import { disconnectReasons, reasonText } from './disconnect-reasons.ts'
 import { decodeAck, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe, encodeConnackRefusal, encodeDisconnect, Framer, packetTypes, pingresp, ProtocolError, type ProtocolVersion, type Will } from './frame/index.ts'
 import { logFailure } from './failure.ts'
 import { Inbound } from './inbound.ts'
+import { network } from '../network.ts'
 import { Output } from './output.ts'
 import type { Transport, TransportHandler } from './transport.ts'
 
@@ -217,7 +218,7 @@ export class Connection implements TransportHandler, Link {
     if (this.#waits) return
     this.#waits = true
     this.hold()
-    this.access.turns.add(this.user === '' ? this.transport.address : this.user, () => { this.#goOn() })
+    this.access.turns.add(this.user === '' ? network(this.transport.address) : this.user, () => { this.#goOn() })
   }
 
   #goOn (): void {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { codes } from '../errors.ts'
+import { network } from '../network.ts'
 import { PerSecond } from '../per-second.ts'
 import { limitPipelining, type RequestLimits } from './request-limits.ts'
 
@@ -41,7 +42,7 @@ export function createHttp (health: Health): Server {
     // Bodies are not read here: the rest of the connection could not be trusted.
     response.shouldKeepAlive = response.shouldKeepAlive && request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined
     const address = request.socket.remoteAddress ?? ''
-    if (!rate.take(address)) {
+    if (!rate.take(network(address))) {
       log.info({ address }, 'too many requests of one address')
       return tooMany(response)
     }

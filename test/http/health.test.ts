@@ -124,3 +124,15 @@ await t.test('an answer that nobody takes does not keep its connection', async t
   const { port } = await slowStore(t, { requestTimeoutMs: 100, headersTimeoutMs: 100 })
   t.equal(await raw(port, readyz), '', 'the store has not answered')
 })
+
+await t.test('the rate is that of a network: of IPv6 a /64', async t => {
+  const log = pino({ level: 'silent' })
+  const http = createHttp({ ready: async () => {}, alive: () => true, version: '1.2.3', log, readyForMs: 0, limits: { ...requestLimits, requestsPerSecond: 3 }, hostAllowed: () => true })
+  const status = (remoteAddress: string): number => {
+    let code = 0
+    const request = { method: 'GET', url: '/healthz', headers: {}, socket: { remoteAddress, destroyed: false } }
+    http.emit('request', request, { req: request, setHeader () {}, writeHead (status: number) { code = status }, end () {} })
+    return code
+  }
+  t.strictSame(['2001:db8::1', '2001:db8::2', '2001:db8:0:0:ffff::3', '2001:db8::4', '2001:db8:0:1::1'].map(status), [200, 200, 200, 429, 200])
+})

@@ -96,6 +96,25 @@ await t.test('a connection that closes while it waits for its turn is forgotten'
   t.equal(all.access.connections.size, 0)
 })
 
+await t.test('who is nobody takes turns by network: an IPv6 /64 has one turn, however many addresses it uses', async t => {
+  const all = bench(t, {}, undefined, ['open/#'])
+  all.access.options.anonymous = true
+  const keys = new Set<string>()
+  const add = all.access.turns.add.bind(all.access.turns)
+  all.access.turns.add = (key, piece) => {
+    keys.add(key)
+    add(key, piece)
+  }
+  for (const address of ['2001:db8::1', '2001:db8::2', '192.0.2.7']) {
+    const one = all.client({ address })
+    one.send({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clientId: address.replaceAll(/[.:]/g, '-'), clean: true, keepalive: 0 })
+    t.match(await one.packets.take(packet => packet.cmd === 'connack', 5000, 'connack'), { returnCode: 0 })
+    one.write(Buffer.concat(new Array<Buffer>(count).fill(generate({ cmd: 'pingreq' }))))
+  }
+  await worked(all)
+  t.strictSame([...keys], ['2001:db8:0:0::/64', '192.0.2.7'])
+})
+
 for (const { name, packet } of floods.filter(one => one.name !== 'UNSUBSCRIBE')) {
   await t.test(`${name}: what it makes the server write is bounded while the client does not read`, async t => {
     const all = bench(t, { outputBytes: 20_000 })
