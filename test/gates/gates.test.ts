@@ -52,15 +52,14 @@ await t.test('a gate lets a session wait: its order is kept, its connection is h
   const bench = await openBench(t, {
     plugins: [
       loadedPlugin(plugin({ onPublish: ({ from, body }) => from === 'fast' || body === '2' ? undefined : { delayMs: 30 } })),
-      loadedPlugin(plugin({ onPublish: ({ from, body }) => { if (from === 'slow') asked.push(String(body)); return body === '3' ? { code: 'filtered' } : undefined } }, { name: 'second' }))
+      loadedPlugin(plugin({ onPublish: ({ body }) => { asked.push(String(body)); return body === '3' ? { code: 'filtered' } : undefined } }, { name: 'second' }))
     ]
   })
   const refs = ['1', '2', '3', '4'].map(body => bench.send('slow', 'im/to/u/zoe', body))
   t.match(await bench.verdict(bench.send('fast', 'im/to/u/zoe', 'x')), { ok: true })
-  t.strictSame(asked, [], 'the gates behind it are asked when the wait is over')
   const verdicts = await Promise.all(refs.map(ref => bench.verdict(ref)))
   t.match(verdicts, [{ ok: true }, { ok: true }, { ok: false, code: 'filtered' }, { ok: true }])
-  t.strictSame(asked, ['1', '2', '3', '4'])
+  t.strictSame(asked, ['x', '1', '2', '3', '4'], 'the gates behind it are asked when the wait is over')
   t.strictSame(bench.envelopes().filter(one => one['from'] === 'slow').map(one => one['body']), ['1', '2', '4'])
   const holds = bench.outputs.flatMap(output => output.kind === 'hold' ? [output] : [])
   t.same(new Set(holds.map(one => one.session)), new Set(['slow/phone']))
