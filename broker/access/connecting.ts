@@ -165,6 +165,8 @@ function refuse (connection: Connection, frame: ConnectFrame, refusal: Refusal):
   const [returnCode, reasonCode] = connackCodes[refusal.code] ?? [3, 0x80]
   connection.access.log.info({ code: refusal.code, reason: refusal.message, ...named(frame), address: connection.transport.address }, 'connection refused')
   connection.output.write(encodeConnackRefusal(frame.protocolVersion, frame.protocolVersion === 5 ? reasonCode : returnCode))
+  // It is the will of a CONNECT that is accepted [MQTT-3.1.2-8].
+  connection.dropWill()
   connection.close()
 }
 

@@ -19,7 +19,7 @@ export interface ControlOptions {
 /** Whether a user may post in a group, and if not, why. */
 export type Posting = { ok: true } | { ok: false, code: Code, reason: string }
 
-export interface Control extends Omit<Engine, 'submit' | 'hangUp' | 'isHeld' | 'willRefusal'> {
+export interface Control extends Omit<Engine, 'now' | 'submit' | 'hangUp' | 'isHeld' | 'willRefusal'> {
   /** Requests by name, as in `groups.create`. A method throws `Refusal` for what the user may see. */
   readonly methods: ReadonlyMap<string, Method>
   /** The `…/read` verb: everything up to `seq` was read by the caller. Throws `Refusal`. */

@@ -128,6 +128,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     control,
     counts: committer.counts,
     plugins: running.map(({ name, counts }) => ({ name, counts })),
+    now,
     submit: batch => { lanes.submit(batch) },
     authenticate: request => control.authenticate(request),
     async willRefusal ({ user, target, payload, contentType, utf8 }) {

@@ -103,6 +103,9 @@ export interface SessionResume {
 }
 
 export interface Engine {
+  /** The time of the server, milliseconds since the epoch: what messages are stamped with, and expire by. */
+  now (): number
+
   /** Publishes, in the order of arrival. The answers are outputs. */
   submit (batch: Submission[]): void
 

@@ -99,19 +99,30 @@ export class SessionEnds {
     const { put, log, firstRetryMs = 1_000, maxRetryMs = 30_000 } = this.#options
     const before = this.#ends.size
     const waiting = [...this.#ends]
-    try {
-      // One finds out whether the store is back; the others do not all have to.
-      let at = 0
-      for (let count = 1; at < waiting.length; count = pageSize) {
-        await Promise.all(waiting.slice(at, at + count).map(([session, end]) => put(session, end)))
-        at += count
-      }
-      this.#delayMs = firstRetryMs
-      if (before > 0 && this.#ends.size === 0) log.info({ sessions: before }, 'the ends of sessions are stored')
-    } catch (error) {
-      this.#delayMs = Math.min(maxRetryMs, this.#delayMs * 2)
-      log.debug({ err: error, sessions: this.#ends.size }, 'ends of sessions are not stored yet')
+    let failure: { error: unknown } | undefined
+    // One finds out whether the store is back; the others do not all have to.
+    for (let at = 0, count = 1; at < waiting.length; at += count, count = pageSize) {
+      const page = waiting.slice(at, at + count)
+      const results = await Promise.allSettled(page.map(([session, end]) => put(session, end)))
+      const failed = page.filter((_, i) => results[i]?.status === 'rejected')
+      if (failed.length > 0) failure = { error: results.find(one => one.status === 'rejected')?.reason }
+      for (const [session, end] of failed) this.#moveBack(session, end)
+      if (failed.length === page.length) break
     }
+    if (failure !== undefined) {
+      this.#delayMs = Math.min(maxRetryMs, this.#delayMs * 2)
+      log.debug({ err: failure.error, sessions: this.#ends.size }, 'ends of sessions are not stored yet')
+      return
+    }
+    this.#delayMs = firstRetryMs
+    if (before > 0 && this.#ends.size === 0) log.info({ sessions: before }, 'the ends of sessions are stored')
+  }
+
+  /** Others are tried before it next time: its own row may be what fails. */
+  #moveBack (session: string, end: SessionEnd): void {
+    if (this.#ends.get(session) !== end) return
+    this.#ends.delete(session)
+    this.#ends.set(session, end)
   }
 
   #schedule (): void {

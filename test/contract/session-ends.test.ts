@@ -1,6 +1,8 @@
 /** A store that is away while connections end: no session may be lost for it. On every store. */
+import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
+import { SessionEnds } from '../../broker/engine/session-ends.ts'
 import { openMongoStore } from '../../broker/store/mongodb/store.ts'
 import type { SessionRow, Store } from '../../broker/store/store.ts'
 import { bench, type Bench, type BenchOptions } from '../support/control-host.ts'
@@ -45,7 +47,7 @@ async function cases (t: Test, open?: BenchOptions['open']): Promise<void> {
     await b.control.closeSession(end('phone'))
     outage.back()
     b.clock.ms += 10_000
-    t.same(await b.control.openSession(start('phone')), { present: true, subscriptions, inflight })
+    t.match(await b.control.openSession(start('phone')), { present: true, subscriptions, inflight })
   })
 
   await t.test('the end is tried again until the store takes it, with its own time', async t => {
@@ -96,7 +98,7 @@ async function cases (t: Test, open?: BenchOptions['open']): Promise<void> {
       await t.rejects(b.control.openSession(start(client)), /away/)
       outage.back()
       t.match(await stored(b, `bob/${client}`, row => row?.expiresAt !== undefined), { expiresAt: endedAt + 60_000, inflight }, late ? 'stored although it failed' : 'not stored')
-      t.same(await b.control.openSession(start(client)), { present: true, subscriptions, inflight })
+      t.match(await b.control.openSession(start(client)), { present: true, subscriptions, inflight })
       await b.store.dropSession(`bob/${client}`)
       await b.control.closeSession(end(client))
     }
@@ -142,6 +144,27 @@ async function cases (t: Test, open?: BenchOptions['open']): Promise<void> {
     await t.rejects(b.control.saveSubscriptions('bob/phone', subscriptions), /not stored any more/)
   })
 }
+
+await t.test('an end that can never be stored does not keep the others from it', async t => {
+  const tried: string[] = []
+  const ends = new SessionEnds({
+    max: 100,
+    put: async session => {
+      tried.push(session)
+      if (session === 'bob/damaged') throw new Error('the row is damaged')
+      ends.forget(session)
+    },
+    log: pino({ level: 'silent' }),
+    firstRetryMs: 3_600_000
+  }, 0)
+  for (const client of ['damaged', 'phone', 'tablet', 'pen']) ends.keep(`bob/${client}`, { user: 'bob', endedAt: 1, expirySeconds: 60, inflight: [] }, new Error('the store is away'))
+  await ends.retry()
+  t.strictSame(tried, ['bob/damaged'], 'one finds out whether the store is back')
+  await ends.retry()
+  t.equal(ends.size, 1)
+  t.ok(ends.get('bob/damaged'), 'it stays')
+  await ends.close()
+})
 
 await t.test('embedded', async t => { await cases(t) })
 

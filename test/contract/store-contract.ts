@@ -94,6 +94,15 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
         [{ seq: 2, replay: false }, { seq: 1, replay: false }], 'unique per conversation and sender')
     })
 
+    await t.test('a repeat in the batch of its first is told nothing of what the first did to marks', async t => {
+      const { store } = await open(t)
+      const first = message(direct, 'alice', { cid: 'k' })
+      const stored = { seq: 2, n: 2, id: first.id, ts: first.ts }
+      await append(store, message(direct, 'bob'))
+      t.strictSame(await append(store, first, message(direct, 'alice', { cid: 'k' })), [{ ...stored, replay: false, passed: true }, { ...stored, replay: true }])
+      t.strictSame(await append(store, message(direct, 'alice', { cid: 'k' })), [{ ...stored, replay: true }])
+    })
+
     await t.test('a DUP with the remembered digest is the first one', async t => {
       const { store, reopen } = await open(t)
       const resend = { session: 'alice/ph:one', packetId: 7, digest: 'd 1|', dup: false, epoch: 'first', number: 1, proven: 0 }

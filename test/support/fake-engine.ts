@@ -35,6 +35,8 @@ export class FakeEngine implements Engine {
   readonly #slowed = new Set<string>()
   /** Cursors move because a device moved them. */
   advancing = false
+  /** Milliseconds by which the time of the server is ahead of the machine's clock. */
+  aheadMs = 0
   /** Where outputs go. */
   output: (outputs: Output[]) => void = () => {}
   #open = 0
@@ -129,6 +131,8 @@ export class FakeEngine implements Engine {
   cursor (session: string, stream: string): number { return this.cursors.get(`${session} ${stream}`)?.seq ?? 0 }
 
   // ---- Engine
+
+  now (): number { return Date.now() + this.aheadMs }
 
   submit (batch: Submission[]): void {
     this.submitted.push(...batch)

@@ -178,6 +178,19 @@ await t.test('expiry: what is left of the interval, or nothing at all', async t 
   t.equal(engine.cursor('bob/phone', conv), 3)
 })
 
+await t.test('expiry goes by the time of the server, which a clock that was set back leaves behind', async t => {
+  const { engine, client } = bench(t)
+  engine.aheadMs = 3_600_000
+  const bob = client({ version: 5 })
+  await bob.connect('bob', { properties: { sessionExpiryInterval: 100 }, clean: false })
+  await bob.subscribe('im/u/bob/inbox')
+  await settled(engine)
+  engine.commit(conv, 'alice', '', engine.now() - 1)
+  engine.commit(conv, 'alice', '', engine.now() + 59_500)
+  await settled(engine)
+  t.strictSame(bob.take().map(one => [name(one), one.properties?.messageExpiryInterval]), [[`${conv}#2`, 60]])
+})
+
 await t.test('a packet over the Maximum Packet Size is dropped as if it had been sent', async t => {
   const { engine, access, client } = bench(t)
   const bob = client({ version: 5 })

@@ -99,6 +99,19 @@ await t.test('who is banned while Aedes takes the connection leaves no will ther
   }
 })
 
+await t.test('a CONNECT that is refused when its session is open already leaves none', async t => {
+  const ordinary = new FakeOrdinary()
+  ordinary.forgetting = Promise.reject(new Error('the store is away'))
+  ordinary.forgetting.catch(() => { /* it is for who waits for it */ })
+  const b = bench(t, {}, ordinary.broker, ['news/#'])
+  const { properties: _, ...prompt } = will
+  const bob = b.client()
+  bob.hello('bob', { will: prompt })
+  await settled(b.engine)
+  t.match(bob.packets.waiting, [{ cmd: 'connack', returnCode: 3 }])
+  t.equal(sent(b, 'bob'), 0)
+})
+
 await scene(t, 'beyond the limit of a user they are sent at once', async (t, b) => {
   for (const id of ['a', 'b', 'c']) await lose(b, 'bob', id)
   t.same([sent(b, 'bob'), b.access.wills.size], [1, 2])

@@ -38,7 +38,7 @@ export class Pump {
   #paused: Set<Session> | undefined
   #pauseTimer: NodeJS.Timeout | undefined
 
-  constructor (engine: Engine, topics: Topics, now: () => number = Date.now, steady: () => number = () => performance.now()) {
+  constructor (engine: Engine, topics: Topics, now: () => number = () => engine.now(), steady: () => number = () => performance.now()) {
     this.engine = engine
     this.topics = topics
     this.now = now
