@@ -89,7 +89,7 @@ export const configSchema = z.strictObject({
     host: host('Address to listen on for HTTP and WebSocket.'),
     port: port(8080, 'Port for HTTP and WebSocket; 0 takes any free one.'),
     hosts: z.array(z.string().refine(isHostName, 'must be a host name without a port, or *')).default([])
-      .describe('Names by which requests may call the server (their Host header), besides localhost and http.host; for a proxy that passes the name on. On loopback other names are refused, because a web page can have its own name lead there; elsewhere any name is right while this is empty. * allows any.'),
+      .describe('Names by which requests may call the server (their Host header), besides localhost and http.host; for a proxy that passes the name on. On loopback other names are refused, because a web page can have its own name lead there; elsewhere any name is right while this is empty, and any IP address always. * allows any.'),
     headersTimeoutMs: timer(5000, 'Time for the headers of a request, from the connection or the answer before, milliseconds.'),
     requestTimeoutMs: timer(10_000, 'Time for a whole request, and longest time in which a connection neither sends nor takes anything, milliseconds.'),
     keepAliveTimeoutMs: timer(5000, 'Time that a connection is kept after an answer, milliseconds.'),

@@ -33,7 +33,8 @@ await t.test('elsewhere any name is right, unless some are named', async t => {
   const allowed = hostRule('192.0.2.1', ['chat.example.com'])
   t.ok(allowed('chat.example.com'))
   t.ok(allowed('192.0.2.1:8080'))
-  t.notOk(allowed('evil.example'))
+  for (const host of ['192.0.2.9:9001', '[2001:db8::1]', '[2001:db8::1]:9001']) t.ok(allowed(host), `${host}: load balancers ask by address, and no name leads a page there`)
+  for (const host of ['evil.example', '192.0.2.9.evil.example', '1.2.3', '0x7f.1']) t.notOk(allowed(host), host)
 })
 
 await t.test('a foreign Host with the same Origin is let in nowhere', async t => {
