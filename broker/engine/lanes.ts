@@ -248,7 +248,7 @@ export class Lanes {
       content: envelopeContent({ id, cid: cid ?? id, from: user, to, ts, tail })
     }
     if (resend !== undefined) message.resend = resend
-    else if (cid !== undefined) message.cid = cid
+    else if (read.cid !== undefined) message.cid = read.cid
     if (expirySeconds !== undefined) message.expiresAt = ts + expirySeconds * 1000
     committer.message(session, submission.ref, message, draft)
   }

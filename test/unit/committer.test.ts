@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events'
 import t from 'tap'
 import type { Verdict } from '../../broker/engine/port.ts'
+import type { Operation } from '../../broker/store/store.ts'
 import { openBench } from '../support/engine-bench.ts'
 
 await t.test('what comes in one turn is one commit; what comes meanwhile is the next', async t => {
@@ -143,4 +144,17 @@ await t.test('close commits what was submitted and fails what comes later', asyn
   await bench.engine.close()
   t.match(await bench.verdict(ref), { ok: true })
   t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'y')), { ok: 'failed' })
+})
+
+await t.test('of a message without cid, whose session ends with its connection, nothing is kept to know it again by', async t => {
+  const bench = await openBench(t)
+  const stored: Operation[] = []
+  bench.before = operations => { stored.push(...operations) }
+  await bench.verdict(bench.send('alice', 'im/to/u/bob', 'ok', { packetId: 1 }))
+  await bench.verdict(bench.send('alice', 'im/to/u/bob', 'ok', { packetId: 1, dup: true }))
+  t.equal(bench.envelopes().length, 2)
+  for (const operation of stored) {
+    t.notOk('cid' in operation, 'no key is looked up nor written')
+    t.notOk('resend' in operation)
+  }
 })
