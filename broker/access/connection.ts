@@ -183,7 +183,7 @@ export class Connection implements TransportHandler, Link {
         break
       case packetTypes.pingreq:
         this.allowance.spend(packetUnits)
-        this.session?.evidence?.ping()
+        this.session?.evidence?.ping(this.inbound.unfinished)
         this.output.write(pingresp)
         break
       case packetTypes.disconnect:

@@ -39,10 +39,14 @@ export class Evidence {
     page[packetId & 0xff] = 0
   }
 
-  /** A PINGREQ. Who sends another one has the answer to the last: a client without it closes the connection (section 3.1.2.10). */
-  ping (): void {
+  /**
+   * A PINGREQ. Who sends another one is taken to have the answer to the last: a client without it closes the connection
+   * (section 3.1.2.10). It need not, and then its QoS 1 messages are repeated, which QoS 1 allows; while a QoS 2 publish is
+   * `unfinished` the answers so far are not counted on: its PUBREL will say.
+   */
+  ping (unfinished: boolean): void {
     this.arrived(this.#pinged)
-    this.#pinged = this.answered
+    if (!unfinished) this.#pinged = this.answered
   }
 
   /** The client has the answers up to this number; numbers that are not answered yet say nothing. */

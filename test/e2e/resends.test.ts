@@ -181,3 +181,19 @@ await t.test('QoS 2: behind a DISCONNECT that came before PUBREL the resend is s
   await second.packets.take(p => p.cmd === 'pubrec')
   t.same(await sender.stored(), ['once'])
 })
+
+await t.test('QoS 2: two PINGREQs before PUBREL show nothing, their client may not have read what was written before', async t => {
+  const sender = new Sender()
+  const packet = { cmd: 'publish' as const, topic: to, payload: 'once', qos: 2 as const, retain: false, messageId: 9 }
+  const first = await sender.start()
+  first.send({ ...packet, dup: false })
+  await first.packets.take(p => p.cmd === 'pubrec')
+  await first.ping()
+  await first.ping()
+  await first.ping()
+  await cut(first)
+  const second = await sender.start()
+  second.send({ ...packet, dup: true })
+  await second.packets.take(p => p.cmd === 'pubrec')
+  t.same(await sender.stored(), ['once'])
+})
