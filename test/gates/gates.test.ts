@@ -51,7 +51,7 @@ await t.test('a gate lets a session wait: its order is kept, its connection is h
   const asked: string[] = []
   const bench = await openBench(t, {
     plugins: [
-      loadedPlugin(plugin({ onPublish: ({ from, body }) => from === 'fast' || body === '2' ? undefined : { delayMs: 30 } })),
+      loadedPlugin(plugin({ onPublish: ({ from, body }) => from === 'fast' || body === '2' ? undefined : { delayMs: 300 } })),
       loadedPlugin(plugin({ onPublish: ({ body }) => { asked.push(String(body)); return body === '3' ? { code: 'filtered' } : undefined } }, { name: 'second' }))
     ]
   })
@@ -80,7 +80,7 @@ await t.test('what waits is not sent when its sender is banned or removed meanwh
   for (const end of ['ban', 'remove'] as const) {
     await t.test(end, async t => {
       let waits = true
-      const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: ({ from }) => waits && from === 'slow' ? { delayMs: 30 } : undefined }))] })
+      const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: ({ from }) => waits && from === 'slow' ? { delayMs: 300 } : undefined }))] })
       const { users } = bench.engine.control.accounts
       await users.add('slow', undefined)
       const refs = ['1', '2', '3'].map(body => bench.send('slow', 'im/to/u/zoe', body))
@@ -96,7 +96,7 @@ await t.test('what waits is not sent when its sender is banned or removed meanwh
 
 await t.test('a session that comes back again and again while it waits is held', async t => {
   let waits = true
-  const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: () => waits ? { delayMs: 30 } : undefined }))] })
+  const bench = await openBench(t, { plugins: [loadedPlugin(plugin({ onPublish: () => waits ? { delayMs: 300 } : undefined }))] })
   const held = (): boolean => bench.engine.isHeld('slow/phone')
   t.notOk(held())
   const refs = Array.from({ length: 2_048 }, () => bench.send('slow', 'im/to/u/zoe', 'x'))
