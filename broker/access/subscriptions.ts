@@ -1,4 +1,5 @@
 import type { OrdinaryClient } from './aedes/adapter.ts'
+import type { Session } from './chat/session.ts'
 import type { Connection } from './connection.ts'
 import { encodeSuback, encodeUnsuback, type SubscribeFrame, type Subscription, type UnsubscribeFrame } from './frame/index.ts'
 import type { Access } from './access.ts'
@@ -40,7 +41,7 @@ export class Subscriptions {
     }
     // Judging may take time: of a connection that was taken over meanwhile nothing may reach what the next one has.
     if (session.closed) return
-    if (changed && session.persistent) await this.#access.engine.saveSubscriptions(session.id, session.interest.list())
+    if (changed && session.persistent) await this.#save(session)
     if (session.closed) return
     if (ordinary.length > 0) {
       const client = await this.attach(connection)
@@ -96,11 +97,20 @@ export class Subscriptions {
     }
     if (changed) {
       session.interest.apply()
-      if (session.persistent) await this.#access.engine.saveSubscriptions(session.id, session.interest.list())
+      if (session.persistent) await this.#save(session)
     }
     if (session.closed) return
     if (ordinary.length > 0) await connection.ordinary?.unsubscribe(ordinary)
     connection.output.write(encodeUnsuback(connection.version, frame.packetId, done))
+  }
+
+  async #save (session: Session): Promise<void> {
+    try {
+      await this.#access.engine.saveSubscriptions(session.id, session.interest.list())
+    } finally {
+      // A session's row that is read and written again may lack what was told meanwhile.
+      if (session.evidence !== undefined) session.evidence.told = 0
+    }
   }
 
   /** The connection's client in Aedes, made when it is needed first: a client that only chats never has one. */

@@ -37,6 +37,10 @@ export class FakeEngine implements Engine {
   advancing = false
   /** Milliseconds by which the time of the server is ahead of the machine's clock. */
   aheadMs = 0
+  /** What publishes with DUP may be repeats of; without it nothing is remembered. */
+  resends: SessionResume['resends']
+  /** Hears what clients are known to have. */
+  onProofs: (proofs: Parameters<Engine['prove']>[0]) => void = () => {}
   /** Where outputs go. */
   output: (outputs: Output[]) => void = () => {}
   #open = 0
@@ -174,7 +178,7 @@ export class FakeEngine implements Engine {
       if (known === undefined) for (const key of [...this.cursors.keys()]) if (key.startsWith(`${session} `)) this.cursors.delete(key)
       if (start.expirySeconds > 0) this.sessions.set(session, { expirySeconds: start.expirySeconds, subscriptions: known?.subscriptions ?? [], inflight: [] })
       else this.sessions.delete(session)
-      return { present: known !== undefined, subscriptions: known?.subscriptions ?? [], inflight: known?.inflight ?? [] }
+      return { present: known !== undefined, subscriptions: known?.subscriptions ?? [], inflight: known?.inflight ?? [], ...(this.resends !== undefined && { resends: this.resends }) }
     })
   }
 
@@ -268,7 +272,7 @@ export class FakeEngine implements Engine {
     this.advancing = false
   }
 
-  prove (): void { /* it never dies */ }
+  prove (proofs: Parameters<Engine['prove']>[0]): void { this.onProofs(proofs) }
 
   async isMember (user: string, gid: string): Promise<boolean> {
     return await this.#call('isMember', gid, () => this.members.get(groupId(gid))?.has(user) === true)
