@@ -13,7 +13,7 @@ export interface Seen {
   system?: boolean
 }
 
-interface Sent { from: string, conv: string, order: number, acknowledged: boolean }
+interface Sent { from: string, conv: string, order: number, acknowledged: boolean, mayRepeat: boolean }
 interface DeviceLog { user: string, epoch: number, byConv: Map<string, Array<Seen & { epoch: number }>> }
 
 export interface Findings {
@@ -45,7 +45,13 @@ export class Checker {
   /** The device has a new connection: a packet may come again. */
   reconnected (name: string): void { this.#log(name).epoch++ }
   sent (from: string, conv: string, body: string): void {
-    if (!this.#sent.has(body)) this.#sent.set(body, { from, conv, order: this.#sent.size, acknowledged: false })
+    if (!this.#sent.has(body)) this.#sent.set(body, { from, conv, order: this.#sent.size, acknowledged: false, mayRepeat: false })
+  }
+
+  /** It may be stored more than once: it has no cid, and a connection came between its first try and the one that is acknowledged (ADR 4). */
+  mayRepeat (body: string): void {
+    const sent = this.#sent.get(body)
+    if (sent !== undefined) sent.mayRepeat = true
   }
 
   acknowledged (body: string): void {
@@ -108,9 +114,16 @@ export class Checker {
     }
     for (let seq = start; seq <= highest; seq++) if (!seqs.has(seq)) out.gaps.push(`${at}: ${seq} is missing of ${highest}`)
     const bySender = new Map<string, number>()
+    const repeatable = new Set<string>()
     for (const seen of new Map(list.map(one => [one.seq, one])).values()) {
       if (seen.system === true) continue
-      const order = this.#sent.get(seen.body)?.order ?? -1
+      const sent = this.#sent.get(seen.body)
+      if (sent?.mayRepeat === true) {
+        // Its place is that of the first one.
+        if (repeatable.has(seen.body)) continue
+        repeatable.add(seen.body)
+      }
+      const order = sent?.order ?? -1
       if (order < (bySender.get(seen.from) ?? -1)) out.reordered.push(`${at}: ${seen.body} of ${seen.from} came after a later one`)
       bySender.set(seen.from, Math.max(order, bySender.get(seen.from) ?? -1))
     }
@@ -124,7 +137,7 @@ export class Checker {
     }
     const identity = `${seen.id} ${seen.seq}`
     const first = idOf.get(seen.body) ?? identity
-    if (first !== identity) out.duplicates.push(`${at}: ${seen.body} as ${first} and as ${identity}`)
+    if (first !== identity && !sent.mayRepeat) out.duplicates.push(`${at}: ${seen.body} as ${first} and as ${identity}`)
     idOf.set(seen.body, first)
     const place = `${seen.conv} ${seen.seq}`
     const body = bodyAt.get(place) ?? seen.body

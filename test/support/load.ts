@@ -1,4 +1,5 @@
 /** Senders and receivers that go on through deaths of the server, and report to a checker. */
+import type { Socket } from 'node:net'
 import mqtt from 'mqtt'
 import type { DoneCallback, Packet } from 'mqtt'
 import type { Test } from 'tap'
@@ -115,12 +116,35 @@ export class Sender {
     }
     // 'connect' comes when all of the store is sent again. What is published before is in no store yet, and dies with the connection.
     let resent = false
+    // On how many connections that the server may have taken in each open body has gone without an answer.
+    const unanswered = new Map<string, number>()
+    let reached = false
+    client.on('packetsend', ({ cmd }) => {
+      if (cmd !== 'connect') return
+      const socket = client.stream as Socket
+      if (socket.connecting) socket.once('connect', () => { reached = true })
+      else reached = true
+    })
+    client.on('packetreceive', packet => { if (packet.cmd === 'connack' && packet.returnCode !== 0) reached = false })
     client.on('connect', () => { resent = true })
-    client.on('close', () => { resent = false })
+    client.on('close', () => {
+      resent = false
+      if (!reached) return
+      reached = false
+      for (const body of this.#open.keys()) {
+        const times = (unanswered.get(body) ?? 0) + 1
+        unanswered.set(body, times)
+        if (times > 1) this.#checker.mayRepeat(body)
+      }
+    })
     return {
       get connected () { return resent },
       send: (body, topic, payload) => {
-        client.publish(topic, payload, { qos: 1 }, cause => { if (cause == null) this.#acknowledged(body) })
+        client.publish(topic, payload, { qos: 1 }, cause => {
+          if (cause != null) return
+          unanswered.delete(body)
+          this.#acknowledged(body)
+        })
       },
       stop: async () => { await steady.stop() }
     }
