@@ -26,6 +26,19 @@ async function tests (server: MongodbServer): Promise<void> {
     return store
   }
 
+  await t.test('cursors are there before what another device received is', async t => {
+    const store = await open(t)
+    await store.commit([message('d:carol:dave', 'carol')])
+    await store.putSession({ session: 'dave/p', user: 'dave', clientId: 'p', subscriptions: [], inflight: [], expirySeconds: 100, createdAt: 1 })
+    const commands = await sent(() => store.advance({
+      cursors: [{ session: 'dave/p', stream: 'd:carol:dave', seq: 1, sent: 1 }],
+      members: [{ user: 'dave', conv: 'd:carol:dave', deliveredSeq: 1 }],
+      events: []
+    }))
+    t.same(commands.filter(one => one.startsWith('update')), ['update cursors', 'update conversations'])
+    t.ok(commands.indexOf('update cursors') < commands.indexOf('update conversations'), 'a device without a cursor would start behind the other one')
+  })
+
   await t.test('a batch of messages is two round trips', async t => {
     const store = await open(t)
     await store.commit([message(direct, 'alice'), group('dev'), join('dev', 'alice'), join('dev', 'bob'), message('g:dev', 'alice')])

@@ -153,10 +153,12 @@ class MongoStore implements Store {
 
   advance (marks: Marks): Promise<Moved> {
     return this.#db.exclusive(async () => {
+      // Cursors come first, and are there before anything else is written: a device without one starts behind what another device
+      // has received, and would miss what came between if the process died after the others.
+      if (marks.cursors.length > 0) await this.#sessions.advance(marks.cursors)
       // A job ends when all its writes have ended.
       const [members, ...others] = await Promise.allSettled([
         marks.members.length > 0 ? this.#members.advance(marks) : [],
-        marks.cursors.length > 0 ? this.#sessions.advance(marks.cursors) : undefined,
         marks.events.length > 0 ? this.#events.advance(marks.events) : undefined,
         marks.connections !== undefined ? this.#sessions.prove(marks.connections) : undefined
       ])
