@@ -27,7 +27,7 @@ class ResendStore extends mqtt.Store {
 class Steady {
   readonly device: Device
   constructor (t: Test, url: string, user: string, clientId: string) {
-    this.device = new Device(url, { user, clientId, clean: false, options: { connectTimeout: 4000, reconnectPeriod: 100, outgoingStore: new ResendStore({ clean: false }) } })
+    this.device = new Device(url, { user, clientId, clean: false, options: { connectTimeout: 4000, reconnectPeriod: 100, reconnectOnConnackError: true, outgoingStore: new ResendStore({ clean: false }) } })
     t.teardown(async () => { await this.stop() })
   }
 

@@ -26,6 +26,8 @@ const duplicateKey = 11000
  */
 const passing = new Set([6, 7, 50, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436])
 
+const brokenSocket = new Set<string | undefined>(['EPIPE', 'ECONNRESET', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END'])
+
 /** True when nobody knows whether the command was applied, or when the server could not take it now. */
 export function isUnavailable (error: unknown): boolean {
   if (error instanceof StoreUnavailableError || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) return true
@@ -37,6 +39,8 @@ export function isUnavailable (error: unknown): boolean {
     if (error.code === undefined && listed(error).length === 0) return true
   }
   if (error instanceof MongoServerError && typeof error.code === 'number' && passing.has(error.code)) return true
+  // A socket that the server has ended is still the driver's for a moment: Node's own error comes through.
+  if (error instanceof Error && brokenSocket.has((error as NodeJS.ErrnoException).code ?? '')) return true
   return error instanceof Error && /pool (?:was )?cleared|connection .*closed|interrupted/i.test(error.message)
 }
 
