@@ -6,8 +6,12 @@ import type { Threshold } from './check.ts'
 import { readOptions, usage } from './options.ts'
 import type { Options } from './options.ts'
 import { aedes } from './peers/aedes.ts'
+import { earlier } from './peers/against.ts'
+import type { Earlier } from './peers/against.ts'
 import { mosquitto } from './peers/mosquitto.ts'
-import { sabethes } from './peers/sabethes.ts'
+import { sabethes, sabethesStored } from './peers/sabethes.ts'
+import { sabethesHostile } from './peers/sabethes-hostile.ts'
+import { sabethesMongodb } from './peers/sabethes-mongodb.ts'
 import { find, killAll } from './peers/process.ts'
 import type { Peer } from './peers/peer.ts'
 import { plot } from './plot.ts'
@@ -35,6 +39,12 @@ const scenarios: readonly Scenario[] = [
   pairs, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, hostile, startup
 ]
 const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
+/** Peers of single scenarios that an earlier commit may have too: each with its file and its name there. */
+const siblings: ReadonlyArray<[Peer, string, string]> = [
+  [sabethesStored, 'sabethes.js', 'sabethesStored'],
+  [sabethesMongodb, 'sabethes-mongodb.js', 'sabethesMongodb'],
+  [sabethesHostile, 'sabethes-hostile.js', 'sabethesHostile']
+]
 
 /** The entry of `all` named `name`; throws with the names there are. */
 function named<T extends { name: string }> (all: readonly T[], name: string, what: string): T {
@@ -62,9 +72,22 @@ async function measure (scenario: Scenario, peer: Peer, settings: Settings): Pro
   }
 }
 
-async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Readonly<Record<string, string>>, settings: Settings) {
+/** The scenario's own peers, and those of them that the earlier commit has, in its name. */
+async function extras ({ extra = [] }: Scenario, against: Earlier | undefined): Promise<Peer[]> {
+  const all = [...extra]
+  for (const [peer, file, key] of against === undefined ? [] : siblings) {
+    if (!extra.includes(peer)) continue
+    const old = await against?.peer(file, key)
+    if (old !== undefined) all.push(old)
+  }
+  return all
+}
+
+async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Readonly<Record<string, string>>, settings: Settings, against: Earlier | undefined) {
   const left: Record<string, string> = { ...skipped, ...scenario.without }
-  const extra = scenario.extra ?? []
+  // What this commit's own server cannot show, the earlier one's cannot either.
+  if (against !== undefined && left[sabethes.name] !== undefined) left[against.name] = left[sabethes.name] as string
+  const extra = await extras(scenario, against)
   for (const peer of extra) {
     const why = peer.missing()
     if (why === undefined) continue
@@ -82,7 +105,9 @@ async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Re
     }
   }
   const known = new Set([...chosen, ...extra].map(peer => peer.name))
-  return summarise(scenario, settings, rounds, Object.fromEntries(Object.entries(left).filter(([name]) => known.has(name))))
+  const reference = against === undefined ? undefined : taking.find(({ name }) => name.startsWith(against.name))?.name
+  const compared = reference === undefined ? scenario : { ...scenario, reference }
+  return summarise(compared, settings, rounds, Object.fromEntries(Object.entries(left).filter(([name]) => known.has(name))))
 }
 
 /** Binds this process, all its threads, to a core. */
@@ -100,6 +125,14 @@ async function run (options: Options): Promise<number> {
   const chosen = options.scenarios.length > 0 ? options.scenarios.map(name => named(scenarios, name, 'scenario')) : scenarios
   const thresholds = options.check === undefined ? [] : JSON.parse(readFileSync(options.check, 'utf8')) as Threshold[]
   const competitors = options.peers.map(name => named(peers, name, 'peer'))
+  const against = options.against === undefined ? undefined : await earlier(options.against)
+  const before = await against?.peer('sabethes.js', 'sabethes')
+  if (against !== undefined) {
+    if (before === undefined) throw new Error(`--against: ${against.name} has no bench/peers/sabethes.ts`)
+    // One after the other: the machine changes least between two neighbours.
+    competitors.splice(competitors.indexOf(sabethes) + 1, 0, before)
+    process.once('exit', () => { against.killAll() })
+  }
   const skipped: Record<string, string> = {}
   for (const peer of competitors) {
     const why = peer.missing()
@@ -113,7 +146,7 @@ async function run (options: Options): Promise<number> {
   say(`a synced write in ${disk.folder} takes ${disk.syncMs.toFixed(2)} ms`)
   if (disk.inMemory) say(`*** ${disk.folder} IS IN MEMORY: nothing measured here is durable. Set TMPDIR to a folder on a disk. ***`)
   for (const scenario of chosen) {
-    const result = await compare(scenario, competitors, skipped, settings)
+    const result = await compare(scenario, competitors, skipped, settings, against)
     report.scenarios.push(result)
     if (!options.markdown) console.log(table(result) + '\n')
     if (options.json !== undefined) writeFileSync(options.json, JSON.stringify(report, null, 2) + '\n')

@@ -11,7 +11,8 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --rounds N        rounds; each runs every peer once, in turn (3)
   --seconds S       measured seconds of a round (5); --warm-up S before them (2)
   --short           one round of 2 seconds, smaller numbers
-  --peers LIST      of sabethes,mosquitto,aedes (all)
+  --peers LIST      of sabethes,mosquitto,aedes (all; with --against only sabethes)
+  --against REF     an earlier commit of this repository as a peer, built aside once; ratios are of it
   --pairs N         pairs (50)                       --window N       unacknowledged messages of a publisher (20)
   --payload BYTES   size of a payload (100)          --body KIND      text, json or cid (text)
   --rate N          messages/s of paced (2000)       --members N      members of fanout's group (500)
@@ -35,6 +36,8 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
 export interface Options {
   scenarios: string[]
   peers: string[]
+  /** A commit to compare with. */
+  against: string | undefined
   settings: Settings
   json: string | undefined
   markdown: boolean
@@ -68,6 +71,7 @@ export function readOptions (args: readonly string[]): Options {
       'warm-up': text,
       short: flag,
       peers: text,
+      against: text,
       pairs: text,
       window: text,
       payload: text,
@@ -123,7 +127,8 @@ export function readOptions (args: readonly string[]): Options {
   if (!/^\d+([-,]\d+)*$/.test(databaseCpus)) throw new Error(`--database-cpus: '${databaseCpus}' is no list of cores`)
   return {
     scenarios: positionals,
-    peers: (values.peers ?? 'sabethes,mosquitto,aedes').split(','),
+    peers: (values.peers ?? (values.against === undefined ? 'sabethes,mosquitto,aedes' : 'sabethes')).split(','),
+    against: values.against,
     settings: {
       brokerCpu,
       generatorCpu,
