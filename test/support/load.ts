@@ -118,7 +118,8 @@ export class Sender {
     let resent = false
     // On how many connections that the server may have taken in each open body has gone without an answer.
     const unanswered = new Map<string, number>()
-    let reached = false
+    // The first CONNECT is on its way already: the package sends it while the client is made.
+    let reached = true
     client.on('packetsend', ({ cmd }) => {
       if (cmd !== 'connect') return
       const socket = client.stream as Socket
