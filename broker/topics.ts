@@ -28,6 +28,9 @@ export type ChatFilter =
   | { kind: 'groups' }
   | { kind: 'server' }
 
+/** Logs that a session reads: direct conversations, groups, its user's own messages in groups that it does not read, the event log. */
+export type StreamKind = 'direct' | 'group' | 'own' | 'event'
+
 /** The chat tree under one prefix. */
 export class Topics {
   readonly prefix: string
@@ -77,6 +80,17 @@ export class Topics {
       return refuse('forbidden', 'only the server publishes here')
     }
     return refuse('not_found', 'no such topic')
+  }
+
+  /** Whether a filter of `user` reads streams of this kind; of groups, the group `gid` or, without it, any. */
+  reads (filter: string, user: string, kind: StreamKind, gid?: string): boolean {
+    const means = this.filter(filter, user)
+    switch (means?.kind) {
+      case 'own': return kind === 'event' ? means.event : kind !== 'group' && means.inbox
+      case 'groups': return kind === 'group'
+      case 'group': return kind === 'group' && (gid === undefined || gid === means.gid)
+      default: return false
+    }
   }
 
   /**

@@ -1,6 +1,6 @@
 /** The control side of the engine: everything that is no message on its way to the commit. */
 import { Refusal } from '../errors.ts'
-import { directId, groupId } from '../topics.ts'
+import { directId, groupId, Topics } from '../topics.ts'
 import { type AccountOptions, type Accounts, createAccounts } from './accounts.ts'
 import { Blocks } from './blocks.ts'
 import type { Control, ControlOptions } from './control-port.ts'
@@ -61,6 +61,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   const consents = new Consents(host, blocks, setup.groupConsent ?? 'everybody')
   const groups = new Groups(host, consents)
   const sessions = new Sessions(host, marks, {
+    topics: new Topics(setup.prefix),
     sweepIntervalMs: setup.sweepIntervalMs ?? 300_000,
     maxUnstoredEnds: setup.maxUnstoredEnds ?? 100_000,
     ...(setup.endRetryMs !== undefined && { retryMs: setup.endRetryMs })

@@ -1,7 +1,8 @@
 /** Persistent sessions: what of a client id outlives its connection, and for how long. [MQTT-3.1.2-4] to [MQTT-3.1.2-6], MQTT 5 section 3.1.2.11.2 */
 import { randomBytes } from 'node:crypto'
 import { Refusal } from '../errors.ts'
-import type { SessionRow } from '../store/store.ts'
+import type { SessionRow, TimeMs } from '../store/store.ts'
+import type { StreamKind, Topics } from '../topics.ts'
 import type { EngineHost } from './host.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import type { Marks } from './marks.ts'
@@ -13,6 +14,8 @@ const pageSize = 100
 const firstSweepMs = 1_000
 
 export interface SessionsOptions {
+  /** What filters mean. */
+  topics: Topics
   /** Milliseconds between two searches for expired sessions. */
   sweepIntervalMs: number
   /** Ends that the store did not take and that are kept for another try (`sessions.unstoredEnds`). */
@@ -24,16 +27,18 @@ export interface SessionsOptions {
 export class Sessions {
   readonly #host: EngineHost
   readonly #marks: Marks
+  readonly #topics: Topics
   readonly #queue = new KeyedQueue()
-  /** Sessions with a connection; true when they outlive it. */
-  readonly #live = new Map<string, boolean>()
+  /** Sessions with a connection, and since when. */
+  readonly #live = new Map<string, { /** they outlive it */ persistent: boolean, openedAt: TimeMs }>()
   readonly #ends: SessionEnds
   readonly #firstTimer: NodeJS.Timeout
   readonly #timer: NodeJS.Timeout
   #round: Promise<void> | undefined
   #closed = false
 
-  constructor (host: EngineHost, marks: Marks, { sweepIntervalMs, maxUnstoredEnds, retryMs }: SessionsOptions) {
+  constructor (host: EngineHost, marks: Marks, { topics, sweepIntervalMs, maxUnstoredEnds, retryMs }: SessionsOptions) {
+    this.#topics = topics
     this.#host = host
     this.#marks = marks
     const put = (session: string, end: SessionEnd): Promise<void> => this.#queue.run(end.user, () => this.#putAway(session, end))
@@ -48,7 +53,20 @@ export class Sessions {
   }
 
   /** False only for a session that is known to end with its connection. */
-  isPersistent (session: string): boolean { return this.#live.get(session) !== false }
+  isPersistent (session: string): boolean { return this.#live.get(session)?.persistent !== false }
+
+  /**
+   * Since when a session subscribes to a kind of stream, milliseconds since the epoch; undefined when it does so since this connection
+   * only, and for sessions of earlier versions.
+   */
+  async since (session: string, kind: StreamKind, gid?: string): Promise<TimeMs | undefined> {
+    const openedAt = this.#live.get(session)?.openedAt ?? Infinity
+    const row = await this.#host.store.session(session)
+    if (row === undefined) return undefined
+    const times = row.subscriptions.filter(({ filter }) => this.#topics.reads(filter, row.user, kind, gid)).map(({ since = Infinity }) => since)
+    const first = Math.min(...times)
+    return first < openedAt ? first : undefined
+  }
 
   /** Throws `Refusal` (`rate_limited`) when the user has too many sessions and all of them are connected. */
   open (start: SessionStart): Promise<SessionResume> {
@@ -79,11 +97,11 @@ export class Sessions {
         }
       }
       this.#ends.forget(session)
-      this.#live.set(session, expirySeconds > 0)
+      this.#live.set(session, { persistent: expirySeconds > 0, openedAt: this.#host.now() })
       const last = row?.connection
       return {
         present: row !== undefined,
-        subscriptions: row?.subscriptions ?? [],
+        subscriptions: row?.subscriptions.map(({ filter, qos }) => ({ filter, qos })) ?? [],
         inflight: row?.inflight ?? [],
         ...(row !== undefined || expirySeconds > 0 ? { resends: { epoch, ...(last !== undefined && { last }) } } : {})
       }
@@ -91,11 +109,17 @@ export class Sessions {
   }
 
   /** Rejects when the session has gone: it must not be told that its subscriptions are kept. */
-  saveSubscriptions (session: string, subscriptions: SessionRow['subscriptions']): Promise<void> {
+  saveSubscriptions (session: string, subscriptions: SessionResume['subscriptions']): Promise<void> {
+    const now = this.#host.now()
     return this.#queue.run(userOf(session), async () => {
       const row = await this.#host.store.session(session)
-      if (row !== undefined) await this.#host.store.putSession({ ...row, subscriptions })
-      else if (this.#live.get(session) === true) throw new Error('the session is not stored any more')
+      const known = new Map(row?.subscriptions.map(({ filter, since }) => [filter, since]))
+      const dated = subscriptions.map(({ filter, qos }) => {
+        const since = known.has(filter) ? known.get(filter) : now
+        return { filter, qos, ...(since !== undefined && { since }) }
+      })
+      if (row !== undefined) await this.#host.store.putSession({ ...row, subscriptions: dated })
+      else if (this.#live.get(session)?.persistent === true) throw new Error('the session is not stored any more')
     })
   }
 
@@ -105,7 +129,7 @@ export class Sessions {
     const user = userOf(session)
     const ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, proven: end.proven }
     return this.#queue.run(user, async () => {
-      const persistent = this.#live.get(session) !== false || ended.expirySeconds > 0
+      const persistent = this.#live.get(session)?.persistent !== false || ended.expirySeconds > 0
       try {
         await this.#marks.settled(user)
         await this.#store(session, ended)

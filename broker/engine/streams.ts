@@ -4,6 +4,7 @@
  * A persistent session has a cursor for every stream that it saw; when it has gone through all streams of a kind once, a cursor
  * named `!{kind}` says so. A stream without a cursor that turns up later came into being after that: it starts at its beginning,
  * not where another device of the user stands. Without that, a device that was away when a conversation began would miss its start.
+ * The first cursors may be lost with the server: then the time of the SUBSCRIBE says what is for this device (since.ts).
  */
 import { eventLogId } from '../topics.ts'
 import type { Cursor, Member } from '../store/store.ts'
@@ -12,6 +13,7 @@ import type { EngineHost } from './host.ts'
 import type { Marks } from './marks.ts'
 import type { Engine, LogEntry, StreamState } from './port.ts'
 import type { Sessions } from './sessions.ts'
+import { eventBefore, messageBefore } from './since.ts'
 import { floorOf, visibleAfter } from './visible.ts'
 
 type Query = Parameters<Engine['streams']>[0]
@@ -48,17 +50,19 @@ export class Streams {
     const persistent = this.#sessions.isPersistent(session)
     const cursors = persistent ? await store.cursors(session, [...ids, `!${kind}`]) : []
     const seenAll = cursors[ids.length] !== undefined
+    const since = persistent && !seenAll ? await this.#sessions.since(session, kind, query.gid) : undefined
     // Last: a head is never older than the rows of its page.
     const heads = await store.heads(rows.map(row => row.conv))
-    const streams = rows.map((row, i): StreamState => {
+    const streams = await Promise.all(rows.map(async (row, i): Promise<StreamState> => {
       const stream = ids[i] as string
       const head = heads[i]?.seq ?? 0
       const cursor = cursors[i]
       if (cursor !== undefined) return placed(stream, head, cursor, floorOf(row))
-      const start = seenAll ? floorOf(row) : kind === 'own' ? head : Math.min(head, Math.max(row.deliveredSeq, floorOf(row)))
+      let start = seenAll ? floorOf(row) : kind === 'own' ? head : Math.min(head, Math.max(row.deliveredSeq, floorOf(row)))
+      if (since !== undefined) start = await messageBefore(store, row.conv, since, floorOf(row), start)
       if (persistent && start > 0) this.#marks.cursor(user, session, stream, start)
       return { stream, head, cursor: start, sent: start }
-    })
+    }))
     if (persistent && !seenAll && next === undefined && query.gid === undefined) this.#marks.cursor(user, session, `!${kind}`, 1)
     return next === undefined ? { streams } : { streams, next: streamOf(next, kind) }
   }
@@ -80,7 +84,9 @@ export class Streams {
     const [cursor, seenAll] = persistent ? await store.cursors(session, [stream, '!event']) : []
     const head = await store.eventHead(user)
     if (cursor !== undefined) return placed(stream, head.seq, cursor, 0)
-    const start = seenAll === undefined ? head.deliveredSeq : 0
+    const since = persistent && seenAll === undefined ? await this.#sessions.since(session, 'event') : undefined
+    let start = seenAll === undefined ? head.deliveredSeq : 0
+    if (since !== undefined) start = await eventBefore(store, user, since, start)
     if (persistent) {
       if (start > 0) this.#marks.cursor(user, session, stream, start)
       if (seenAll === undefined) this.#marks.cursor(user, session, '!event', 1)

@@ -185,7 +185,8 @@ export interface SessionRow {
   session: string
   user: string
   clientId: string
-  subscriptions: Array<{ filter: string, qos: 0 | 1 }>
+  /** `since`: when the SUBSCRIBE came; absent in rows of earlier versions. */
+  subscriptions: Array<{ filter: string, qos: 0 | 1, since?: TimeMs }>
   /** Packets sent and not acknowledged when the connection ended: sent again with DUP and the same packet id. */
   inflight: Array<{ packetId: number, stream: string, seq: number }>
   /** When it ends if nobody connects; absent while connected. */

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Test } from 'tap'
 import { type Bench, bench, bodies } from '../support/control-host.ts'
 
 const open = (b: Bench, client: string, expirySeconds: number) =>
@@ -143,4 +144,69 @@ await t.test('limits of one read', async t => {
   const small = await read(b, 'bob', 'd:alice:bob', 0, 100, 10)
   t.match(small, { entries: [{ seq: 1 }], last: 1 }, 'at least one')
   t.same(await read(b, 'bob', 'd:alice:bob', 5), { entries: [], last: 5 })
+})
+
+let crashes = 0
+
+/** A device that subscribed, and whose first cursors never came to the disk; then another device receives all there is. */
+async function afterCrash (t: Test, filters: string[], meanwhile: (b: Bench) => Promise<void>, kind: 'direct' | 'group' | 'own' | 'event'): Promise<{ b: Bench, found: Awaited<ReturnType<typeof streams>> }> {
+  let b = await bench(t, { path: `${t.testdir()}/${++crashes}` })
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  for (let i = 0; i < 3; i++) {
+    await b.send('alice', { user: 'bob' })
+    await b.send('alice', { gid: 'dev' })
+  }
+  for (const stream of ['d:alice:bob', 'g:dev', 'e:bob']) ack(b, 'phone', false, stream, 3)
+  await streams(b, 'phone')
+  b.clock.ms += 3_600_000
+  await open(b, 'tv', 600)
+  await b.control.saveSubscriptions('bob/tv', filters.map(filter => ({ filter, qos: 1 as const })))
+  await streams(b, 'tv', kind)
+  b.clock.ms += 1
+  await meanwhile(b)
+  b = await b.restart(true)
+  b.clock.ms += 5_000
+  await open(b, 'phone', 0)
+  for (const stream of ['d:alice:bob', 'g:dev', 'e:bob']) ack(b, 'phone', false, stream, 100)
+  await streams(b, 'phone')
+  await open(b, 'tv', 600)
+  return { b, found: await streams(b, 'tv', kind) }
+}
+
+const more = async (b: Bench): Promise<void> => {
+  for (let i = 0; i < 4; i++) {
+    await b.send('alice', { user: 'bob' })
+    await b.send('alice', { gid: 'dev' })
+    b.clock.ms += 10
+  }
+}
+
+await t.test('what comes after a SUBSCRIBE is for that device, also when its first cursors went with the server', async t => {
+  t.match((await afterCrash(t, ['im/u/bob/inbox'], more, 'direct')).found, [{ stream: 'd:alice:bob', head: 7, cursor: 3 }])
+  t.match((await afterCrash(t, ['im/u/bob/+'], more, 'direct')).found, [{ cursor: 3 }])
+  t.match((await afterCrash(t, ['im/g/+'], more, 'group')).found, [{ stream: 'g:dev', head: 8, cursor: 4 }])
+  t.match((await afterCrash(t, ['im/u/bob/inbox'], async b => { for (let i = 0; i < 3; i++) await b.send('bob', { gid: 'dev' }) }, 'own')).found, [{ stream: 'o:dev', head: 7, cursor: 4 }])
+  t.match((await afterCrash(t, ['im/u/bob/event'], async b => { for (let i = 0; i < 2; i++) await b.ask('alice', 'groups.create', { gid: `new${i}`, members: ['bob'] }) }, 'event')).found, [{ stream: 'e:bob', head: 3, cursor: 1 }])
+})
+
+await t.test('of one group too: it subscribed, went, and comes back after another device had everything', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  await open(b, 'tv', 600)
+  await b.control.saveSubscriptions('bob/tv', [{ filter: 'im/g/dev', qos: 1 }])
+  const state = async (): Promise<unknown> => (await b.control.streams({ session: 'bob/tv', user: 'bob', kind: 'group', gid: 'dev', limit: 1 })).streams
+  t.match(await state(), [{ cursor: 0, head: 1 }])
+  await close(b, 'tv')
+  b.clock.ms += 500_000
+  for (let i = 0; i < 2; i++) await b.send('alice', { gid: 'dev' })
+  ack(b, 'phone', false, 'g:dev', 3)
+  await streams(b, 'phone')
+  await open(b, 'tv', 600)
+  t.match(await state(), [{ cursor: 0, head: 3 }])
+})
+
+await t.test('a filter that is new on this connection begins where a new device would', async t => {
+  const { b } = await afterCrash(t, ['im/u/bob/inbox'], more, 'direct')
+  await b.control.saveSubscriptions('bob/tv', [{ filter: 'im/u/bob/inbox', qos: 1 }, { filter: 'im/g/+', qos: 1 }])
+  t.match(await streams(b, 'tv', 'group'), [{ stream: 'g:dev', cursor: 8, head: 8 }])
 })

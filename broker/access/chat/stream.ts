@@ -1,6 +1,7 @@
+import type { StreamKind } from '../../topics.ts'
 import type { Session } from './session.ts'
 
-export type StreamKind = 'direct' | 'group' | 'own' | 'event'
+export type { StreamKind }
 
 /** `head` of a stream whose log has not been looked at yet: it counts as behind until a scan tells. */
 export const unknownHead = Number.MAX_SAFE_INTEGER
