@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import type { Stream } from './stream.ts'
 
 /** Packet ids of the chat side; the upper half of the range belongs to ordinary topics (MQTT-2.3.1). */
@@ -19,9 +20,17 @@ export class Window {
   #answered: number[] = []
   #first = 0
   #count = 0
-  #nextId = 1
+  /**
+   * Not 1: client libraries keep a PUBACK that they could not send any more and send it on the next connection, where it would
+   * acknowledge what has the same packet id there and was never received.
+   */
+  #nextId: number
 
-  constructor (capacity: number) { this.capacity = capacity }
+  /** `firstId`: the first packet id, by default any. */
+  constructor (capacity: number, firstId = randomInt(1, maxChatPacketId + 1)) {
+    this.capacity = capacity
+    this.#nextId = firstId
+  }
 
   get count (): number { return this.#count }
   get free (): number { return this.capacity - this.#count }
