@@ -104,7 +104,9 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
   const control = await startControl(config.store.path, controlTarget(config, { engine, plugins, store, access, addresses, startedAt }))
   cleanup.add(() => control.close())
-  cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, ...addresses }))
+  cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, ...addresses }, err => {
+    log.warn({ err }, 'no room for the file that names the ports: commands that look for this server take the configured ones')
+  }))
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
   return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }

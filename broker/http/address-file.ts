@@ -15,20 +15,33 @@ export type RunningAddress = z.output<typeof content>
 
 /**
  * Writes the file for its own user alone, whole or not at all; returns what removes it. It may outlive a server that was
- * killed: `runningAddress` does not take it then, and the next start replaces it.
+ * killed: `runningAddress` does not take it then, and the next start replaces it. On a full disk there is none, and `onFull` hears of it:
+ * a server that could open its store is not to fail for want of this.
  */
-export function writeAddressFile (dataPath: string, address: RunningAddress): () => void {
+export function writeAddressFile (dataPath: string, address: RunningAddress, onFull: (error: Error) => void): () => void {
   const path = join(dataPath, addressFileName)
   const fresh = `${path}.new`
   rmSync(fresh, { force: true })
-  const file = openSync(fresh, 'wx', 0o600)
   try {
-    writeSync(file, JSON.stringify(address) + '\n')
+    writeWhole(fresh, JSON.stringify(address) + '\n')
+    renameSync(fresh, path)
+  } catch (error) {
+    rmSync(fresh, { force: true })
+    if (!['ENOSPC', 'EDQUOT'].includes(codeOf(error))) throw error
+    // What an earlier server left names ports that are not this one's.
+    rmSync(path, { force: true })
+    onFull(error as Error)
+  }
+  return () => { if (read(path)?.pid === address.pid) rmSync(path, { force: true }) }
+}
+
+function writeWhole (path: string, text: string): void {
+  const file = openSync(path, 'wx', 0o600)
+  try {
+    writeSync(file, text)
   } finally {
     closeSync(file)
   }
-  renameSync(fresh, path)
-  return () => { if (read(path)?.pid === address.pid) rmSync(path, { force: true }) }
 }
 
 /**

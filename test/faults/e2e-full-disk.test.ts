@@ -1,11 +1,12 @@
 /** A disk of 48 MB that messages fill: nothing acknowledged is lost, and with room it goes on by itself. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
+import { writeAddressFile } from '../../broker/http/address-file.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { history } from '../support/places.ts'
 import { device } from '../support/mqtt.ts'
@@ -61,6 +62,21 @@ async function publish (t: Test, server: Server, acknowledged: Set<string>, byte
 async function isReady (server: Server): Promise<boolean> {
   return (await fetch(`http://127.0.0.1:${server.httpPort}/readyz`)).status === 200
 }
+
+await t.test('a full disk takes no file that names the ports: nothing of it is left, and nothing fails', async t => {
+  const disk = mount(t)
+  if (disk === undefined) return
+  const address = { pid: process.pid, prefix: 'im', wsPath: '/mqtt', mqtt: { host: '127.0.0.1', port: 1883 }, http: { host: '127.0.0.1', port: 8080 } }
+  const full: string[] = []
+  const note = (error: Error): void => { full.push((error as NodeJS.ErrnoException).code ?? '') }
+  writeAddressFile(disk, { ...address, pid: 1 }, note)
+  t.same(full, [])
+  t.throws(() => writeFileSync(join(disk, 'ballast'), Buffer.alloc(64 * 1024 * 1024)), { code: 'ENOSPC' })
+  const remove = writeAddressFile(disk, address, note)
+  t.same(full, ['ENOSPC'])
+  t.same(readdirSync(disk), ['ballast'], 'nor what an earlier server left, whose ports are not this one\'s')
+  remove()
+})
 
 for (const bytes of [10_000, 100_000]) {
   await t.test(`48 MB of messages of ${bytes} bytes`, { timeout: 240_000 }, async t => {
