@@ -1,8 +1,11 @@
-/** The attacking clients, in a thread of their own: what they do must not hold up the clients that are measured. */
+/**
+ * The attacking clients, a process of their own that gives way to everybody: what they do must not hold up the clients that are measured, which
+ * may have the same core.
+ */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
-import { parentPort, workerData } from 'node:worker_threads'
+import { setPriority } from 'node:os'
 import { wait } from '../meter.ts'
 import * as wire from '../wire.ts'
 import { attacks } from './attacks.ts'
@@ -35,7 +38,7 @@ function flood (socket: Socket, packets: Buffer): void {
 async function run ({ port, attack: name, seconds }: AttackerData): Promise<void> {
   const attack = attacks.find(one => one.name === name) as Attack
   const sockets = await Promise.all(Array.from({ length: attack.connections }, (_, i) => open(port, attack.user(i), `${name}-${i}`, attack.reads)))
-  parentPort?.postMessage('begun')
+  process.send?.('begun')
   for (const socket of sockets) {
     if (attack.times === undefined) {
       flood(socket, attack.packets)
@@ -45,7 +48,9 @@ async function run ({ port, attack: name, seconds }: AttackerData): Promise<void
   }
   await wait(seconds * 1000)
   for (const socket of sockets) socket.destroy()
-  parentPort?.postMessage('gone')
+  process.disconnect()
 }
 
-await run(workerData as AttackerData)
+const lowestPriority = 19
+setPriority(lowestPriority)
+await run(JSON.parse(process.argv[2] as string) as AttackerData)

@@ -2,7 +2,8 @@
  * Chat between users who do no harm, while others attack the same server, one way after the other: latencies beside those of the
  * quiet server, and the server's memory before, at its peak, and some time after the attackers have left.
  */
-import { Worker } from 'node:worker_threads'
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { attacks } from '../hostile/attacks.ts'
 import type { AttackerData } from '../hostile/attacker.ts'
 import { Meter, wait } from '../meter.ts'
@@ -24,11 +25,11 @@ const notComparable = 'requests and limits are Sabethes\' own'
 
 /** Runs one attack; resolves when its connections are gone. `begun` is called when they are open. */
 async function strike (data: AttackerData, begun: () => void): Promise<void> {
-  const worker = new Worker(new URL('../hostile/attacker.js', import.meta.url), { workerData: data })
+  const attacker = fork(fileURLToPath(new URL('../hostile/attacker.js', import.meta.url)), [JSON.stringify(data)])
   await new Promise<void>((resolve, reject) => {
-    worker.on('message', word => { if (word === 'begun') begun() })
-    worker.once('error', reject)
-    worker.once('exit', () => { resolve() })
+    attacker.on('message', () => { begun() })
+    attacker.once('error', reject)
+    attacker.once('exit', code => { if (code === 0) resolve(); else reject(new Error(`the attacker ended with ${code}`)) })
   })
 }
 
