@@ -1,5 +1,7 @@
 /** Pieces that one turn of the event loop runs at most, and milliseconds that they may take together. */
 const defaults = { maxPieces: 32, budgetMs: 2 }
+/** A rest is as long as the work before it, within these milliseconds. */
+const rest = { leastMs: 2, mostMs: 10 }
 
 export interface TurnsOptions {
   maxPieces?: number
@@ -8,6 +10,10 @@ export interface TurnsOptions {
   now?: () => number
   /** Runs a function in the next turn, after those that were given before. */
   later?: (run: () => void) => void
+  /** True while others wait for more than the event loop: what waits rests between two turns then. */
+  contended?: () => boolean
+  /** Runs a function when the rest is over. */
+  rested?: (run: () => void, restMs: number) => void
 }
 
 /**
@@ -16,6 +22,9 @@ export interface TurnsOptions {
  * for much waits behind who asks for little.
  *
  * Each piece runs in an immediate of its own: what follows from it in promises runs before the next piece, and counts as its time.
+ *
+ * While messages are committed there is a rest between two turns: an event loop that is never idle has used its share of the core, and then
+ * each step of everybody's messages waits for the threads of the store.
  */
 export class Turns {
   readonly #queues = new Map<string, Array<() => void>>()
@@ -23,17 +32,24 @@ export class Turns {
   readonly #budgetMs: number
   readonly #now: () => number
   readonly #later: (run: () => void) => void
+  readonly #contended: () => boolean
+  readonly #rested: (run: () => void, restMs: number) => void
+  #resting = false
+  /** Milliseconds of work since the last rest. */
+  #usedMs = 0
   #size = 0
   /** Immediates of this turn that have not run. */
   #armed = 0
   /** When the first of this turn's pieces began. */
   #startedAt: number | undefined
 
-  constructor ({ maxPieces = defaults.maxPieces, budgetMs = defaults.budgetMs, now = () => performance.now(), later = setImmediate }: TurnsOptions = {}) {
+  constructor ({ maxPieces = defaults.maxPieces, budgetMs = defaults.budgetMs, now = () => performance.now(), later = setImmediate, contended = () => false, rested = setTimeout }: TurnsOptions = {}) {
     this.#maxPieces = maxPieces
     this.#budgetMs = budgetMs
     this.#now = now
     this.#later = later
+    this.#contended = contended
+    this.#rested = rested
   }
 
   /** Pieces that wait. */
@@ -46,11 +62,14 @@ export class Turns {
     else queue.push(piece)
     this.#size++
     // What comes while a turn's pieces run waits for the next turn.
-    if (this.#startedAt === undefined && this.#armed < this.#maxPieces) {
+    if (this.#startedAt === undefined && !this.#resting && this.#armed < this.#maxPieces) {
       this.#armed++
       this.#later(this.#step)
     }
   }
+
+  /** What was done, or waited for, outside of pieces brings the next rest nearer. */
+  spend (ms: number): void { this.#usedMs += ms }
 
   /** Resolves when it is the key's turn. */
   next (key: string): Promise<void> { return new Promise(resolve => { this.add(key, resolve) }) }
@@ -60,8 +79,25 @@ export class Turns {
     this.#startedAt ??= now
     this.#armed--
     if (now - this.#startedAt < this.#budgetMs) this.#run()
-    if (this.#armed > 0) return
+    // What follows from the last piece runs before the next immediate, and counts too.
+    if (this.#armed === 0) this.#later(this.#settle)
+  }
+
+  readonly #settle = (): void => {
+    this.#usedMs += this.#now() - (this.#startedAt as number)
     this.#startedAt = undefined
+    if (this.#usedMs < this.#budgetMs) return this.#arm()
+    const restMs = Math.min(Math.max(this.#usedMs, rest.leastMs), rest.mostMs)
+    this.#usedMs = 0
+    if (!this.#contended()) return this.#arm()
+    this.#resting = true
+    this.#rested(() => {
+      this.#resting = false
+      this.#arm()
+    }, restMs)
+  }
+
+  #arm (): void {
     this.#armed = Math.min(this.#size, this.#maxPieces)
     for (let i = this.#armed; i > 0; i--) this.#later(this.#step)
   }

@@ -52,7 +52,7 @@ export class Access {
   readonly clock = new Clock()
   readonly tick = new Tick()
   /** Connections that are beyond their allowance, in turn by user. */
-  readonly turns = new Turns()
+  readonly turns = new Turns({ contended: () => this.#pump?.sending === true })
   readonly answers: AnswerRoom
   readonly pending = new PendingPublishes()
   readonly subscriptions: Subscriptions = new Subscriptions(this)

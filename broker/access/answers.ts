@@ -10,7 +10,6 @@ export class AnswerRoom {
   readonly #maxBytesOfUser: number
   readonly #users = new Map<string, number>()
   readonly #waiting = new Map<string, Array<() => void>>()
-  #waiters = 0
   #bytes = 0
   #waking = false
 
@@ -24,7 +23,7 @@ export class AnswerRoom {
 
   /** Takes room for one answer; false when there is none. */
   take (user: string): boolean {
-    if (this.#bytes + reservedBytes > this.#maxBytes || this.#of(user) + reservedBytes > this.#maxBytesOfUser) return false
+    if (this.#bytes + reservedBytes > this.#maxBytes || !this.#hasRoom(user)) return false
     this.change(user, reservedBytes)
     return true
   }
@@ -41,24 +40,27 @@ export class AnswerRoom {
 
   /** Calls `retry` once, when there may be room for the user's next answer. */
   wait (user: string, retry: () => void): void {
-    this.#waiters++
     const queue = this.#waiting.get(user)
     if (queue === undefined) this.#waiting.set(user, [retry])
     else queue.push(retry)
   }
+
+  #hasRoom (user: string): boolean { return this.#of(user) + reservedBytes <= this.#maxBytesOfUser }
 
   #of (user: string): number { return this.#users.get(user) ?? 0 }
 
   #wake (): void {
     if (this.#waking) return
     this.#waking = true
-    // Each is asked once: who finds no room waits again, behind the others.
-    for (let left = this.#waiters; left > 0 && this.#bytes + reservedBytes <= this.#maxBytes; left--) {
-      const [user, queue] = this.#waiting.entries().next().value as [string, Array<() => void>]
+    // One of each user, which goes behind the others then, where this loop comes to it again. Who has no room keeps its place, and its
+    // hundred connections are not asked.
+    for (const [user, queue] of this.#waiting) {
+      if (this.#bytes + reservedBytes > this.#maxBytes) break
+      if (!this.#hasRoom(user)) continue
       this.#waiting.delete(user)
       const retry = queue.shift() as () => void
       if (queue.length > 0) this.#waiting.set(user, queue)
-      this.#waiters--
+      // It takes the room, or does not wait for any: this ends.
       retry()
     }
     this.#waking = false

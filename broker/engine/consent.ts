@@ -5,7 +5,7 @@
 import type { Code } from '../errors.ts'
 import { directId } from '../topics.ts'
 import type { Blocks } from './blocks.ts'
-import type { EngineHost } from './host.ts'
+import type { EngineHost, Pause } from './host.ts'
 import { LookupCache } from './lookup-cache.ts'
 import { Slots } from './slots.ts'
 
@@ -16,8 +16,10 @@ export type Admission = 'add' | 'invite' | Extract<Code, 'blocked' | 'forbidden'
 /** Settings in memory. */
 const maxCached = 20_000
 /** Users who are looked up at the same time, by all requests together: each may bring a block list. */
-const maxLooking = 48
+const maxLooking = 8
 const rowsOfLookup = 200
+/** Users who are looked up before others have their turn. */
+const usersOfPiece = 50
 
 const settingKey = (user: string): string => `groups/consent/${user}`
 
@@ -52,13 +54,19 @@ export class Consents {
     return consent ?? this.#fallback
   }
 
-  /** What becomes of each of the users whom `by` wants in a group. */
-  async judge (by: string, users: readonly string[]): Promise<Admission[]> {
-    const answers: Admission[] = await Promise.all(users.map(user => this.#slots.run(async () => {
-      const [blocked, consent] = await Promise.all([this.#blocks.has(user, by), this.#settings.get(user)])
-      if (blocked) return 'blocked'
-      return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'
-    })))
+  async #look (user: string, by: string): Promise<Admission> {
+    const [blocked, consent] = await Promise.all([this.#blocks.has(user, by), this.#settings.get(user)])
+    if (blocked) return 'blocked'
+    return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'
+  }
+
+  /** What becomes of each of the users whom `by` wants in a group. Others have their turn at each `pause`. */
+  async judge (by: string, users: readonly string[], pause?: Pause): Promise<Admission[]> {
+    const answers: Admission[] = []
+    for (let at = 0; at < users.length; at += usersOfPiece) {
+      if (at > 0) await pause?.()
+      answers.push(...await Promise.all(users.slice(at, at + usersOfPiece).map(user => this.#slots.run(() => this.#look(user, by)))))
+    }
     const strangers = [...users.keys()].filter(i => answers[i] === 'invite')
     for (let at = 0; at < strangers.length; at += rowsOfLookup) {
       const some = strangers.slice(at, at + rowsOfLookup)

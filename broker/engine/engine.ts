@@ -62,6 +62,7 @@ export interface EngineInstance extends Engine {
 /** Starts an engine on an open store. Rejects with `PluginError` when a plugin does not start. */
 export async function createEngine (options: EngineOptions): Promise<EngineInstance> {
   const { store, limits, mode, log, output, control: makeControl = createControl, now: wall = Date.now, steady = () => performance.now(), maxClockBackMs = 86_400_000, pluginLimits = defaultPluginLimits } = options
+  let committedAt = -Infinity
   const emit = (outputs: Output[]): void => { if (outputs.length > 0) output(outputs) }
 
   // Gates ask for block lists, which need the committer, which needs the gates: plugins start on a context that reaches
@@ -80,7 +81,17 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
 
   const pauses = new Pauses(emit)
   const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => pauses.wait(session, delayMs))
-  const committer = new Committer({ store, gates, log, output: emit, onFailed: sessions => { lanes.fail(sessions) }, onReplied: (user, conv, seq) => { control.replied(user, conv, seq) } })
+  const committer = new Committer({
+    store,
+    gates,
+    log,
+    output: outputs => {
+      committedAt = performance.now()
+      emit(outputs)
+    },
+    onFailed: sessions => { lanes.fail(sessions) },
+    onReplied: (user, conv, seq) => { control.replied(user, conv, seq) }
+  })
   const host: EngineHost = {
     store,
     limits,
@@ -98,7 +109,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     userExists: uid => mode === 'dev' || control.userExists(uid)
   }
   const control = makeControl(host, options)
-  const turns = new Turns()
+  const turns = new Turns({ contended: () => performance.now() - committedAt < sendingMs })
   const lanes = new Lanes({
     host,
     committer,
@@ -156,6 +167,9 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     }
   }
 }
+
+/** Others are sending when something was committed so short a time ago, milliseconds: those who are held up commit seldom. */
+const sendingMs = 50
 
 /** Whether there is a recipient that the sender may write to, blocks aside. */
 function mayReceive (host: EngineHost, control: ControlParts, { from, to }: Pick<Draft, 'from' | 'to'>): GateVerdict | Promise<GateVerdict> {

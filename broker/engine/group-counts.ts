@@ -1,6 +1,6 @@
 /** In how many groups a user is, and how many they own: counted once, then kept up to date by the changes that are made here. */
 import { Refusal } from '../errors.ts'
-import type { EngineHost } from './host.ts'
+import type { EngineHost, Pause } from './host.ts'
 import { LookupCache } from './lookup-cache.ts'
 import { Slots } from './slots.ts'
 
@@ -10,8 +10,10 @@ interface Counts { memberships: number, owned: number }
 const maxCached = 100_000
 /** Rows of one read. */
 const pageSize = 200
+/** Users who are counted before others have their turn. */
+const usersOfPiece = 50
 /** Users who are counted at the same time, by all requests together. */
-const maxCounting = 48
+const maxCounting = 8
 
 export class GroupCounts {
   readonly #host: EngineHost
@@ -23,12 +25,15 @@ export class GroupCounts {
     this.#counts = new LookupCache(user => this.#slots.run(() => this.#count(user)), maxCached)
   }
 
-  /** Which of the users are in as many groups as one can be. */
-  async full (users: readonly string[]): Promise<Set<string>> {
+  /** Which of the users are in as many groups as one can be. Others have their turn at each `pause`. */
+  async full (users: readonly string[], pause?: Pause): Promise<Set<string>> {
     const full = new Set<string>()
-    await Promise.all(users.map(async user => {
-      if ((await this.#counts.get(user)).memberships >= this.#host.limits.maxGroupMemberships) full.add(user)
-    }))
+    for (let at = 0; at < users.length; at += usersOfPiece) {
+      if (at > 0) await pause?.()
+      await Promise.all(users.slice(at, at + usersOfPiece).map(async user => {
+        if ((await this.#counts.get(user)).memberships >= this.#host.limits.maxGroupMemberships) full.add(user)
+      }))
+    }
     return full
   }
 

@@ -9,7 +9,7 @@ import type { GroupMember, GroupRow, Operation, Role } from '../store/store.ts'
 import { envelopeContent, envelopeTail } from './envelope.ts'
 import type { Consents } from './consent.ts'
 import { GroupCounts } from './group-counts.ts'
-import type { EngineHost } from './host.ts'
+import type { EngineHost, Pause } from './host.ts'
 import { Invitations } from './invitations.ts'
 import type { Invitation } from './invitations.ts'
 import { KeyedQueue } from './keyed-queue.ts'
@@ -75,7 +75,7 @@ export class Groups {
   }
 
   /** Throws `Refusal` (`conflict`, `not_found`, `too_large`). The creator is the owner. */
-  create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }): Promise<{ group: GroupRow } & Admitted> {
+  create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }, pause?: Pause): Promise<{ group: GroupRow } & Admitted> {
     const { gid, name } = wish
     return this.#queue.run(gid, async () => {
       const { store } = this.#host
@@ -85,7 +85,7 @@ export class Groups {
       await this.#checkUsers(others)
       await this.#counts.checkOwner(by)
       await this.#counts.checkMember(by)
-      const { fresh, ...admitted } = await this.#admit(by, gid, others)
+      const { fresh, ...admitted } = await this.#admit(by, gid, others, pause)
       const group: GroupRow = { gid, name, owner: by, createdAt: this.#host.now(), ...(wish.meta === undefined ? {} : { meta: wish.meta }) }
       await this.#change({ gid, by, action: 'create', users: [by, ...admitted.added], more: { name } }, [
         { op: 'group', group },
@@ -97,7 +97,7 @@ export class Groups {
   }
 
   /** Who is in it already is left out of the answer. Throws `Refusal` (`not_found`, `forbidden`, `too_large`). */
-  add (by: string, gid: string, users: readonly string[]): Promise<Admitted> {
+  add (by: string, gid: string, users: readonly string[], pause?: Pause): Promise<Admitted> {
     return this.#queue.run(gid, async () => {
       const { group, member } = await this.required(by, gid)
       if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins add members')
@@ -107,7 +107,7 @@ export class Groups {
       if (wanted.length === 0) return { added: [], invited: [], refused: [] }
       this.#checkSize(await this.#host.store.groupSize(gid) + wanted.length)
       await this.#checkUsers(wanted)
-      const { fresh, ...admitted } = await this.#admit(by, gid, wanted)
+      const { fresh, ...admitted } = await this.#admit(by, gid, wanted, pause)
       const { added } = admitted
       if (added.length > 0) {
         await this.#change({ gid, by, action: 'add', users: added, more: { name: group.name } },
@@ -123,13 +123,13 @@ export class Groups {
    * Who comes in at once, who is invited (`fresh`: and was not before), and who is not. Invitations are written before what tells of
    * them; one to a group that is not there after a crash is shown to nobody.
    */
-  async #admit (by: string, gid: string, users: readonly string[]): Promise<Admitted & { fresh: string[] }> {
-    const answers = await this.#consents.judge(by, users)
+  async #admit (by: string, gid: string, users: readonly string[], pause: Pause | undefined): Promise<Admitted & { fresh: string[] }> {
+    const answers = await this.#consents.judge(by, users, pause)
     const wanted = (what: string): string[] => users.filter((_, i) => answers[i] === what)
     const refused = users.flatMap((user, i) => answers[i] === 'blocked' || answers[i] === 'forbidden' ? [{ user, code: answers[i] as Code }] : [])
     const willing = wanted('add')
     const strangers = wanted('invite')
-    const full = await this.#counts.full(willing)
+    const full = await this.#counts.full(willing, pause)
     const { fresh, known, full: crowded } = strangers.length === 0 ? { fresh: [], known: [], full: [] } : await this.#invitations.put(by, gid, strangers, other => this.#mayInvite(other, gid))
     for (const user of [...full, ...crowded]) refused.push({ user, code: 'too_large' })
     return { added: willing.filter(user => !full.has(user)), invited: [...known, ...fresh], refused, fresh }

@@ -48,6 +48,9 @@ export interface EngineHost {
   userExists (uid: string): boolean | Promise<boolean>
 }
 
+/** See `Caller.pause`. */
+export type Pause = () => Promise<void>
+
 /** Who asks: the user and the session (device) of a request. */
 export interface Caller {
   readonly user: string
@@ -56,7 +59,7 @@ export interface Caller {
    * To be awaited between two pieces of a long answer: resolves at the user's next turn. Rejects with `CallerGone` when nobody
    * waits for the answer any more.
    */
-  readonly pause?: () => Promise<void>
+  readonly pause?: Pause
   /** What the request turned out to be worth, in large requests; throws `Refusal` (`rate_limited`) before anything is done. */
   readonly charge?: (requests: number) => void
   /** The same for what was done already: the user's next ones wait for it. */

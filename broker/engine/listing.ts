@@ -8,14 +8,13 @@ import { JsonText } from './json-text.ts'
 import { peerOf } from './receipts.ts'
 import { lastVisible, unreadOf } from './visible.ts'
 
-/** Rows of one read: nearly everybody's whole list. */
-const pageSize = 2_000
+/** Rows of one read, nearly everybody's whole list, and the conversations that are looked at in one piece: no row outlives its piece. */
+const pageSize = 500
 /** About this many bytes of messages in one answer. */
 export const answerBytes = 512 * 1024
 /** The most conversations on one page. */
 export const maxListed = 1_000
-/** Conversations that are looked at in one piece, and as many as are worth one more large request. */
-const pieceSize = 500
+/** Conversations that are worth one more large request. */
 const chargedSize = 5_000
 /** Conversations whose last messages are read in one step: an answer is bounded, and what a step reads beyond it is thrown away. */
 const firstStep = 50
@@ -26,13 +25,11 @@ export async function * entriesOf (store: Store, caller: Caller): AsyncGenerator
   let after: string | undefined
   let count = 0
   do {
+    if (count > 0) await caller.pause?.()
     const page: Conversation[] = await store.conversations(caller.user, { limit: pageSize, ...(after === undefined ? {} : { after }) })
-    for (let from = 0; from < page.length; from += pieceSize) {
-      if (count > 0) await caller.pause?.()
-      count += pieceSize
-      if (count % chargedSize === 0) caller.owe?.(1)
-      yield page.slice(from, from + pieceSize)
-    }
+    count += pageSize
+    if (count % chargedSize === 0) caller.owe?.(1)
+    yield page
     after = page.length < pageSize ? undefined : page.at(-1)?.member.conv
   } while (after !== undefined)
 }
@@ -103,6 +100,8 @@ export async function listConversations ({ store, expiry }: Sources, caller: Cal
       total += count
       if (start !== undefined && !isAfter(entry, start)) continue
       following++
+      // What comes behind a full page is no part of it: of a long list nearly everything.
+      if (shown.length >= page.limit && order(shown[page.limit - 1] as Listed, entry) < 0) continue
       shown.push({ ...entry, unread: count })
     }
     shown.sort(order)

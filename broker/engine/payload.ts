@@ -12,6 +12,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { Code } from '../errors.ts'
 import { idPattern } from '../topics.ts'
+import { isDeeper } from './json-depth.ts'
 
 /** Nesting of arrays and objects in `body`, `meta` and the parameters of requests. */
 export const maxDepth = 32
@@ -33,6 +34,11 @@ export interface Read {
 
 /** A payload that is refused; `cid` where it could be read. */
 export interface Unread { ok: false, code: Code, reason: string, cid: string | undefined }
+
+/** Of a smaller text the value is walked through. */
+const smallText = 1_024
+/** An exponent of three digits, or so many digits that one of two is enough. */
+const largeNumber = /[eE][+-]?\d{3}|\d{200}/
 
 const envelopeKeys = new Set(['cid', 'type', 'body', 'replyTo', 'mentions', 'meta'])
 const cidPattern = /^[\x20-\x7e]{1,64}$/
@@ -88,6 +94,14 @@ export function isKeepable (value: unknown, depth: number = maxDepth): boolean {
   return true
 }
 
+/**
+ * `isKeepable` of JSON text and its value. A look at the text says it of nearly all: only a number with a large exponent or with hundreds of
+ * digits is out of range. Walking through an object with thousands of keys costs as much as parsing it.
+ */
+function isKeepableText (text: string, value: unknown): boolean {
+  return text.length < smallText || largeNumber.test(text) || isDeeper(Buffer.from(text), maxDepth) ? isKeepable(value) : true
+}
+
 function readText (text: string): Read {
   return { ok: true, type: 'text', body: text, cid: undefined, tail: '"type":"text","body":' + JSON.stringify(text) }
 }
@@ -103,7 +117,7 @@ function readJson (payload: Uint8Array): Read | Unread {
   if (value === undefined) return refuse('bad_payload', 'the payload is not JSON')
   const envelope = readEnvelope(text, value)
   if (envelope !== undefined) return envelope
-  if (!isKeepable(value)) return refuse('bad_payload', tooDeep('body'))
+  if (!isKeepableText(text, value)) return refuse('bad_payload', tooDeep('body'))
   return { ok: true, type: 'json', body: value, cid: undefined, tail: '"type":"json","body":' + JSON.stringify(value) }
 }
 
@@ -126,7 +140,7 @@ function readEnvelope (text: string, value: unknown): Read | Unread | undefined 
   if (type === 'binary' && (typeof body !== 'string' || !base64Pattern.test(body))) {
     return refuse('bad_payload', 'body: base64 where type is binary', cid)
   }
-  if (!isKeepable(body)) return refuse('bad_payload', tooDeep('body'), cid)
+  if (!isKeepableText(text, body)) return refuse('bad_payload', tooDeep('body'), cid)
 
   let tail = `"type":"${type}","body":${JSON.stringify(body)}`
   if (replyTo !== undefined) {

@@ -44,6 +44,8 @@ export class Requests {
   readonly #control: Control
   readonly #turns: Turns
   readonly #queue: RequestQueue
+  /** Before it, those that read or change much: one of a user at a time. */
+  readonly #heavy: RequestQueue
   readonly #rates: RequestRates
 
   constructor (host: EngineHost, control: Control, turns: Turns, options: RequestOptions) {
@@ -51,6 +53,7 @@ export class Requests {
     this.#control = control
     this.#turns = turns
     this.#queue = new RequestQueue(options.concurrency, options.concurrencyPerUser)
+    this.#heavy = new RequestQueue(options.concurrency, 1)
     this.#rates = new RequestRates(options.rates, () => performance.now())
   }
 
@@ -92,17 +95,22 @@ export class Requests {
       return { kind: 'verdict', ref: submission.ref, ok: true, rid, answer: failure(rid, refusalOf(error, this.#host.log)) }
     }
     if (isDeeper(payload, maxDepth + 1)) throw new Refusal('bad_payload', tooDeep)
+    const leaveHeavy = isHeavy(name) ? await this.#heavy.enter(user) : undefined
     const leave = await this.#queue.enter(user)
     try {
       if (asked.gone) throw new CallerGone()
       return await this.#request(submission, name, asked)
     } finally {
       leave()
+      leaveHeavy?.()
     }
   }
 
   async #request (submission: Submission, name: string, asked: Asked): Promise<Verdict> {
     const { user, session } = submission
+    // Most of a piece is done when the store has answered, on the event loop or on a thread that shares its core.
+    let goesOnAt = performance.now()
+    const spend = (): void => { this.#turns.spend(performance.now() - goesOnAt) }
     const { rid, params } = readRequest(submission.payload)
     const answer = (bytes: Uint8Array): Verdict => ({ kind: 'verdict', ref: submission.ref, ok: true, rid, answer: bytes })
     try {
@@ -111,7 +119,11 @@ export class Requests {
       const caller: Caller = {
         user,
         session,
-        pause: () => this.#turn(user, asked),
+        pause: async () => {
+          spend()
+          await this.#turn(user, asked)
+          goesOnAt = performance.now()
+        },
         charge: requests => { this.#rates.charge(user, requests) },
         owe: requests => { this.#rates.owe(user, requests) }
       }
@@ -122,6 +134,8 @@ export class Requests {
     } catch (error) {
       if (error instanceof CallerGone) throw error
       return answer(failure(rid, refusalOf(error, this.#host.log)))
+    } finally {
+      spend()
     }
   }
 }

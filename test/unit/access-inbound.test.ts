@@ -234,6 +234,7 @@ await t.test('beyond its allowance a connection does small slices, and larger on
   carol.hello('carol')
   await settled(engine)
   while (access.turns.size > 0) await turn()
+  await turn()
   for (const one of [bob, carol]) one.write(burst)
   t.equal(access.turns.size, 2)
   const both = await turn()

@@ -4,16 +4,21 @@ import { Turns } from '../../broker/turns.ts'
 
 interface Bench { turns: Turns, ran: string[], clock: { now: number }, turn: () => number }
 
-/** Turns whose event loop is the test's: `turn` runs what was due when it was called. */
-function bench (options: { maxPieces?: number, budgetMs?: number } = {}): Bench {
+/** Turns whose event loop is the test's: `turn` runs what was due when it was called, and what ends the turn. It answers how many pieces that were. */
+function bench (options: { maxPieces?: number, budgetMs?: number, contended?: () => boolean, rested?: (run: () => void, restMs: number) => void } = {}): Bench {
   let due: Array<() => void> = []
   const clock = { now: 0 }
   const turns = new Turns({ ...options, now: () => clock.now, later: run => { due.push(run) } })
-  const turn = (): number => {
+  const run = (): number => {
     const now = due
     due = []
-    for (const run of now) run()
+    for (const one of now) one()
     return now.length
+  }
+  const turn = (): number => {
+    const pieces = run()
+    run()
+    return pieces
   }
   return { turns, ran: [], clock, turn }
 }
@@ -70,4 +75,38 @@ await t.test('a piece may add pieces, and next() resolves in its turn', async t 
   await waited
   turn()
   t.strictSame(ran, ['first', 'promise', 'third'])
+})
+
+await t.test('while others wait for more than the event loop, work is followed by a rest as long as itself', t => {
+  const rests: number[] = []
+  let wake = (): void => {}
+  let contended = true
+  const { turns, ran, clock, turn } = bench({ budgetMs: 2, contended: () => contended, rested: (run, ms) => { rests.push(ms); wake = run } })
+  const add = (name: string, ms: number): void => { turns.add('a', () => { ran.push(name); clock.now += ms }) }
+  add('short', 1)
+  turn()
+  t.strictSame(rests, [], 'short pieces are added up')
+  add('long', 5)
+  turn()
+  t.strictSame(rests, [6])
+  add('later', 100)
+  t.equal(turn(), 0, 'nothing runs during the rest')
+  wake()
+  turn()
+  t.strictSame(ran, ['short', 'long', 'later'])
+  t.strictSame(rests, [6, 10], 'a rest has its bounds')
+  wake()
+  turns.spend(3)
+  add('after', 0)
+  turn()
+  t.strictSame(rests, [6, 10, 3], 'what was done elsewhere counts')
+  wake()
+  contended = false
+  add('alone', 50)
+  add('at once', 0)
+  turn()
+  turn()
+  t.equal(rests.length, 3, 'nobody else: no rest')
+  t.equal(ran.at(-1), 'at once')
+  t.end()
 })

@@ -175,6 +175,9 @@ export class Pump {
     }
   }
 
+  /** Something was committed a moment ago. */
+  get sending (): boolean { return this.steady() - this.#committedAt <= sendingMs }
+
   /** So many messages were read from the log. */
   wasRead (messages: number): void { this.#readMessages += messages }
 
@@ -185,7 +188,7 @@ export class Pump {
    */
   pauses (session: Session): boolean {
     if (this.#paused === undefined) {
-      if (this.#readMessages < pauseMessages || this.steady() - this.#committedAt > sendingMs) return false
+      if (this.#readMessages < pauseMessages || !this.sending) return false
       this.#readMessages = 0
       this.#paused = new Set()
       this.#pauseTimer = setTimeout(() => {

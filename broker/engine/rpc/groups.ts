@@ -26,7 +26,7 @@ export function groupMethods ({ groups, consents: settings }: Parts): Methods {
       const name = read.optionalName(params, 'name') ?? gid
       const members = read.ids(params, 'members', [])
       charge(caller, members)
-      const { group, added, invited, refused } = await groups.create(caller.user, { gid, name, members, ...read.optionalMeta(params) })
+      const { group, added, invited, refused } = await groups.create(caller.user, { gid, name, members, ...read.optionalMeta(params) }, caller.pause)
       return { gid, conv: groupId(gid), name, owner: group.owner, createdAt: group.createdAt, size: added.length + 1, added, invited, refused }
     }],
     ['groups.info', async (host, caller, params) => {
@@ -52,7 +52,7 @@ export function groupMethods ({ groups, consents: settings }: Parts): Methods {
       const next = rows.length >= limit ? rows.at(-1)?.conv.slice(2) : undefined
       return { groups: found, ...(next === undefined ? {} : { next }) }
     }],
-    ['groups.add', (_host, caller, params) => groups.add(caller.user, read.id(params, 'gid'), charge(caller, users(params)))],
+    ['groups.add', (_host, caller, params) => groups.add(caller.user, read.id(params, 'gid'), charge(caller, users(params)), caller.pause)],
     ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), charge(caller, users(params))) })],
     ['groups.invitations', async (_host, caller) => ({ invitations: await groups.invitations(caller.user) })],
     ['groups.accept', async (_host, caller, params) => {
