@@ -31,7 +31,11 @@ export class Refusal extends Error {
   readonly retryAfterMs: number | undefined
 
   constructor (code: Code, reason: string = codes[code].text, retryAfterMs?: number) {
+    // An answer, not a fault: nobody reads where it was made, and finding that out costs more than the answer.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(reason)
+    Error.stackTraceLimit = stackTraceLimit
     this.name = 'Refusal'
     this.code = code
     this.retryAfterMs = retryAfterMs

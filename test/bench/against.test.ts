@@ -23,8 +23,6 @@ function repository (t: Test, builds: readonly string[]): { repository: string, 
   return { repository: path, cache: join(folder, 'cache') }
 }
 
-type Tap = typeof t
-
 const building = (port: number): string => `
 import { mkdirSync, writeFileSync } from 'node:fs'
 mkdirSync('dist/bench/peers', { recursive: true })

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import { StoreClosedError, StoreFormatError } from '../../broker/store/errors.ts'
 import { StoreLockedError, formatVersion, openLevelStore, restoreLevelBackup } from '../../broker/store/level/store.ts'
 import type { LevelStoreOptions } from '../../broker/store/level/store.ts'
+import { key } from '../../broker/store/level/keys.ts'
 import { Lists } from '../../broker/store/level/lists.ts'
 import { Lru } from '../../broker/store/level/lru.ts'
 import { WeightedLru } from '../../broker/store/level/weighted-lru.ts'
@@ -200,6 +201,28 @@ await t.test('lists are bounded by their conversations; empty ones count', async
   t.equal(lists.get('long'), undefined)
   lists.set('short', list(50))
   t.equal(lists.get('short')?.members.length, 50)
+  const page = (names: string[], more: { after?: string, last?: boolean, since?: number } = {}): void => {
+    lists.page('pages', names.map(name => key.member('pages', name)), { after: more.after === undefined ? undefined : key.member('pages', more.after), last: more.last === true, since: more.since ?? lists.changes })
+  }
+  const known = (): number | undefined => lists.get('pages')?.members.length
+  page(['d:a:pages', 'd:b:pages'])
+  page(['d:a:pages'])
+  page(['d:e:pages'], { after: 'd:d:pages', last: true })
+  t.equal(known(), undefined, 'a page is missing')
+  page(['d:c:pages', 'd:d:pages'], { after: 'd:b:pages' })
+  page(['d:e:pages'], { after: 'd:d:pages', last: true })
+  t.equal(known(), 5, 'put together from its pages, whoever read them')
+  t.equal(lists.get('pages')?.heads[4], key.head('d:e:pages'))
+  lists.forget('pages')
+  page(['d:a:pages'])
+  page(['d:a:pages', 'd:b:pages', 'd:c:pages'], { last: true })
+  t.equal(known(), 3, 'one whole page is the list, whatever shorter ones came before')
+  lists.forget('pages')
+  page(['d:a:pages'])
+  lists.forget('other')
+  page(['d:b:pages'], { after: 'd:a:pages', last: true })
+  page(['d:b:pages'], { last: true, since: lists.changes - 1 })
+  t.equal(known(), undefined, 'a membership changed between')
   const { changes } = lists
   lists.forget('short')
   t.equal(lists.get('short'), undefined)

@@ -3,7 +3,7 @@ import type { Conversation, Head, Marks, Member, Moved, Page } from '../store.ts
 import { decodeMessage, shownHead } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
-import { key, lastNumber, parts, under } from './keys.ts'
+import { key, lastNumber, under } from './keys.ts'
 import { messageKeys } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
@@ -20,7 +20,7 @@ function shown (row: Member, head: HeadRow | null): Member {
 }
 
 /** Rows that are put together in one go: a long page must not hold the event loop up. */
-const pieceRows = 250
+const pieceRows = 500
 
 function turn (): Promise<void> { return new Promise(resolve => { setImmediate(resolve) }) }
 
@@ -92,7 +92,7 @@ export class Members {
     return found
   }
 
-  /** A page as it is on disk. With the first one the list is remembered, and the rows of the page. */
+  /** A page as it is on disk. Whose list is read to its end has it remembered; of the first page the rows are. */
   async #scan (user: string, page: Page): Promise<Conversation[]> {
     const { lists, members, heads } = this.#tables
     const { changes } = lists
@@ -108,20 +108,9 @@ export class Members {
       const ends = await heads.read(this.#db, rows.map(row => key.head(row.conv)))
       rows.forEach((row, i) => { result.push(conversation(row, ends[i] as HeadRow | null)) })
     }
-    if (page.after === undefined) {
-      const names = found.map(([name]) => name)
-      if (names.length === page.limit) await this.#restOfList(names, range.lt)
-      if (changes === lists.changes) lists.set(user, { members: names, heads: names.map(name => key.head(parts(name)[2] as string)) })
-    }
+    const after = page.after === undefined ? undefined : range.gt
+    lists.page(user, found.map(([name]) => name), { after, last: found.length < page.limit, since: changes })
     return result
-  }
-
-  /** Adds the names that follow. A list that is too long to be remembered ends anywhere. */
-  async #restOfList (names: string[], lt: string): Promise<void> {
-    for await (const rows of this.#db.scan({ gt: names.at(-1) as string, lt })) {
-      for (const [name] of rows) names.push(name)
-      if (names.length > this.#tables.lists.longest) return
-    }
   }
 
   /** Watermarks forward, without sync. Inside `exclusive`. */
