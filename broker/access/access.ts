@@ -141,8 +141,8 @@ export class Access {
 
   /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */
   kick (user: string, session?: string, code: Code = 'unauthorized'): void {
-    // Who is banned says nothing more, not even by a will.
-    const silent = code === 'banned'
+    // Who is banned or removed says nothing more, not even by a will.
+    const silent = code === 'banned' || code === 'not_found'
     if (silent) this.wills.discard(user)
     // Not by session: those that are not done with connecting have none that the pump knows.
     for (const connection of [...this.connections]) {

@@ -14,6 +14,8 @@ const connackCodes: Partial<Record<Code, [number, number]>> = {
   unauthorized: [5, 0x87],
   forbidden: [5, 0x87],
   banned: [5, 0x8a],
+  // The account was removed while its password was looked at.
+  not_found: [5, 0x87],
   rate_limited: [3, 0x97],
   unavailable: [3, 0x88],
   bad_payload: [4, 0x86],

@@ -188,7 +188,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
         // Where everybody is let in, an id is nobody's own.
         await store.dropUser(uid, mode === 'password' ? { uid, createdAt: row.createdAt, removedAt: host.now() } : undefined)
         limits.forget(uid)
-        kick(uid, 'unauthorized')
+        kick(uid, 'not_found')
       })
     }
   }

@@ -60,7 +60,7 @@ export type Output = Verdict | Committed
   | { kind: 'members', gid: string, added: Array<{ user: string, joinedSeq: number }>, removed: string[] }
   /** Live words of the server on a user's notice topic. */
   | { kind: 'notice', user: string, payload: Uint8Array }
-  /** Close the user's connections (ban, removal, new password); `session` narrows it to one. */
+  /** Close the user's connections (`banned`, `not_found`: removed, `unauthorized`: a new password); `session` narrows it to one. */
   | { kind: 'kick', user: string, session?: string, code: Code }
   /** While `held`, read nothing from the session's connection: what it sent waits for its sender's rate. May be said more than once. */
   | { kind: 'hold', session: string, held: boolean }

@@ -3,7 +3,7 @@ import t from 'tap'
 import { bench, settled } from '../support/memory-client.ts'
 
 await t.test('connections that wait for their password are refused when it was right', async t => {
-  for (const [code, v5, v4] of [['banned', 0x8a, 5], ['unauthorized', 0x87, 5]] as const) {
+  for (const [code, v5, v4] of [['banned', 0x8a, 5], ['unauthorized', 0x87, 5], ['not_found', 0x87, 5]] as const) {
     const { engine, access, client } = bench(t)
     engine.holding.add('authenticate')
     const waiting = Array.from({ length: 81 }, (_, at) => client({ version: at % 2 === 0 ? 5 : 4 }))

@@ -50,7 +50,7 @@ await t.test('password mode', async t => {
   t.match(await users.list({ limit: 10 }), [{ uid: 'alice', banned: true, hasPassword: true }])
   t.notOk(JSON.stringify(await users.list({ limit: 10 })).includes('argon2'))
   await users.remove('alice')
-  t.match(outputs.pop(), { kind: 'kick', user: 'alice' })
+  t.match(outputs.pop(), { kind: 'kick', user: 'alice', code: 'not_found' })
   t.equal(await control.userExists('alice'), false)
   await t.rejects(users.remove('alice'), { code: 'not_found' })
   await t.rejects(users.passwd('alice', 'x'), { code: 'not_found' })

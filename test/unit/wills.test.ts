@@ -77,8 +77,8 @@ await scene(t, 'who is banned while the session is opened sends none either', as
   t.same([sent(b, 'bob'), sent(b, 'carol')], [0, 1])
 })
 
-await t.test('who is banned while Aedes takes the connection leaves no will there; who is lost does', async t => {
-  for (const banned of [true, false]) {
+await t.test('who is banned or removed while Aedes takes the connection leaves no will there; who is lost, or has a new password, does', async t => {
+  for (const code of ['banned', 'not_found', 'unauthorized', undefined] as const) {
     const ordinary = new FakeOrdinary()
     let go = (): void => {}
     const held = new Promise<void>(resolve => { go = resolve })
@@ -90,12 +90,12 @@ await t.test('who is banned while Aedes takes the connection leaves no will ther
     const { engine, access, client } = bench(t, {}, ordinary.broker, ['news/#'])
     const bob = client({ version: 5 })
     await bob.connect('bob', { will: { topic: 'news/x', payload: Buffer.from('gone'), qos: 0, retain: false } })
-    if (banned) access.output([{ kind: 'kick', user: 'bob', code: 'banned' }])
+    if (code !== undefined) access.output([{ kind: 'kick', user: 'bob', code }])
     else bob.lose()
     await settled(engine)
     go()
     await settled(engine)
-    t.same([ordinary.attached, ordinary.ended, ordinary.dropped], [1, [false], banned ? 1 : 0])
+    t.same([ordinary.attached, ordinary.ended, ordinary.dropped], [1, [false], code === 'banned' || code === 'not_found' ? 1 : 0])
   }
 })
 
