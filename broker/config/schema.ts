@@ -144,7 +144,7 @@ export const configSchema = z.strictObject({
     heavyPerSecond: count(10, 'Of these, requests that read or change much (conversations.list, unread, sync, messages.reads, groups.create, add, remove and dissolve), in a second. 100 members named, or 5,000 conversations read, count as one more.'),
     heavyBurst: count(150, 'Such requests that a user may send at once.'),
     concurrency: count(16, 'Requests that are served at the same time.'),
-    concurrencyPerUser: count(4, 'Requests of one user that are served at the same time; of those that read or change much, one.')
+    concurrencyPerUser: count(4, 'Requests of one user that are served at the same time; of messages.history and of those that read or change much, one.')
   }),
   blocks: section('Block lists.', {
     max: count(10_000, 'Users on one block list.', 0)

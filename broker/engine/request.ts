@@ -12,7 +12,7 @@ import { isKeepable, isObject, maxDepth, parse, textOf } from './payload.ts'
 import type { Submission, Verdict } from './port.ts'
 import { RequestQueue } from './request-queue.ts'
 import { RequestRates, type RequestRateOptions } from './request-rates.ts'
-import { isHeavy } from './rpc/kinds.ts'
+import { isHeavy, isLong } from './rpc/kinds.ts'
 import type { Turns } from '../turns.ts'
 
 /** Bytes of a request, where messages are held to less. */
@@ -44,8 +44,8 @@ export class Requests {
   readonly #control: Control
   readonly #turns: Turns
   readonly #queue: RequestQueue
-  /** Before it, those that read or change much: one of a user at a time. */
-  readonly #heavy: RequestQueue
+  /** Before it, long ones: one of a user at a time. */
+  readonly #long: RequestQueue
   readonly #rates: RequestRates
 
   constructor (host: EngineHost, control: Control, turns: Turns, options: RequestOptions) {
@@ -53,7 +53,7 @@ export class Requests {
     this.#control = control
     this.#turns = turns
     this.#queue = new RequestQueue(options.concurrency, options.concurrencyPerUser)
-    this.#heavy = new RequestQueue(options.concurrency, 1)
+    this.#long = new RequestQueue(options.concurrency, 1)
     this.#rates = new RequestRates(options.rates, () => performance.now())
   }
 
@@ -95,14 +95,14 @@ export class Requests {
       return { kind: 'verdict', ref: submission.ref, ok: true, rid, answer: failure(rid, refusalOf(error, this.#host.log)) }
     }
     if (isDeeper(payload, maxDepth + 1)) throw new Refusal('bad_payload', tooDeep)
-    const leaveHeavy = isHeavy(name) ? await this.#heavy.enter(user) : undefined
+    const leaveLong = isLong(name) ? await this.#long.enter(user) : undefined
     const leave = await this.#queue.enter(user)
     try {
       if (asked.gone) throw new CallerGone()
       return await this.#request(submission, name, asked)
     } finally {
       leave()
-      leaveHeavy?.()
+      leaveLong?.()
     }
   }
 

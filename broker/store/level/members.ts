@@ -15,8 +15,13 @@ const noHead: Head = Object.freeze({ seq: 0, n: 0, ts: 0 })
  * so the marks of a row are at least the mark of the purge.
  */
 function shown (row: Member, head: HeadRow | null): Member {
-  if (head === null || row.readSeq >= head.purgedSeq) return { ...row }
-  return { ...row, readSeq: head.purgedSeq, readN: head.purgedN }
+  const seen = marked(row, head)
+  return seen === row ? { ...row } : seen
+}
+
+/** The same as it lies in memory where it can be: rows there are never changed, others take their place. */
+function marked (row: Member, head: HeadRow | null): Member {
+  return head === null || row.readSeq >= head.purgedSeq ? row : { ...row, readSeq: head.purgedSeq, readN: head.purgedN }
 }
 
 /** Rows that are put together in one go: a long page must not hold the event loop up. */
@@ -36,7 +41,7 @@ function firstAfter (names: readonly string[], bound: string): number {
 }
 
 function conversation (row: Member, head: HeadRow | null): Conversation {
-  return { member: shown(row, head), head: head === null ? noHead : shownHead(head) }
+  return { member: marked(row, head), head: head === null ? noHead : shownHead(head) }
 }
 
 export class Members {
