@@ -95,13 +95,14 @@ export async function listConversations ({ store, expiry }: Sources, caller: Cal
   let total = 0
   for await (const some of entriesOf(store, caller)) {
     const expired = await expiry.unread(some, now)
+    const last = shown.length >= page.limit ? shown[page.limit - 1] : undefined
     for (const [i, entry] of some.entries()) {
       const count = unreadOf(entry.member, entry.head.n, expired[i] as number)
       total += count
       if (start !== undefined && !isAfter(entry, start)) continue
       following++
       // What comes behind a full page is no part of it: of a long list nearly everything.
-      if (shown.length >= page.limit && order(shown[page.limit - 1] as Listed, entry) < 0) continue
+      if (last !== undefined && order(last, entry) < 0) continue
       shown.push({ ...entry, unread: count })
     }
     shown.sort(order)
