@@ -82,17 +82,6 @@ export class Topics {
     return refuse('not_found', 'no such topic')
   }
 
-  /** Whether a filter of `user` reads streams of this kind; of groups, the group `gid` or, without it, any. */
-  reads (filter: string, user: string, kind: StreamKind, gid?: string): boolean {
-    const means = this.filter(filter, user)
-    switch (means?.kind) {
-      case 'own': return kind === 'event' ? means.event : kind !== 'group' && means.inbox
-      case 'groups': return kind === 'group'
-      case 'group': return kind === 'group' && (gid === undefined || gid === means.gid)
-      default: return false
-    }
-  }
-
   /**
    * Reads a topic filter of the chat tree for `user`; `undefined` when it is refused (default deny).
    * Membership of a group is not checked here.

@@ -1,5 +1,7 @@
 /** Pieces that one turn of the event loop runs at most, and milliseconds that they may take together. */
 const defaults = { maxPieces: 32, budgetMs: 2 }
+/** Of what was done outside of pieces, most of the time may be spent waiting, and by many at the same time. */
+const mostSpentMs = 5
 /** A rest is as long as the work before it, within these milliseconds. */
 const rest = { leastMs: 2, mostMs: 10 }
 
@@ -10,11 +12,16 @@ export interface TurnsOptions {
   now?: () => number
   /** Runs a function in the next turn, after those that were given before. */
   later?: (run: () => void) => void
+  /** Runs a function when all has run that follows in promises from what runs now. */
+  after?: (run: () => void) => void
   /** True while others wait for more than the event loop: what waits rests between two turns then. */
   contended?: () => boolean
   /** Runs a function when the rest is over. */
   rested?: (run: () => void, restMs: number) => void
 }
+
+/** Ticks run when no microtask is left. */
+function afterPromises (run: () => void): void { queueMicrotask(() => { process.nextTick(run) }) }
 
 /**
  * Shares the event loop. Work that would hold it up comes in pieces; each turn runs a few of them, one of each key after the other,
@@ -32,6 +39,7 @@ export class Turns {
   readonly #budgetMs: number
   readonly #now: () => number
   readonly #later: (run: () => void) => void
+  readonly #after: (run: () => void) => void
   readonly #contended: () => boolean
   readonly #rested: (run: () => void, restMs: number) => void
   #resting = false
@@ -43,11 +51,12 @@ export class Turns {
   /** When the first of this turn's pieces began. */
   #startedAt: number | undefined
 
-  constructor ({ maxPieces = defaults.maxPieces, budgetMs = defaults.budgetMs, now = () => performance.now(), later = setImmediate, contended = () => false, rested = setTimeout }: TurnsOptions = {}) {
+  constructor ({ maxPieces = defaults.maxPieces, budgetMs = defaults.budgetMs, now = () => performance.now(), later = setImmediate, after = afterPromises, contended = () => false, rested = setTimeout }: TurnsOptions = {}) {
     this.#maxPieces = maxPieces
     this.#budgetMs = budgetMs
     this.#now = now
     this.#later = later
+    this.#after = after
     this.#contended = contended
     this.#rested = rested
   }
@@ -69,7 +78,7 @@ export class Turns {
   }
 
   /** What was done, or waited for, outside of pieces brings the next rest nearer. */
-  spend (ms: number): void { this.#usedMs += ms }
+  spend (ms: number): void { this.#usedMs += Math.min(ms, mostSpentMs) }
 
   /** Resolves when it is the key's turn. */
   next (key: string): Promise<void> { return new Promise(resolve => { this.add(key, resolve) }) }
@@ -79,8 +88,7 @@ export class Turns {
     this.#startedAt ??= now
     this.#armed--
     if (now - this.#startedAt < this.#budgetMs) this.#run()
-    // What follows from the last piece runs before the next immediate, and counts too.
-    if (this.#armed === 0) this.#later(this.#settle)
+    if (this.#armed === 0) this.#after(this.#settle)
   }
 
   readonly #settle = (): void => {

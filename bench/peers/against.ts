@@ -1,5 +1,6 @@
 /** An earlier commit of this repository as a peer: built aside once, and started as its own bench starts it. */
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -28,9 +29,10 @@ export interface Earlier {
 }
 
 /** Builds the commit `ref` if that was not done before. Throws an Error with a text for the user when there is none, or it does not build. */
-export async function earlier (ref: string, { repository = root, cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'sabethes-bench') }: AgainstOptions = {}): Promise<Earlier> {
+export async function earlier (ref: string, { repository = root, cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'sabethes-bench') }: AgainstOptions = {}): Promise<Earlier> {
   const commit = commitOf(repository, ref)
-  const folder = join(cache, commit)
+  // With this clone's packages a build is of these packages.
+  const folder = join(cache, `${commit}-${createHash('sha256').update(lockOf(repository) ?? '').digest('hex').slice(0, shownDigits)}`)
   if (!existsSync(folder)) build(repository, commit, cache, folder)
   const name = commit.slice(0, shownDigits)
   const load = async (file: string): Promise<Record<string, unknown>> => await import(pathToFileURL(join(folder, 'dist/bench/peers', file)).href) as Record<string, unknown>
@@ -45,6 +47,11 @@ export async function earlier (ref: string, { repository = root, cache = join(pr
     },
     killAll
   }
+}
+
+function lockOf (folder: string): string | undefined {
+  const path = join(folder, 'package-lock.json')
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined
 }
 
 function commitOf (repository: string, ref: string): string {
@@ -62,10 +69,9 @@ function build (repository: string, commit: string, cache: string, folder: strin
   try {
     const archive = execFileSync('git', ['archive', commit], { cwd: repository, maxBuffer: 1e9 })
     execFileSync('tar', ['-x', '-C', making], { input: archive })
-    const lock = (of: string): string | undefined => existsSync(join(of, 'package-lock.json')) ? readFileSync(join(of, 'package-lock.json'), 'utf8') : undefined
     const run = (args: string[]): void => { execFileSync('npm', args, { cwd: making, stdio: ['ignore', 'ignore', 'inherit'] }) }
     process.stderr.write(`building ${commit.slice(0, shownDigits)} in ${cache}\n`)
-    if (lock(making) === lock(repository)) symlinkSync(join(repository, 'node_modules'), join(making, 'node_modules'))
+    if (lockOf(making) === lockOf(repository)) symlinkSync(join(repository, 'node_modules'), join(making, 'node_modules'))
     else run(['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
     run(['run', '-s', 'build'])
     renameSync(making, folder)

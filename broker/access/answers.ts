@@ -54,15 +54,18 @@ export class AnswerRoom {
     this.#waking = true
     // One of each user, which goes behind the others then, where this loop comes to it again. Who has no room keeps its place, and its
     // hundred connections are not asked.
-    for (const [user, queue] of this.#waiting) {
-      if (this.#bytes + reservedBytes > this.#maxBytes) break
-      if (!this.#hasRoom(user)) continue
-      this.#waiting.delete(user)
-      const retry = queue.shift() as () => void
-      if (queue.length > 0) this.#waiting.set(user, queue)
-      // It takes the room, or does not wait for any: this ends.
-      retry()
+    try {
+      for (const [user, queue] of this.#waiting) {
+        if (this.#bytes + reservedBytes > this.#maxBytes) break
+        if (!this.#hasRoom(user)) continue
+        this.#waiting.delete(user)
+        const retry = queue.shift() as () => void
+        if (queue.length > 0) this.#waiting.set(user, queue)
+        // It takes the room, or does not wait for any: this ends.
+        retry()
+      }
+    } finally {
+      this.#waking = false
     }
-    this.#waking = false
   }
 }

@@ -22,6 +22,8 @@ const maxCachedMembers = 100_000
 const maxNamed = 100
 /** Look-ups that run at the same time. */
 const lookupWidth = 50
+/** Of more users than this what is to be known is looked up beforehand, in pieces. */
+const preparedUsers = 50
 const pageSize = 1_000
 
 const free: Posting = { ok: true }
@@ -77,7 +79,7 @@ export class Groups {
   /** Throws `Refusal` (`conflict`, `not_found`, `too_large`). The creator is the owner. */
   create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }, pause?: Pause): Promise<{ group: GroupRow } & Admitted> {
     const { gid, name } = wish
-    return this.#queue.run(gid, async () => {
+    return this.#prepared(by, wish.members, pause, () => this.#queue.run(gid, async () => {
       const { store } = this.#host
       if (await store.group(gid) !== undefined) throw new Refusal('conflict', `the group '${gid}' exists already`)
       const others = [...new Set(wish.members)].filter(user => user !== by)
@@ -85,7 +87,7 @@ export class Groups {
       await this.#checkUsers(others)
       await this.#counts.checkOwner(by)
       await this.#counts.checkMember(by)
-      const { fresh, ...admitted } = await this.#admit(by, gid, others, pause)
+      const { fresh, ...admitted } = await this.#admit(by, gid, others)
       const group: GroupRow = { gid, name, owner: by, createdAt: this.#host.now(), ...(wish.meta === undefined ? {} : { meta: wish.meta }) }
       await this.#change({ gid, by, action: 'create', users: [by, ...admitted.added], more: { name } }, [
         { op: 'group', group },
@@ -93,12 +95,25 @@ export class Groups {
         ...admitted.added.map(user => ({ op: 'member' as const, gid, user, role: 'member' as const }))
       ], fresh)
       return { group, ...admitted }
-    })
+    }))
+  }
+
+  /**
+   * Looks up what is to be known of many users, with pauses, before others have to wait for the group; then it is in memory, and `then` finds
+   * it without one.
+   */
+  async #prepared<T> (by: string, users: readonly string[], pause: Pause | undefined, then: () => Promise<T>): Promise<T> {
+    if (pause !== undefined && users.length > preparedUsers) {
+      this.#checkSize(users.length)
+      await this.#consents.judge(by, users, pause)
+      await this.#counts.full(users, pause)
+    }
+    return await then()
   }
 
   /** Who is in it already is left out of the answer. Throws `Refusal` (`not_found`, `forbidden`, `too_large`). */
   add (by: string, gid: string, users: readonly string[], pause?: Pause): Promise<Admitted> {
-    return this.#queue.run(gid, async () => {
+    return this.#prepared(by, users, pause, () => this.#queue.run(gid, async () => {
       const { group, member } = await this.required(by, gid)
       if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins add members')
       const asked = [...new Set(users)]
@@ -107,7 +122,7 @@ export class Groups {
       if (wanted.length === 0) return { added: [], invited: [], refused: [] }
       this.#checkSize(await this.#host.store.groupSize(gid) + wanted.length)
       await this.#checkUsers(wanted)
-      const { fresh, ...admitted } = await this.#admit(by, gid, wanted, pause)
+      const { fresh, ...admitted } = await this.#admit(by, gid, wanted)
       const { added } = admitted
       if (added.length > 0) {
         await this.#change({ gid, by, action: 'add', users: added, more: { name: group.name } },
@@ -116,20 +131,20 @@ export class Groups {
         await this.#host.commit(this.#events({ gid, by, action: 'invite', users: fresh, more: { name: group.name } }))
       }
       return admitted
-    })
+    }))
   }
 
   /**
    * Who comes in at once, who is invited (`fresh`: and was not before), and who is not. Invitations are written before what tells of
    * them; one to a group that is not there after a crash is shown to nobody.
    */
-  async #admit (by: string, gid: string, users: readonly string[], pause: Pause | undefined): Promise<Admitted & { fresh: string[] }> {
-    const answers = await this.#consents.judge(by, users, pause)
+  async #admit (by: string, gid: string, users: readonly string[]): Promise<Admitted & { fresh: string[] }> {
+    const answers = await this.#consents.judge(by, users)
     const wanted = (what: string): string[] => users.filter((_, i) => answers[i] === what)
     const refused = users.flatMap((user, i) => answers[i] === 'blocked' || answers[i] === 'forbidden' ? [{ user, code: answers[i] as Code }] : [])
     const willing = wanted('add')
     const strangers = wanted('invite')
-    const full = await this.#counts.full(willing, pause)
+    const full = await this.#counts.full(willing)
     const { fresh, known, full: crowded } = strangers.length === 0 ? { fresh: [], known: [], full: [] } : await this.#invitations.put(by, gid, strangers, other => this.#mayInvite(other, gid))
     for (const user of [...full, ...crowded]) refused.push({ user, code: 'too_large' })
     return { added: willing.filter(user => !full.has(user)), invited: [...known, ...fresh], refused, fresh }

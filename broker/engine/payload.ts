@@ -38,7 +38,7 @@ export interface Unread { ok: false, code: Code, reason: string, cid: string | u
 /** Of a smaller text the value is walked through. */
 const smallText = 1_024
 /** An exponent of three digits, or so many digits that one of two is enough. */
-const largeNumber = /[eE][+-]?\d{3}|\d{200}/
+const largeNumber = /[eE][+-]?\d{3}|(?<!\d)\d{200}/
 
 const envelopeKeys = new Set(['cid', 'type', 'body', 'replyTo', 'mentions', 'meta'])
 const cidPattern = /^[\x20-\x7e]{1,64}$/
@@ -99,6 +99,7 @@ export function isKeepable (value: unknown, depth: number = maxDepth): boolean {
  * digits is out of range. Walking through an object with thousands of keys costs as much as parsing it.
  */
 function isKeepableText (text: string, value: unknown): boolean {
+  if (typeof value !== 'object') return isKeepable(value)
   return text.length < smallText || largeNumber.test(text) || isDeeper(Buffer.from(text), maxDepth) ? isKeepable(value) : true
 }
 

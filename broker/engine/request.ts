@@ -110,7 +110,7 @@ export class Requests {
     const { user, session } = submission
     // Most of a piece is done when the store has answered, on the event loop or on a thread that shares its core.
     let goesOnAt = performance.now()
-    const spend = (): void => { this.#turns.spend(performance.now() - goesOnAt) }
+    const spend = (): void => { this.#turns.spend(Math.max(0, performance.now() - goesOnAt)) }
     const { rid, params } = readRequest(submission.payload)
     const answer = (bytes: Uint8Array): Verdict => ({ kind: 'verdict', ref: submission.ref, ok: true, rid, answer: bytes })
     try {
@@ -121,6 +121,7 @@ export class Requests {
         session,
         pause: async () => {
           spend()
+          goesOnAt = Infinity
           await this.#turn(user, asked)
           goesOnAt = performance.now()
         },

@@ -2,11 +2,12 @@
 import { randomBytes } from 'node:crypto'
 import { Refusal } from '../errors.ts'
 import type { SessionRow, TimeMs } from '../store/store.ts'
-import type { StreamKind, Topics } from '../topics.ts'
+import type { Topics } from '../topics.ts'
 import type { EngineHost } from './host.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import type { Marks } from './marks.ts'
 import type { Engine, SessionResume, SessionStart } from './port.ts'
+import { SubscriptionDates, withDates } from './subscription-dates.ts'
 import { expiry, forEverSeconds, SessionEnds, withEnd, type SessionEnd } from './session-ends.ts'
 
 const pageSize = 100
@@ -55,17 +56,11 @@ export class Sessions {
   /** False only for a session that is known to end with its connection. */
   isPersistent (session: string): boolean { return this.#live.get(session)?.persistent !== false }
 
-  /**
-   * Since when a session subscribes to a kind of stream, milliseconds since the epoch; undefined when it does so since this connection
-   * only, and for sessions of earlier versions.
-   */
-  async since (session: string, kind: StreamKind, gid?: string): Promise<TimeMs | undefined> {
+  /** Since when a session subscribes to what, by connections before this one. */
+  async dates (session: string): Promise<SubscriptionDates> {
     const openedAt = this.#live.get(session)?.openedAt ?? Infinity
     const row = await this.#host.store.session(session)
-    if (row === undefined) return undefined
-    const times = row.subscriptions.filter(({ filter }) => this.#topics.reads(filter, row.user, kind, gid)).map(({ since = Infinity }) => since)
-    const first = Math.min(...times)
-    return first < openedAt ? first : undefined
+    return new SubscriptionDates(this.#topics, row, openedAt)
   }
 
   /** Throws `Refusal` (`rate_limited`) when the user has too many sessions and all of them are connected. */
@@ -113,11 +108,7 @@ export class Sessions {
     const now = this.#host.now()
     return this.#queue.run(userOf(session), async () => {
       const row = await this.#host.store.session(session)
-      const known = new Map(row?.subscriptions.map(({ filter, since }) => [filter, since]))
-      const dated = subscriptions.map(({ filter, qos }) => {
-        const since = known.has(filter) ? known.get(filter) : now
-        return { filter, qos, ...(since !== undefined && { since }) }
-      })
+      const dated = withDates(this.#topics, subscriptions, row, now)
       if (row !== undefined) await this.#host.store.putSession({ ...row, subscriptions: dated })
       else if (this.#live.get(session)?.persistent === true) throw new Error('the session is not stored any more')
     })

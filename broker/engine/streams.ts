@@ -50,7 +50,8 @@ export class Streams {
     const persistent = this.#sessions.isPersistent(session)
     const cursors = persistent ? await store.cursors(session, [...ids, `!${kind}`]) : []
     const seenAll = cursors[ids.length] !== undefined
-    const since = persistent && !seenAll ? await this.#sessions.since(session, kind, query.gid) : undefined
+    const isNew = persistent && !seenAll && ids.some((_, i) => cursors[i] === undefined)
+    const dates = isNew ? await this.#sessions.dates(session) : undefined
     // Last: a head is never older than the rows of its page.
     const heads = await store.heads(rows.map(row => row.conv))
     const streams = await Promise.all(rows.map(async (row, i): Promise<StreamState> => {
@@ -59,6 +60,7 @@ export class Streams {
       const cursor = cursors[i]
       if (cursor !== undefined) return placed(stream, head, cursor, floorOf(row))
       let start = seenAll ? floorOf(row) : kind === 'own' ? head : Math.min(head, Math.max(row.deliveredSeq, floorOf(row)))
+      const since = dates?.of(kind, row.conv.slice(2))
       if (since !== undefined) start = await messageBefore(store, row.conv, since, floorOf(row), start)
       if (persistent && start > 0) this.#marks.cursor(user, session, stream, start)
       return { stream, head, cursor: start, sent: start }
@@ -84,7 +86,7 @@ export class Streams {
     const [cursor, seenAll] = persistent ? await store.cursors(session, [stream, '!event']) : []
     const head = await store.eventHead(user)
     if (cursor !== undefined) return placed(stream, head.seq, cursor, 0)
-    const since = persistent && seenAll === undefined ? await this.#sessions.since(session, 'event') : undefined
+    const since = persistent && seenAll === undefined ? (await this.#sessions.dates(session)).of('event') : undefined
     let start = seenAll === undefined ? head.deliveredSeq : 0
     if (since !== undefined) start = await eventBefore(store, user, since, start)
     if (persistent) {

@@ -38,7 +38,9 @@ export function writeAddressFile (dataPath: string, address: RunningAddress, onF
 function writeWhole (path: string, text: string): void {
   const file = openSync(path, 'wx', 0o600)
   try {
-    writeSync(file, text)
+    const bytes = Buffer.from(text)
+    // A disk that fills up may take a part of it.
+    if (writeSync(file, bytes) < bytes.length) throw Object.assign(new Error(`no room for ${path}`), { code: 'ENOSPC' })
   } finally {
     closeSync(file)
   }

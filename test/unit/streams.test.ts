@@ -210,3 +210,50 @@ await t.test('a filter that is new on this connection begins where a new device 
   await b.control.saveSubscriptions('bob/tv', [{ filter: 'im/u/bob/inbox', qos: 1 }, { filter: 'im/g/+', qos: 1 }])
   t.match(await streams(b, 'tv', 'group'), [{ stream: 'g:dev', cursor: 8, head: 8 }])
 })
+
+await t.test('a device that read one group for long, and then all of them: the others begin where a new device would', async t => {
+  const b = await bench(t)
+  for (const gid of ['a', 'b']) await b.ask('alice', 'groups.create', { gid, members: ['bob'] })
+  b.clock.ms += 300_000
+  await open(b, 'tv', 600)
+  await b.control.saveSubscriptions('bob/tv', [{ filter: 'im/g/a', qos: 1 }])
+  await close(b, 'tv')
+  b.clock.ms += 300_000
+  for (const gid of ['a', 'b']) {
+    await b.send('alice', { gid })
+    ack(b, 'phone', false, `g:${gid}`, 2)
+  }
+  await streams(b, 'phone')
+  await open(b, 'tv', 600)
+  await b.control.saveSubscriptions('bob/tv', [{ filter: 'im/g/a', qos: 1 }, { filter: 'im/g/+', qos: 1 }])
+  t.match(await streams(b, 'tv', 'group'), [{ stream: 'g:a', cursor: 1, head: 2 }, { stream: 'g:b', cursor: 2, head: 2 }])
+})
+
+await t.test('one\'s own messages to groups begin when the groups are not read any more, and QoS 1 when it is asked for', async t => {
+  const b = await bench(t)
+  await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
+  await b.send('alice', { user: 'bob' })
+  await open(b, 'tv', 600)
+  const inbox = { filter: 'im/u/bob/inbox', qos: 1 as const }
+  await b.control.saveSubscriptions('bob/tv', [inbox, { filter: 'im/g/+', qos: 1 }])
+  await close(b, 'tv')
+  b.clock.ms += 300_000
+  await b.send('bob', { gid: 'dev' }, 'mine')
+  await open(b, 'tv', 600)
+  t.match(await streams(b, 'tv', 'own'), [{ cursor: 2, head: 2 }], 'before the new subscriptions are stored')
+  await b.control.saveSubscriptions('bob/tv', [inbox])
+  t.match(await streams(b, 'tv', 'own'), [{ cursor: 2, head: 2 }])
+
+  const c = await bench(t, { path: `${t.testdir()}/quiet` })
+  await c.send('alice', { user: 'bob' })
+  await open(c, 'tv', 600)
+  await c.control.saveSubscriptions('bob/tv', [{ ...inbox, qos: 0 }])
+  await close(c, 'tv')
+  c.clock.ms += 300_000
+  await c.send('alice', { user: 'bob' })
+  ack(c, 'phone', false, 'd:alice:bob', 2)
+  await streams(c, 'phone')
+  await open(c, 'tv', 600)
+  await c.control.saveSubscriptions('bob/tv', [inbox])
+  t.match(await streams(c, 'tv'), [{ cursor: 2, head: 2 }])
+})

@@ -40,6 +40,9 @@ export function syncMethods (): Methods {
 async function pack (bytes: Buffer, caller: Caller): Promise<Buffer> {
   const gzip = createGzip({ level: packLevel, chunkSize: packedAtOnce })
   const packed: Buffer[] = []
+  // Beside the callback of the write that failed, which tells the caller.
+  let failure: Error | undefined
+  gzip.on('error', error => { failure = error })
   gzip.on('data', (some: Buffer) => { packed.push(some) })
   try {
     for (let from = 0; from < bytes.length; from += packedAtOnce) {
@@ -48,6 +51,7 @@ async function pack (bytes: Buffer, caller: Caller): Promise<Buffer> {
         gzip.write(bytes.subarray(from, from + packedAtOnce), error => { if (error == null) resolve(); else reject(error) })
       })
     }
+    if (failure !== undefined) throw failure
     const ended = once(gzip, 'end')
     gzip.end()
     await ended

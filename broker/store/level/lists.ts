@@ -6,7 +6,7 @@ import { WeightedLru } from './weighted-lru.ts'
 interface List { members: readonly string[], heads: readonly string[] }
 
 /** Lists that are put together from pages at the same time. */
-const maxPartial = 16
+const maxPartial = 64
 
 export class Lists {
   /** Grows with each change of a membership: a reader must not keep what it read before. */
@@ -14,9 +14,10 @@ export class Lists {
   /** Conversations of the longest list that is kept. */
   readonly longest: number
   readonly #lists: WeightedLru<List>
-  /** What was read of lists from their beginning, since no membership changed. */
+  /** Whose pages are being read, and how often their memberships had changed when the first of them began. */
+  readonly #reading = new Map<string, number>()
+  /** What was read of lists from their beginning. */
   readonly #partial = new Map<string, string[]>()
-  #partialSince = 0
 
   /** `max`: conversations in all lists; an empty list counts as one. */
   constructor (max: number) {
@@ -28,14 +29,26 @@ export class Lists {
   /** A whole list. */
   set (user: string, list: List): void { this.#lists.set(user, list) }
 
+  /** To call before a page of a user's list is read; resolves to what `page` is given. */
+  begin (user: string): number {
+    let since = this.#reading.get(user)
+    if (since === undefined) this.#reading.set(user, since = this.changes)
+    const [oldest] = this.#reading.keys()
+    if (this.#reading.size > maxPartial) this.#drop(oldest as string)
+    return since
+  }
+
+  #drop (user: string): void {
+    this.#reading.delete(user)
+    this.#partial.delete(user)
+  }
+
   /**
-   * A page of a user's list was read, whose rows have these keys: the first one, or the one after the key `after`. `since`: `changes` when
-   * its reading began. When it is the `last` one and all before it are known, the list is kept.
+   * A page of a user's list was read, whose rows have these keys: the first one, or the one after the key `after`. `since`: of `begin`.
+   * When it is the `last` one and all before it are known, the list is kept.
    */
   page (user: string, names: readonly string[], { after, last, since }: { after: string | undefined, last: boolean, since: number }): void {
-    if (since !== this.changes) return
-    if (this.#partialSince !== this.changes) this.#partial.clear()
-    this.#partialSince = this.changes
+    if (since !== this.#reading.get(user)) return
     let known = this.#partial.get(user)
     if (after === undefined) {
       // Another reader of the same list may be further.
@@ -45,21 +58,33 @@ export class Lists {
       if (known === undefined || known.at(-1) !== after) return
       for (const name of names) known.push(name)
     }
-    const [oldest] = this.#partial.keys()
-    if (this.#partial.size > maxPartial) this.#partial.delete(oldest as string)
-    if (!last && known.length <= this.longest) return
-    this.#partial.delete(user)
+    if (!last && known.length <= this.longest) return this.#bound(user)
+    this.#drop(user)
     if (last) this.set(user, { members: known, heads: known.map(name => key.head(parts(name)[2] as string)) })
+  }
+
+  /** All that is read of lists has no more keys than one may have; `user` goes last. */
+  #bound (user: string): void {
+    let length = 0
+    for (const names of this.#partial.values()) length += names.length
+    for (const [other, names] of this.#partial) {
+      if (length <= this.longest || other === user) continue
+      length -= names.length
+      this.#drop(other)
+    }
   }
 
   /** The user came into a conversation or left one. */
   forget (user: string): void {
     this.changes++
+    this.#drop(user)
     this.#lists.delete(user)
   }
 
   clear (): void {
     this.changes++
+    this.#reading.clear()
+    this.#partial.clear()
     this.#lists.clear()
   }
 }

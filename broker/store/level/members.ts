@@ -100,7 +100,7 @@ export class Members {
   /** A page as it is on disk. Whose list is read to its end has it remembered; of the first page the rows are. */
   async #scan (user: string, page: Page): Promise<Conversation[]> {
     const { lists, members, heads } = this.#tables
-    const { changes } = lists
+    const begun = lists.begin(user)
     const since = members.now()
     const range = under(key.memberships(user), page.after)
     const found = await this.#db.rows(range, page.limit)
@@ -114,7 +114,7 @@ export class Members {
       rows.forEach((row, i) => { result.push(conversation(row, ends[i] as HeadRow | null)) })
     }
     const after = page.after === undefined ? undefined : range.gt
-    lists.page(user, found.map(([name]) => name), { after, last: found.length < page.limit, since: changes })
+    lists.page(user, found.map(([name]) => name), { after, last: found.length < page.limit, since: begun })
     return result
   }
 
