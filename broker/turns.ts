@@ -1,5 +1,7 @@
 /** Pieces that one turn of the event loop runs at most, and milliseconds that they may take together. */
 const defaults = { maxPieces: 32, budgetMs: 2 }
+/** Others are sending when something was committed so short a time ago, milliseconds: those who are held up commit seldom. */
+export const sendingMs = 50
 /** Of what was done outside of pieces, most of the time may be spent waiting, and by many at the same time. */
 const mostSpentMs = 5
 /** A rest is as long as the work before it, within these milliseconds. */

@@ -21,7 +21,7 @@ import { readPayload } from './payload.ts'
 import type { Engine, Output } from './port.ts'
 import { freeRequests, type RequestOptions, Requests } from './request.ts'
 import { ServerClock } from './server-clock.ts'
-import { Turns } from '../turns.ts'
+import { sendingMs, Turns } from '../turns.ts'
 
 export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   store: Store
@@ -167,9 +167,6 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     }
   }
 }
-
-/** Others are sending when something was committed so short a time ago, milliseconds: those who are held up commit seldom. */
-const sendingMs = 50
 
 /** Whether there is a recipient that the sender may write to, blocks aside. */
 function mayReceive (host: EngineHost, control: ControlParts, { from, to }: Pick<Draft, 'from' | 'to'>): GateVerdict | Promise<GateVerdict> {

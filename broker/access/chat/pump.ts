@@ -1,6 +1,7 @@
 import type { Committed, Engine, Output as EngineOutput } from '../../engine/port.ts'
 import type { Topics } from '../../topics.ts'
 import { groupId } from '../../topics.ts'
+import { sendingMs } from '../../turns.ts'
 import { encodePublishProperties, noProperties, publishHeader, publishSize, writePublish } from '../frame/index.ts'
 import type { Scan } from './scan.ts'
 import type { Session } from './session.ts'
@@ -10,8 +11,6 @@ const reportIntervalMs = 20
 /** After so many messages for sessions that are behind, they pause while others are sending. */
 const pauseMessages = 128
 const pauseMs = 1
-/** Others are sending when something was committed so short a time ago: those who are held up commit seldom. */
-const sendingMs = 50
 const header0 = publishHeader(0, false, false)
 const headerRetained = publishHeader(0, false, true)
 
