@@ -104,7 +104,6 @@ export class Groups {
    */
   async #prepared<T> (by: string, users: readonly string[], pause: Pause | undefined, then: () => Promise<T>): Promise<T> {
     if (pause !== undefined && users.length > preparedUsers) {
-      this.#checkSize(users.length)
       await this.#consents.judge(by, users, pause)
       await this.#counts.full(users, pause)
     }

@@ -129,3 +129,13 @@ await t.test('changes of one group run one after the other', async t => {
   const added = await Promise.all([1, 2].map(() => b.ask('u1', 'groups.add', { gid: 'dev', users: ['x'] })))
   t.same(added.map(one => one.added), [['x'], []])
 })
+
+await t.test('who is named many times is one, also where many are looked up beforehand', async t => {
+  const b = await bench(t, { limits: { maxGroupMembers: 10 } })
+  let pauses = 0
+  const caller = { user: 'alice', session: 'alice/test', pause: async () => { pauses++ } }
+  const create = b.control.methods.get('groups.create')
+  const members = Array.from({ length: 120 }, (_, i) => `m${i % 4}`)
+  t.match(await create?.(b.host, caller, { gid: 'dev', members }), { size: 5 })
+  t.ok(pauses > 0)
+})
