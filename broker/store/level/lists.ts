@@ -29,7 +29,7 @@ export class Lists {
   /** A whole list. */
   set (user: string, list: List): void { this.#lists.set(user, list) }
 
-  /** To call before a page of a user's list is read; resolves to what `page` is given. */
+  /** To call before a page of a user's list is read; returns what `page` is given. */
   begin (user: string): number {
     let since = this.#reading.get(user)
     if (since === undefined) this.#reading.set(user, since = this.changes)
