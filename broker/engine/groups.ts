@@ -1,36 +1,32 @@
 /**
- * Groups: who is in them and who may change that. Changes of one group run one after the other. A change is one commit: the
- * members' rows, an event for each user that it is about, and a `system` message in the group's log, which those who come see.
+ * Groups: who is in them and who may change that. Changes of one group run one after the other. A change of many users is made in steps, with
+ * the others' messages in between; each step is a whole change, so what a crash leaves is a group with fewer members.
  */
 import { Refusal } from '../errors.ts'
 import type { Code } from '../errors.ts'
-import { groupId } from '../topics.ts'
 import type { GroupMember, GroupRow, Operation, Role } from '../store/store.ts'
-import { envelopeContent, envelopeTail } from './envelope.ts'
 import type { Consents } from './consent.ts'
+import { GroupChanges } from './group-changes.ts'
+import type { Change } from './group-changes.ts'
 import { GroupCounts } from './group-counts.ts'
+import { CallerGone } from './host.ts'
 import type { EngineHost, Pause } from './host.ts'
 import { Invitations } from './invitations.ts'
-import type { Invitation } from './invitations.ts'
+import type { Budget, Invitation } from './invitations.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import { LookupCache } from './lookup-cache.ts'
 import type { Posting } from './control-port.ts'
 
 /** Memberships in memory. */
 const maxCachedMembers = 100_000
-/** Users named in a system message; `count` says how many they are. */
-const maxNamed = 100
 /** Look-ups that run at the same time. */
 const lookupWidth = 50
-/** Of more users than this what is to be known is looked up beforehand, in pieces. */
-const preparedUsers = 50
-const pageSize = 1_000
+/** Users of one step: one commit of some milliseconds. Of more users what is to be known is looked up beforehand, with pauses. */
+const usersOfStep = 50
 
 const free: Posting = { ok: true }
 const noGroup: Posting = { ok: false, code: 'not_found', reason: 'there is no such group, or you are not in it' }
 const noMember = 'none'
-
-type Action = 'create' | 'add' | 'join' | 'remove' | 'leave' | 'role' | 'dissolve' | 'invite'
 
 /** What became of the users whom somebody wanted in a group. */
 export interface Admitted { added: string[], invited: string[], refused: Array<{ user: string, code: Code }> }
@@ -42,6 +38,7 @@ export class Groups {
   readonly #consents: Consents
   readonly #invitations: Invitations
   readonly #counts: GroupCounts
+  readonly #changes: GroupChanges
 
   constructor (host: EngineHost, consents: Consents) {
     this.#host = host
@@ -52,6 +49,7 @@ export class Groups {
       const at = key.indexOf('/')
       return await host.store.groupMember(key.slice(0, at), key.slice(at + 1)) ?? noMember
     }, maxCachedMembers)
+    this.#changes = new GroupChanges(host, this.#counts, (user, gid) => { this.#members.forget(`${gid}/${user}`) })
   }
 
   /** A member that is not muted may post; synchronous when the membership is in memory. */
@@ -87,13 +85,18 @@ export class Groups {
       await this.#checkUsers(others)
       await this.#counts.checkOwner(by)
       await this.#counts.checkMember(by)
-      const { fresh, ...admitted } = await this.#admit(by, gid, others)
       const group: GroupRow = { gid, name, owner: by, createdAt: this.#host.now(), ...(wish.meta === undefined ? {} : { meta: wish.meta }) }
-      await this.#change({ gid, by, action: 'create', users: [by, ...admitted.added], more: { name } }, [
-        { op: 'group', group },
-        { op: 'member', gid, user: by, role: 'owner' },
-        ...admitted.added.map(user => ({ op: 'member' as const, gid, user, role: 'member' as const }))
-      ], fresh)
+      let isMade = false
+      const admitted = await this.#inSteps(by, gid, others, pause, async (added, fresh) => {
+        const change = { gid, by, users: added, more: { name } }
+        if (isMade) return await this.#grow(change, fresh)
+        await this.#changes.commit({ ...change, action: 'create', users: [by, ...added] }, [
+          { op: 'group', group },
+          { op: 'member', gid, user: by, role: 'owner' },
+          ...newMembers(gid, added)
+        ], fresh)
+        isMade = true
+      })
       return { group, ...admitted }
     }))
   }
@@ -103,7 +106,7 @@ export class Groups {
    * it without one.
    */
   async #prepared<T> (by: string, users: readonly string[], pause: Pause | undefined, then: () => Promise<T>): Promise<T> {
-    if (pause !== undefined && users.length > preparedUsers) {
+    if (pause !== undefined && users.length > usersOfStep) {
       await this.#consents.judge(by, users, pause)
       await this.#counts.full(users, pause)
     }
@@ -121,30 +124,45 @@ export class Groups {
       if (wanted.length === 0) return { added: [], invited: [], refused: [] }
       this.#checkSize(await this.#host.store.groupSize(gid) + wanted.length)
       await this.#checkUsers(wanted)
-      const { fresh, ...admitted } = await this.#admit(by, gid, wanted)
-      const { added } = admitted
-      if (added.length > 0) {
-        await this.#change({ gid, by, action: 'add', users: added, more: { name: group.name } },
-          added.map(user => ({ op: 'member', gid, user, role: 'member' })), fresh)
-      } else if (fresh.length > 0) {
-        await this.#host.commit(this.#events({ gid, by, action: 'invite', users: fresh, more: { name: group.name } }))
-      }
-      return admitted
+      return await this.#inSteps(by, gid, wanted, pause, (added, fresh) => this.#grow({ gid, by, users: added, more: { name: group.name } }, fresh))
     }))
+  }
+
+  async #grow (change: Omit<Change, 'action'>, fresh: readonly string[]): Promise<void> {
+    if (change.users.length > 0) await this.#changes.commit({ ...change, action: 'add' }, newMembers(change.gid, change.users), fresh)
+    else if (fresh.length > 0) await this.#changes.tell({ ...change, action: 'invite', users: fresh })
+  }
+
+  /**
+   * Admits users, so many at a time (once when there are none), and has `write` put down those who come in and those who are newly invited. What has
+   * begun is finished also when its caller has gone.
+   */
+  async #inSteps (by: string, gid: string, users: readonly string[], pause: Pause | undefined, write: (added: string[], fresh: string[]) => Promise<void>): Promise<Admitted> {
+    const all: Admitted = { added: [], invited: [], refused: [] }
+    const budget: Budget = {}
+    for (let at = 0; at === 0 || at < users.length; at += usersOfStep) {
+      if (at > 0) await rest(pause)
+      const { added, invited, refused, fresh } = await this.#admit(by, gid, users.slice(at, at + usersOfStep), budget)
+      await write(added, fresh)
+      all.added.push(...added)
+      all.invited.push(...invited)
+      all.refused.push(...refused)
+    }
+    return all
   }
 
   /**
    * Who comes in at once, who is invited (`fresh`: and was not before), and who is not. Invitations are written before what tells of
    * them; one to a group that is not there after a crash is shown to nobody.
    */
-  async #admit (by: string, gid: string, users: readonly string[]): Promise<Admitted & { fresh: string[] }> {
+  async #admit (by: string, gid: string, users: readonly string[], budget: Budget): Promise<Admitted & { fresh: string[] }> {
     const answers = await this.#consents.judge(by, users)
     const wanted = (what: string): string[] => users.filter((_, i) => answers[i] === what)
     const refused = users.flatMap((user, i) => answers[i] === 'blocked' || answers[i] === 'forbidden' ? [{ user, code: answers[i] as Code }] : [])
     const willing = wanted('add')
     const strangers = wanted('invite')
     const full = await this.#counts.full(willing)
-    const { fresh, known, full: crowded } = strangers.length === 0 ? { fresh: [], known: [], full: [] } : await this.#invitations.put(by, gid, strangers, other => this.#mayInvite(other, gid))
+    const { fresh, known, full: crowded } = await this.#invitations.put(by, gid, strangers, budget, other => this.#mayInvite(other, gid))
     for (const user of [...full, ...crowded]) refused.push({ user, code: 'too_large' })
     return { added: willing.filter(user => !full.has(user)), invited: [...known, ...fresh], refused, fresh }
   }
@@ -173,7 +191,7 @@ export class Groups {
       if (!await this.isMember(user, gid)) {
         this.#checkSize(await this.#host.store.groupSize(gid) + 1)
         await this.#counts.checkMember(user)
-        await this.#change({ gid, by: user, action: 'join', users: [user], more: { name: group.name, invitedBy: invitation.by } },
+        await this.#changes.commit({ gid, by: user, action: 'join', users: [user], more: { name: group.name, invitedBy: invitation.by } },
           [{ op: 'member', gid, user, role: 'member' }])
       }
       await this.#invitations.drop(gid, [user])
@@ -186,7 +204,7 @@ export class Groups {
   }
 
   /** Who is not in it is left out of the answer, and an invitation of theirs ends. Only the owner removes admins; nobody removes the owner. */
-  remove (by: string, gid: string, users: readonly string[]): Promise<string[]> {
+  remove (by: string, gid: string, users: readonly string[], pause?: Pause): Promise<string[]> {
     return this.#queue.run(gid, async () => {
       const { member } = await this.required(by, gid)
       if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins remove members')
@@ -206,9 +224,11 @@ export class Groups {
         removed.push(user)
       }
       if (strangers.length > 0) await this.#invitations.drop(gid, strangers)
-      if (removed.length === 0) return []
-      await this.#change({ gid, by, action: 'remove', users: removed },
-        removed.map(user => ({ op: 'member.drop', gid, user })))
+      for (let at = 0; at < removed.length; at += usersOfStep) {
+        if (at > 0) await rest(pause)
+        const some = removed.slice(at, at + usersOfStep)
+        await this.#changes.commit({ gid, by, action: 'remove', users: some }, some.map(user => ({ op: 'member.drop', gid, user })))
+      }
       return removed
     })
   }
@@ -217,7 +237,7 @@ export class Groups {
     return this.#queue.run(gid, async () => {
       const { member } = await this.required(user, gid)
       if (member.role === 'owner') throw new Refusal('conflict', 'the owner hands the group over (groups.role) or dissolves it')
-      await this.#change({ gid, by: user, action: 'leave', users: [user] }, [{ op: 'member.drop', gid, user }])
+      await this.#changes.commit({ gid, by: user, action: 'leave', users: [user] }, [{ op: 'member.drop', gid, user }])
     })
   }
 
@@ -233,17 +253,18 @@ export class Groups {
       if (role === 'owner') await this.#counts.checkOwner(user)
       const operations: Operation[] = [memberRow(gid, target, role)]
       if (role === 'owner') operations.push(memberRow(gid, member, 'admin'), { op: 'group', group: { ...group, owner: user } })
-      await this.#change({ gid, by, action: 'role', users: role === 'owner' ? [user, by] : [user], more: { role } }, operations)
+      await this.#changes.commit({ gid, by, action: 'role', users: role === 'owner' ? [user, by] : [user], more: { role } }, operations)
     })
   }
 
   /** Ends the group; its members hear of it first, so that a crash in between loses nobody's event. */
-  dissolve (by: string, gid: string): Promise<void> {
+  dissolve (by: string, gid: string, pause?: Pause): Promise<void> {
     return this.#queue.run(gid, async () => {
       const { member } = await this.required(by, gid)
       if (member.role !== 'owner') throw new Refusal('forbidden', 'only the owner dissolves the group')
       for await (const page of this.#pages(gid)) {
-        await this.#host.commit(this.#events({ gid, by, action: 'dissolve', users: page.map(one => one.user) }))
+        await this.#changes.tell({ gid, by, action: 'dissolve', users: page.map(one => one.user) })
+        if (page.length === usersOfStep) await rest(pause)
       }
       try {
         await this.#host.commit([{ op: 'group.drop', gid }])
@@ -257,46 +278,10 @@ export class Groups {
   async * #pages (gid: string): AsyncGenerator<GroupMember[]> {
     let after: string | undefined
     do {
-      const page: GroupMember[] = await this.#host.store.groupMembers(gid, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+      const page: GroupMember[] = await this.#host.store.groupMembers(gid, { limit: usersOfStep, ...(after === undefined ? {} : { after }) })
       if (page.length > 0) yield page
-      after = page.length < pageSize ? undefined : page.at(-1)?.user
+      after = page.length < usersOfStep ? undefined : page.at(-1)?.user
     } while (after !== undefined)
-  }
-
-  /** `invited` hear of it as of an invitation. */
-  async #change (change: Change, operations: Operation[], invited: readonly string[] = []): Promise<void> {
-    const invitations = invited.length === 0 ? [] : this.#events({ ...change, action: 'invite', users: invited })
-    let done = false
-    try {
-      await this.#host.commit([...operations, ...this.#events(change), ...invitations, this.#message(change)])
-      done = true
-    } finally {
-      // Also after a failure: what the store holds then is for the store to say.
-      for (const operation of operations) {
-        if (operation.op !== 'member' && operation.op !== 'member.drop') continue
-        const { user } = operation
-        this.#members.forget(`${change.gid}/${user}`)
-        if (!done || change.action === 'role') this.#counts.forget(user)
-        else if (operation.op === 'member.drop') this.#counts.changed(user, -1, 0)
-        else this.#counts.changed(user, 1, operation.role === 'owner' ? 1 : 0)
-      }
-    }
-  }
-
-  #message ({ gid, by, action, users, more }: Change): Operation {
-    const id = this.#host.newId()
-    const ts = this.#host.now()
-    const body = { action, by, users: users.slice(0, maxNamed), ...(users.length > maxNamed ? { count: users.length } : {}), ...more }
-    const content = envelopeContent({ id, from: by, to: { kind: 'group', id: gid }, ts, tail: envelopeTail('system', body) })
-    // The actor stands in the envelope; the row has no sender, as it is nobody's own message and comes on nobody's inbox.
-    return { op: 'message', conv: groupId(gid), from: '', id, ts, counts: false, marksSender: false, content }
-  }
-
-  /** One event for each user that the change is about; a newer one of the same group replaces it. */
-  #events ({ gid, by, action, users, more }: Change): Operation[] {
-    const ts = this.#host.now()
-    const content = JSON.stringify({ kind: 'group', action, gid, by, ts, ...more })
-    return users.map(user => ({ op: 'event', user, slot: `group ${gid}`, ts, content }))
   }
 
   #checkSize (size: number): void {
@@ -319,9 +304,18 @@ export class Groups {
   }
 }
 
-interface Change { gid: string, by: string, action: Action, users: readonly string[], more?: Record<string, unknown> }
-
 function memberRow (gid: string, member: GroupMember, role: Role): Operation {
   const { user, mutedUntil } = member
   return { op: 'member', gid, user, role, ...(mutedUntil === undefined ? {} : { mutedUntil }) }
+}
+
+function newMembers (gid: string, users: readonly string[]): Operation[] { return users.map(user => ({ op: 'member', gid, user, role: 'member' })) }
+
+/** Between two steps of a change others have their turn, as long as there is somebody to be slow for. */
+async function rest (pause: Pause | undefined): Promise<void> {
+  try {
+    await pause?.()
+  } catch (error) {
+    if (!(error instanceof CallerGone)) throw error
+  }
 }

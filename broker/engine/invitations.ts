@@ -9,6 +9,8 @@ export interface Invitation { gid: string, by: string, ts: number }
 
 const toKey = (user: string, gid: string): string => `groups/to/${user}/${gid}`
 const byKey = (by: string, user: string, gid: string): string => `groups/by/${by}/${user}/${gid}`
+/** What a change in several steps may still invite; counted when it is first needed. */
+export interface Budget { room?: number }
 /** All keys that begin with `start` and a slash: 0 is what follows it. */
 const under = (start: string): [string, string] => [`${start}/`, `${start}0`]
 const none = new Uint8Array()
@@ -28,10 +30,11 @@ export class Invitations {
    * Invites users to a group. `known` are those who were invited before, by somebody who still may (`mayInvite`, of others than `by`);
    * `full` those whom nobody can invite now, because `by` has made as many invitations as one may, or as many wait for them.
    */
-  async put (by: string, gid: string, users: readonly string[], mayInvite: (other: string) => Promise<boolean>): Promise<{ fresh: string[], known: string[], full: string[] }> {
+  async put (by: string, gid: string, users: readonly string[], budget: Budget, mayInvite: (other: string) => Promise<boolean>): Promise<{ fresh: string[], known: string[], full: string[] }> {
     const { store, limits, now } = this.#host
     const result = { fresh: [] as string[], known: [] as string[], full: [] as string[] }
-    let room = limits.maxInvitationsMade - await this.#madeBy(by)
+    if (users.length === 0) return result
+    budget.room ??= limits.maxInvitationsMade - await this.#madeBy(by)
     const changes: Change[] = []
     const value = Buffer.from(JSON.stringify({ by, ts: now() }))
     for (let at = 0; at < users.length; at += lookupWidth) {
@@ -44,7 +47,7 @@ export class Invitations {
       for (const [i, user] of some.entries()) {
         const found = states[i] as Invitation | 'fresh' | 'known' | 'full'
         const wanted = typeof found === 'object' ? 'fresh' : found
-        const state = wanted === 'fresh' && room-- <= 0 ? 'full' : wanted
+        const state = wanted === 'fresh' && budget.room-- <= 0 ? 'full' : wanted
         result[state].push(user)
         if (state === 'fresh' && typeof found === 'object') changes.push({ key: byKey(found.by, user, gid), value: null })
         if (state === 'fresh') changes.push({ key: byKey(by, user, gid), value: none }, { key: toKey(user, gid), value })

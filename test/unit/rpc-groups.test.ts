@@ -1,4 +1,5 @@
 import t from 'tap'
+import { CallerGone } from '../../broker/engine/host.ts'
 import { type Bench, bench } from '../support/control-host.ts'
 
 const system = (b: Bench) => b.outputs.filter(o => o.kind === 'message').map(o => (JSON.parse(Buffer.from(o.payload).toString()) as { body: unknown }).body)
@@ -82,7 +83,7 @@ await t.test('a group of 10,000 members', async t => {
     t.equal((await b.ask('alice', 'groups.add', { gid: 'big', members })).added.length, 1_000)
   }
   t.equal((await b.ask('u77', 'groups.info', { gid: 'big', limit: 1 })).size, 10_001)
-  t.match(system(b).at(-1), { action: 'add', count: 1_000, users: { length: 100 } })
+  t.match(system(b).at(-1), { action: 'add', users: { length: 50 } })
   const { seq } = await b.send('u5', { gid: 'big' })
   await b.control.readMark({ user: 'u9999', session: 'x' }, { kind: 'group', id: 'big' }, seq)
   const readers: string[] = []
@@ -95,6 +96,41 @@ await t.test('a group of 10,000 members', async t => {
   t.same(readers, ['u9999'])
   await b.ask('alice', 'groups.dissolve', { gid: 'big' })
   t.equal(b.outputs.filter(o => o.kind === 'members').at(-1)?.removed.length, 10_001)
+})
+
+await t.test('a change of many users is made in steps, each whole, with the others in between', async t => {
+  const b = await bench(t)
+  const members = Array.from({ length: 120 }, (_, i) => `u${i}`)
+  let pauses = 0
+  const pause = async (): Promise<void> => { pauses++ }
+  const ask = (method: string, params: Record<string, unknown>, more: object): Promise<any> => Promise.resolve(b.control.methods.get(method)?.(b.host, { user: 'alice', session: 'alice/test', ...more }, params))
+  t.match(await ask('groups.create', { gid: 'big', members }, { pause }), { size: 121, added: { length: 120 } })
+  t.ok(pauses >= 2, `${pauses} pauses`)
+  t.same(system(b).map(body => [(body as { action: string }).action, (body as { users: string[] }).users.length]), [['create', 51], ['add', 50], ['add', 20]])
+  t.same((await b.events('u119')).map(({ action }) => action), ['add'])
+
+  pauses = 0
+  t.match(await ask('groups.remove', { gid: 'big', users: members.slice(0, 70) }, { pause }), { removed: { length: 70 } })
+  t.equal(pauses, 1)
+  t.same(system(b).slice(-2).map(body => (body as { users: string[] }).users.length), [50, 20])
+
+  // What was looked up may be given up; what has been begun is finished.
+  let calls = 0
+  const gone = async (): Promise<void> => { if (++calls > 1) throw new CallerGone() }
+  await ask('groups.add', { gid: 'big', users: members.slice(0, 70) }, { pause: gone }).catch((error: unknown) => { t.type(error, CallerGone) })
+  t.equal((await b.ask('alice', 'groups.info', { gid: 'big' })).size, 51, 'given up before')
+  calls = -1
+  t.match(await ask('groups.add', { gid: 'big', users: members.slice(0, 70) }, { pause: gone }), { added: { length: 70 } })
+
+  // A store that fails in the middle leaves whole steps.
+  const { commit } = b.host
+  let left = 1
+  b.host.commit = async operations => { if (left-- === 0) throw new Error('no store'); return await commit(operations) }
+  await t.rejects(ask('groups.create', { gid: 'half', members }, {}), { message: 'no store' })
+  b.host.commit = commit
+  const hears = async (user: string): Promise<boolean> => (await b.events(user)).some(({ gid }) => gid === 'half')
+  t.same([(await b.ask('alice', 'groups.info', { gid: 'half' })).size, await hears('u49'), await hears('u50')], [51, true, false])
+  t.same((await b.ask('alice', 'groups.add', { gid: 'half', users: members })).added, members.slice(50), 'asking again brings the rest')
 })
 
 await t.test('limits and bad requests', async t => {

@@ -53,7 +53,7 @@ export function groupMethods ({ groups, consents: settings }: Parts): Methods {
       return { groups: found, ...(next === undefined ? {} : { next }) }
     }],
     ['groups.add', (_host, caller, params) => groups.add(caller.user, read.id(params, 'gid'), charge(caller, users(params)), caller.pause)],
-    ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), charge(caller, users(params))) })],
+    ['groups.remove', async (_host, caller, params) => ({ removed: await groups.remove(caller.user, read.id(params, 'gid'), charge(caller, users(params)), caller.pause) })],
     ['groups.invitations', async (_host, caller) => ({ invitations: await groups.invitations(caller.user) })],
     ['groups.accept', async (_host, caller, params) => {
       const gid = read.id(params, 'gid')
@@ -77,7 +77,7 @@ export function groupMethods ({ groups, consents: settings }: Parts): Methods {
     }],
     ['groups.dissolve', async (_host, caller, params) => {
       const gid = read.id(params, 'gid')
-      await groups.dissolve(caller.user, gid)
+      await groups.dissolve(caller.user, gid, caller.pause)
       return { gid }
     }],
     ['groups.role', async (_host, caller, params) => {
