@@ -9,6 +9,7 @@ import { OpenTopics } from './access/open-topics.ts'
 import { serveWebSocket } from './access/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
+import { markOnOwnThread } from './collector.ts'
 import type { Config } from './config/schema.ts'
 import type { EngineInstance } from './engine/engine.ts'
 import { Strays } from './engine/strays.ts'
@@ -58,6 +59,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const { log, close: closeLog } = createLog(config.log)
   cleanup.add(closeLog)
   const startedAt = performance.now()
+  if (markOnOwnThread()) log.info('one core: the event loop marks garbage itself')
   let lost: Error | undefined
   let lose: (error: Error) => void = () => {}
   const failed = new Promise<Error>(resolve => { lose = resolve })

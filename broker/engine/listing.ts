@@ -8,8 +8,8 @@ import { JsonText } from './json-text.ts'
 import { peerOf } from './receipts.ts'
 import { lastVisible, unreadOf } from './visible.ts'
 
-/** Rows of one read, nearly everybody's whole list, and the conversations that are looked at in one piece: no row outlives its piece. */
-const pageSize = 500
+/** Rows of one read, and the conversations that are looked at in one piece: no row outlives its piece. Most lists are a few pieces. */
+const pageSize = 100
 /** About this many bytes of messages in one answer. */
 export const answerBytes = 512 * 1024
 /** The most conversations on one page. */
