@@ -3,14 +3,15 @@ module.exports = {
   forbidden: [
     { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
     { name: 'plugin-imports-only-plugin-api', severity: 'error', from: { path: '^plugins/' }, to: { path: '^(broker|config)/', pathNot: '^broker/plugin-api\\.ts$' } },
-    { name: 'access-does-not-know-store', severity: 'error', from: { path: '^broker/access/' }, to: { path: '^broker/store/' } },
-    { name: 'engine-knows-only-the-store-contract', severity: 'error', from: { path: '^broker/engine/' }, to: { path: '^broker/(store/(level|mongodb)|access|cli|http)/' } },
-    { name: 'access-knows-only-the-engine-port', severity: 'error', from: { path: '^broker/access/' }, to: { path: '^broker/engine/', pathNot: '^broker/engine/port\\.ts$' } },
-    { name: 'store-knows-nobody', severity: 'error', from: { path: '^broker/store/' }, to: { path: '^broker/(access|engine|cli|http|config)/' } },
+    { name: 'codec-knows-nobody', severity: 'error', from: { path: '^broker/mqtt/' }, to: { path: '^broker/', pathNot: '^broker/mqtt/' } },
+    { name: 'gateway-does-not-know-store', severity: 'error', from: { path: '^broker/(gateway|ordinary)/' }, to: { path: '^broker/store/' } },
+    { name: 'gateway-knows-only-the-link', severity: 'error', from: { path: '^broker/(gateway|ordinary)/' }, to: { path: '^broker/engine/' } },
+    { name: 'engine-knows-only-the-store-contract', severity: 'error', from: { path: '^broker/engine/' }, to: { path: '^broker/(store/(level|mongodb)|gateway|ordinary|mqtt|cli|http)/' } },
+    { name: 'store-knows-nobody', severity: 'error', from: { path: '^broker/store/' }, to: { path: '^broker/(gateway|ordinary|link|engine|cli|http|config)/' } },
     { name: 'only-level-imports-classic-level', severity: 'error', from: { pathNot: '^(broker/store/level|test|bench)/' }, to: { path: 'node_modules/classic-level/' } },
     { name: 'only-mongodb-imports-mongodb', severity: 'error', from: { pathNot: '^(broker/store/mongodb|test)/' }, to: { path: 'node_modules/mongodb/' } },
     { name: 'only-cluster-imports-ioredis', severity: 'error', from: { pathNot: '^(broker/cluster|test)/' }, to: { path: 'node_modules/ioredis/' } },
-    { name: 'only-the-adapter-imports-aedes', severity: 'error', from: { pathNot: '^(broker/access/aedes|test|bench)/' }, to: { path: 'node_modules/(aedes|aedes-packet|aedes-persistence|qlobber|mqtt-packet)/' } },
+    { name: 'only-ordinary-imports-aedes', severity: 'error', from: { pathNot: '^(broker/ordinary|test|bench)/' }, to: { path: 'node_modules/(aedes|aedes-packet|aedes-persistence|qlobber|mqtt-packet)/' } },
     { name: 'product-does-not-import-tests', severity: 'error', from: { path: '^(broker|plugins)/' }, to: { path: '^(test|bench|examples)/' } }
   ],
   options: {

@@ -1,18 +1,18 @@
 /** Puts the server together from a configuration. The only file that knows all parts. */
 import type { Logger } from 'pino'
-import { Access } from './access/access.ts'
-import type { OrdinaryBroker } from './access/aedes/adapter.ts'
-import { connectionsThatFit, descriptorLimit } from './access/descriptors.ts'
-import type { AccessLimits } from './access/limits.ts'
-import { listenTcp, listening } from './access/listeners.ts'
-import { OpenTopics } from './access/open-topics.ts'
-import { serveWebSocket } from './access/websocket.ts'
+import { Access } from './gateway/gateway.ts'
+import type { OrdinaryBroker } from './ordinary/adapter.ts'
+import { connectionsThatFit, descriptorLimit } from './gateway/listener/descriptors.ts'
+import type { AccessLimits } from './gateway/limits.ts'
+import { listenTcp, listening } from './gateway/listener/listeners.ts'
+import { OpenTopics } from './gateway/open-topics.ts'
+import { serveWebSocket } from './gateway/listener/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import { markOnOwnThread } from './collector.ts'
 import type { Config } from './config/schema.ts'
 import type { EngineInstance } from './engine/engine.ts'
-import { Strays } from './engine/strays.ts'
+import { Strays } from './engine/plugins/strays.ts'
 import type { PluginInfo } from './http/control-target.ts'
 import { writeAddressFile } from './http/address-file.ts'
 import { hostRule } from './http/host-rule.ts'
@@ -118,7 +118,7 @@ async function ordinary (config: Config, store: Store, openTopics: OpenTopics, l
   if (config.mqtt.openTopics.length === 0) return undefined
   const { limits } = config.mqtt
   // Aedes is loaded by those who use it: it costs start-up time and memory.
-  const { OrdinaryBroker } = await import('./access/aedes/adapter.ts')
+  const { OrdinaryBroker } = await import('./ordinary/adapter.ts')
   return await OrdinaryBroker.start({ records: store.records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
 }
 

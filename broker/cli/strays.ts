@@ -1,5 +1,5 @@
 /** What nobody caught in the process of a server: handed to the server, which says whether it can go on. */
-import { describeFault } from '../engine/plugin-fault.ts'
+import { describeFault } from '../engine/plugins/plugin-fault.ts'
 import type { RunningServer } from './server-module.ts'
 import { printable, say, type Terminal } from './terminal.ts'
 

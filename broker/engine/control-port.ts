@@ -3,9 +3,9 @@
  * receipts, sessions, streams, requests) on the other. Control is made by `createControl(host, options)` of `control.ts`.
  */
 import type { Code } from '../errors.ts'
-import type { Consent } from './consent.ts'
+import type { Consent } from './groups/consent.ts'
 import type { Caller, Method } from './host.ts'
-import type { Engine } from './port.ts'
+import type { Engine } from '../link/port.ts'
 
 export interface ControlOptions {
   /** Milliseconds: receipts of one conversation are merged for this long. */

@@ -1,7 +1,7 @@
 /** What the parts of the engine share. One object, made in `engine.ts`, handed to requests, groups, receipts and sessions. */
 import type { Logger } from 'pino'
 import type { Operation, Outcome, Store } from '../store/store.ts'
-import type { Output } from './port.ts'
+import type { Output } from '../link/port.ts'
 
 /** Limits of the engine; each has a configuration key of the same name. */
 export interface EngineLimits {

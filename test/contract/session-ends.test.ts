@@ -2,7 +2,7 @@
 import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
-import { SessionEnds } from '../../broker/engine/session-ends.ts'
+import { SessionEnds } from '../../broker/engine/sessions/session-ends.ts'
 import { openMongoStore } from '../../broker/store/mongodb/store.ts'
 import type { SessionRow, Store } from '../../broker/store/store.ts'
 import { bench, type Bench, type BenchOptions } from '../support/control-host.ts'

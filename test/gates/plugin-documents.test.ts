@@ -1,7 +1,7 @@
 /** The plugin of docs/plugins/README.md as written, from a clone: with the package's own name, in a folder below it. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { loadPlugins } from '../../broker/engine/plugin-loader.ts'
+import { loadPlugins } from '../../broker/engine/plugins/plugin-loader.ts'
 import { openBench } from '../support/engine-bench.ts'
 import { packageRoot } from '../support/package-root.ts'
 

@@ -4,9 +4,9 @@ import { setImmediate, setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
 import { z } from 'zod'
-import { loadPlugins } from '../../broker/engine/plugin-loader.ts'
-import { Strays } from '../../broker/engine/strays.ts'
-import { describeFault } from '../../broker/engine/plugin-fault.ts'
+import { loadPlugins } from '../../broker/engine/plugins/plugin-loader.ts'
+import { Strays } from '../../broker/engine/plugins/strays.ts'
+import { describeFault } from '../../broker/engine/plugins/plugin-fault.ts'
 import type { Plugin, PluginContext, PluginInstance, Stored } from '../../broker/plugin-api.ts'
 import { loadedPlugin, openBench } from '../support/engine-bench.ts'
 
@@ -198,7 +198,7 @@ await t.test('what nobody caught', async t => {
         const { message, stack } = describeFault(new Error('mine'))
         results.push(strays.judge('uncaughtException', { message, stack }))
         const broken = new Error('inside the server')
-        broken.stack = `Error: x\n    at run (${new URL('../../broker/engine/lanes.ts', import.meta.url).pathname}:1:1)`
+        broken.stack = `Error: x\n    at run (${new URL('../../broker/engine/intake/lanes.ts', import.meta.url).pathname}:1:1)`
         results.push(strays.judge('uncaughtException', broken))
       }
     }))]

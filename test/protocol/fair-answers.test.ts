@@ -1,7 +1,7 @@
 /** What requests and publishes of one client may hold of the server's memory. In the fake engine a payload is its answer's size. */
 import t from 'tap'
 import { bench, settled, type MemoryClient } from '../support/memory-client.ts'
-import { reservedBytes } from '../../broker/access/answers.ts'
+import { reservedBytes } from '../../broker/gateway/connection/answers.ts'
 
 const answers = (client: MemoryClient): number => client.take().filter(one => one.topic.includes('/rpc/')).length
 

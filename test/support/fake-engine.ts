@@ -1,7 +1,7 @@
 /** An engine in memory whose answers can be held back, so that a test drives each race of access step by step. */
 import { directId, directUsers, groupId } from '../../broker/topics.ts'
 import { Refusal, type Code } from '../../broker/errors.ts'
-import type { Engine, LogEntry, Output, SessionResume, SessionStart, StreamState, Submission } from '../../broker/engine/port.ts'
+import type { Engine, LogEntry, Output, SessionResume, SessionStart, StreamState, Submission } from '../../broker/link/port.ts'
 
 type Call = 'authenticate' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'
 type Move = Parameters<Engine['advance']>[0][number]

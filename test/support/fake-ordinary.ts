@@ -1,6 +1,6 @@
 /** What access sees of the broker of ordinary topics, in memory: it acknowledges when the test says so. */
-import type { OrdinaryBroker, OrdinaryClient } from '../../broker/access/aedes/adapter.ts'
-import type { Connection } from '../../broker/access/connection.ts'
+import type { OrdinaryBroker, OrdinaryClient } from '../../broker/ordinary/adapter.ts'
+import type { Connection } from '../../broker/gateway/connection/connection.ts'
 
 export class FakeOrdinary {
   readonly frames: Buffer[] = []

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { ProtocolError } from '../../broker/access/frame/index.ts'
+import { ProtocolError } from '../../broker/mqtt/index.ts'
 
 /** Bytes by hand: a number is one byte, a string a UTF-8 string with its length, a buffer itself. */
 export function bytes (...parts: Array<number | string | Buffer>): Buffer {

@@ -1,6 +1,6 @@
 /** A small key-value space for tests of the ordinary topics' persistence: LevelDB in a folder, or memory. */
 import { ClassicLevel } from 'classic-level'
-import type { RecordsLike } from '../../broker/access/aedes/persistence.ts'
+import type { RecordsLike } from '../../broker/ordinary/persistence.ts'
 
 /** Opens (or creates) a LevelDB in `path`. */
 export async function levelRecords (path: string): Promise<RecordsLike & { close (): Promise<void> }> {

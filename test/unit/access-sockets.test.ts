@@ -2,8 +2,8 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import t from 'tap'
-import { connectionsThatFit, descriptorLimit } from '../../broker/access/descriptors.ts'
-import { Sockets, type Place } from '../../broker/access/sockets.ts'
+import { connectionsThatFit, descriptorLimit } from '../../broker/gateway/listener/descriptors.ts'
+import { Sockets, type Place } from '../../broker/gateway/listener/sockets.ts'
 
 class FakeSocket extends EventEmitter {
   readonly remoteAddress: string

@@ -4,8 +4,8 @@ import { createServer } from 'node:http'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { generate } from 'mqtt-packet'
-import { listening } from '../../broker/access/listeners.ts'
-import { serveWebSocket } from '../../broker/access/websocket.ts'
+import { listening } from '../../broker/gateway/listener/listeners.ts'
+import { serveWebSocket } from '../../broker/gateway/listener/websocket.ts'
 import { bench } from '../support/memory-client.ts'
 
 await t.test('a text frame ends the connection at once [MQTT-6.0.0-1]', async t => {

@@ -1,6 +1,6 @@
 /** Changes of an account while somebody signs in, or while it is changed otherwise. */
 import t from 'tap'
-import type { Passwords } from '../../broker/engine/password-hash.ts'
+import type { Passwords } from '../../broker/engine/people/password-hash.ts'
 import { bench } from '../support/control-host.ts'
 
 /** Hashes that a test lets go one by one; the hash of a password is the password. */

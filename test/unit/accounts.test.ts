@@ -1,6 +1,6 @@
 import t from 'tap'
-import { Backoff } from '../../broker/engine/backoff.ts'
-import { PasswordHash } from '../../broker/engine/password-hash.ts'
+import { Backoff } from '../../broker/engine/people/backoff.ts'
+import { PasswordHash } from '../../broker/engine/people/password-hash.ts'
 import { network } from '../../broker/network.ts'
 import { bench } from '../support/control-host.ts'
 

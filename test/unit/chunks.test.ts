@@ -1,6 +1,6 @@
 /** Memory for output that is used again: never while somebody may still read it. */
 import t from 'tap'
-import { Chunks } from '../../broker/access/chunks.ts'
+import { Chunks } from '../../broker/gateway/chunks.ts'
 
 await t.test('a chunk that was given comes again, those of other sizes do not', async t => {
   const chunks = new Chunks([16_384])

@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events'
 import t from 'tap'
-import type { Verdict } from '../../broker/engine/port.ts'
+import type { Verdict } from '../../broker/link/port.ts'
 import type { Operation } from '../../broker/store/store.ts'
 import { openBench } from '../support/engine-bench.ts'
 

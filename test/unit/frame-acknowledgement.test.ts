@@ -1,6 +1,6 @@
 import t from 'tap'
-import { ackPacketId, decodeAck, decodeDisconnect } from '../../broker/access/frame/index.ts'
-import type { AckFrame, DisconnectFrame, ProtocolVersion } from '../../broker/access/frame/index.ts'
+import { ackPacketId, decodeAck, decodeDisconnect } from '../../broker/mqtt/index.ts'
+import type { AckFrame, DisconnectFrame, ProtocolVersion } from '../../broker/mqtt/index.ts'
 import { bytes, refuses } from '../support/frame-bytes.ts'
 
 const firsts = [0x40, 0x50, 0x62, 0x70]

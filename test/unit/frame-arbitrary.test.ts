@@ -3,8 +3,8 @@ import t from 'tap'
 import fc from 'fast-check'
 import mqttPacket from 'mqtt-packet'
 import type { Packet } from 'mqtt-packet'
-import { Framer, ProtocolError, decodeAck, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe } from '../../broker/access/frame/index.ts'
-import type { ProtocolVersion } from '../../broker/access/frame/index.ts'
+import { Framer, ProtocolError, decodeAck, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe } from '../../broker/mqtt/index.ts'
+import type { ProtocolVersion } from '../../broker/mqtt/index.ts'
 
 /** What `decode` must give for a packet that another encoder wrote. */
 interface Case { packet: Packet, expected: unknown }

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { ProtocolError, decodeConnect, defaultFrameLimits } from '../../broker/access/frame/index.ts'
-import type { ConnectFrame, FrameLimits } from '../../broker/access/frame/index.ts'
+import { ProtocolError, decodeConnect, defaultFrameLimits } from '../../broker/mqtt/index.ts'
+import type { ConnectFrame, FrameLimits } from '../../broker/mqtt/index.ts'
 import { badTexts, bytes, prefixed, refuses } from '../support/frame-bytes.ts'
 
 type Part = number | string | Buffer

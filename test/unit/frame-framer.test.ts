@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Framer, ProtocolError } from '../../broker/access/frame/index.ts'
+import { Framer, ProtocolError } from '../../broker/mqtt/index.ts'
 import { refuses } from '../support/frame-bytes.ts'
 
 interface Seen { first: number, body: string, frame: string, buf: Buffer }

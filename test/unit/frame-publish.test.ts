@@ -1,6 +1,6 @@
 import t from 'tap'
-import { decodePublish, defaultFrameLimits, encodePublishProperties, noProperties, publishHeader, publishSize, writeAck, writePublish } from '../../broker/access/frame/index.ts'
-import type { FrameLimits, ProtocolVersion, PublishFrame } from '../../broker/access/frame/index.ts'
+import { decodePublish, defaultFrameLimits, encodePublishProperties, noProperties, publishHeader, publishSize, writeAck, writePublish } from '../../broker/mqtt/index.ts'
+import type { FrameLimits, ProtocolVersion, PublishFrame } from '../../broker/mqtt/index.ts'
 import { badTexts, bytes, prefixed, refuses } from '../support/frame-bytes.ts'
 
 function decode (first: number, body: Buffer, version: ProtocolVersion = 4, limits?: FrameLimits): PublishFrame {

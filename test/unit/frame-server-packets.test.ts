@@ -4,8 +4,8 @@ import type { Packet } from 'mqtt-packet'
 import {
   decodeSubscribe, encodeAck, encodeConnackRefusal, encodeDisconnect, encodePublishProperties, encodeSuback, encodeSubscribe, encodeUnsuback,
   noProperties, packetTypes, pingresp, publishHeader, publishSize, writePublish
-} from '../../broker/access/frame/index.ts'
-import type { ProtocolVersion, PublishProperties, Qos, Subscription } from '../../broker/access/frame/index.ts'
+} from '../../broker/mqtt/index.ts'
+import type { ProtocolVersion, PublishProperties, Qos, Subscription } from '../../broker/mqtt/index.ts'
 
 /** Reads one packet with a parser that is not ours. */
 function parse (version: ProtocolVersion, packet: Buffer): Record<string, unknown> {

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { decodeSubscribe, decodeUnsubscribe, defaultFrameLimits } from '../../broker/access/frame/index.ts'
-import type { FrameLimits, ProtocolVersion, SubscribeFrame, UnsubscribeFrame } from '../../broker/access/frame/index.ts'
+import { decodeSubscribe, decodeUnsubscribe, defaultFrameLimits } from '../../broker/mqtt/index.ts'
+import type { FrameLimits, ProtocolVersion, SubscribeFrame, UnsubscribeFrame } from '../../broker/mqtt/index.ts'
 import { badTexts, bytes, prefixed, refuses } from '../support/frame-bytes.ts'
 
 function subscribe (body: Buffer, version: ProtocolVersion = 4, limits?: FrameLimits): SubscribeFrame {

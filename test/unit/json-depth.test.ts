@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { isDeeper } from '../../broker/engine/json-depth.ts'
+import { isDeeper } from '../../broker/engine/requests/json-depth.ts'
 
 const deeper = (text: string, max: number): boolean => isDeeper(Buffer.from(text), max)
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { JsonText } from '../../broker/engine/json-text.ts'
+import { JsonText } from '../../broker/engine/requests/json-text.ts'
 
 await t.test('any texts, in their order', t => {
   const unit = fc.constantFrom('a', 'ä', '€', '\u{1f600}', '"')

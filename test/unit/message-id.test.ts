@@ -1,6 +1,6 @@
 import t from 'tap'
-import { envelope, eventText } from '../../broker/engine/envelope.ts'
-import { messageIds } from '../../broker/engine/message-id.ts'
+import { envelope, eventText } from '../../broker/engine/messages/envelope.ts'
+import { messageIds } from '../../broker/engine/commit/message-id.ts'
 
 await t.test('ids grow, also within a millisecond and when the clock goes back', async t => {
   let now = 1_790_000_000_000

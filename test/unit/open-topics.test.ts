@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { contains, OpenTopics } from '../../broker/access/open-topics.ts'
+import { contains, OpenTopics } from '../../broker/gateway/open-topics.ts'
 
 await t.test('nothing is open by default', async t => {
   const open = new OpenTopics([], 'im')

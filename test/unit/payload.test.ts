@@ -1,6 +1,6 @@
 import t from 'tap'
-import { maxDepth, maxMentions, maxMetaLength, readPayload } from '../../broker/engine/payload.ts'
-import type { Read, Unread } from '../../broker/engine/payload.ts'
+import { maxDepth, maxMentions, maxMetaLength, readPayload } from '../../broker/engine/intake/payload.ts'
+import type { Read, Unread } from '../../broker/engine/intake/payload.ts'
 
 const bytes = (text: string): Buffer => Buffer.from(text)
 const read = (text: string | Uint8Array, contentType?: string, utf8?: boolean): Read => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert'
 import { createRequire } from 'node:module'
 import t from 'tap'
-import { recordsPersistence } from '../../broker/access/aedes/persistence.ts'
+import { recordsPersistence } from '../../broker/ordinary/persistence.ts'
 import { MemoryRecords } from '../support/ordinary-records.ts'
 
 // The suite of aedes-persistence, a dependency of Aedes, written for node:test.

@@ -2,8 +2,8 @@
 import { EventEmitter } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
-import { recordsPersistence } from '../../broker/access/aedes/persistence.ts'
-import type { Dropped, PersistenceOptions, RecordsPersistence } from '../../broker/access/aedes/persistence.ts'
+import { recordsPersistence } from '../../broker/ordinary/persistence.ts'
+import type { Dropped, PersistenceOptions, RecordsPersistence } from '../../broker/ordinary/persistence.ts'
 import { MemoryRecords } from '../support/ordinary-records.ts'
 
 type Packet = Parameters<RecordsPersistence['prepare']>[1]

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { contains } from '../../broker/access/open-topics.ts'
-import { FilterTree, TopicTree } from '../../broker/access/aedes/persistence-trie.ts'
+import { contains } from '../../broker/gateway/open-topics.ts'
+import { FilterTree, TopicTree } from '../../broker/ordinary/persistence-trie.ts'
 
 const word = fc.constantFrom('', 'a', 'b', '$x')
 const topic = fc.array(word, { minLength: 1, maxLength: 4 }).map(levels => levels.join('/')).filter(text => text !== '')

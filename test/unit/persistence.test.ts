@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events'
 import type { Readable } from 'node:stream'
 import t from 'tap'
-import { recordsPersistence } from '../../broker/access/aedes/persistence.ts'
-import type { Dropped, PersistenceOptions, RecordsLike, RecordsPersistence } from '../../broker/access/aedes/persistence.ts'
+import { recordsPersistence } from '../../broker/ordinary/persistence.ts'
+import type { Dropped, PersistenceOptions, RecordsLike, RecordsPersistence } from '../../broker/ordinary/persistence.ts'
 import { levelRecords, MemoryRecords } from '../support/ordinary-records.ts'
 
 type Packet = Parameters<RecordsPersistence['prepare']>[1]

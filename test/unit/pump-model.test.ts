@@ -6,7 +6,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { IPublishPacket } from 'mqtt-packet'
-import type { Output } from '../../broker/engine/port.ts'
+import type { Output } from '../../broker/link/port.ts'
 import { bench, settled, type Bench, type MemoryClient } from '../support/memory-client.ts'
 
 const filters = ['im/u/bob/inbox', 'im/u/bob/event', 'im/g/+', 'im/g/one'] as const

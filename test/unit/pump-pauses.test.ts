@@ -1,8 +1,8 @@
 /** Sessions that catch up leave the core to those who send: after a number of messages they pause, and are woken. */
 import t from 'tap'
-import { Pump } from '../../broker/access/chat/pump.ts'
-import type { Session } from '../../broker/access/chat/session.ts'
-import type { Engine } from '../../broker/engine/port.ts'
+import { Pump } from '../../broker/gateway/delivery/pump.ts'
+import type { Session } from '../../broker/gateway/delivery/session.ts'
+import type { Engine } from '../../broker/link/port.ts'
 import { Topics } from '../../broker/topics.ts'
 
 const commit = { kind: 'message', conv: 'd:a:b', seq: 1, from: 'a', payload: Buffer.from('{}') } as const

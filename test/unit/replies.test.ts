@@ -1,7 +1,7 @@
 /** Replying marks a conversation read: who hears of it, how often, and what a crash in between costs. */
 import t from 'tap'
 import type { Test } from 'tap'
-import { Receipts } from '../../broker/engine/receipts.ts'
+import { Receipts } from '../../broker/engine/reading/receipts.ts'
 import type { Operation, Outcome } from '../../broker/store/store.ts'
 import { openBench } from '../support/engine-bench.ts'
 import type { EngineBench } from '../support/engine-bench.ts'

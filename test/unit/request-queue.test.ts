@@ -1,7 +1,7 @@
 /** Requests that are served at the same time, and whose turn it is. */
 import t from 'tap'
-import { RequestQueue } from '../../broker/engine/request-queue.ts'
-import { RequestRates } from '../../broker/engine/request-rates.ts'
+import { RequestQueue } from '../../broker/engine/requests/request-queue.ts'
+import { RequestRates } from '../../broker/engine/requests/request-rates.ts'
 
 const microtasks = async (): Promise<void> => { for (let i = 0; i < 5; i++) await Promise.resolve() }
 

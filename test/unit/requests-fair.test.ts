@@ -3,7 +3,7 @@ import t from 'tap'
 import { createControl } from '../../broker/engine/control.ts'
 import type { ControlParts } from '../../broker/engine/control.ts'
 import type { EngineHost, Method } from '../../broker/engine/host.ts'
-import type { RequestOptions } from '../../broker/engine/request.ts'
+import type { RequestOptions } from '../../broker/engine/requests/request.ts'
 import { openBench, type EngineBench } from '../support/engine-bench.ts'
 
 interface Served { user: string, name: string }

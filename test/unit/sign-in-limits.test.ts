@@ -1,9 +1,9 @@
 /** Nobody can lock an account, or everybody behind an address, for others. */
 import t from 'tap'
 import type { Test } from 'tap'
-import { Budget } from '../../broker/engine/budget.ts'
+import { Budget } from '../../broker/engine/intake/budget.ts'
 import { FairQueue } from '../../broker/engine/fair-queue.ts'
-import type { Passwords } from '../../broker/engine/password-hash.ts'
+import type { Passwords } from '../../broker/engine/people/password-hash.ts'
 import { bench } from '../support/control-host.ts'
 
 /** The hash of a password is the password. */

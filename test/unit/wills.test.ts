@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { bench, settled } from '../support/memory-client.ts'
 import type { Bench } from '../support/memory-client.ts'
 import { FakeOrdinary } from '../support/fake-ordinary.ts'
-import { Wills } from '../../broker/access/wills.ts'
+import { Wills } from '../../broker/gateway/connection/wills.ts'
 
 const will = { topic: 'im/to/u/alice', payload: Buffer.from('gone'), qos: 0 as const, retain: false, properties: { willDelayInterval: 1_000 } }
 

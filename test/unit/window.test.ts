@@ -1,8 +1,8 @@
 /** The QoS 1 packets in flight. */
 import t from 'tap'
-import { Stream } from '../../broker/access/chat/stream.ts'
-import type { Session } from '../../broker/access/chat/session.ts'
-import { maxChatPacketId, Window } from '../../broker/access/chat/window.ts'
+import { Stream } from '../../broker/gateway/delivery/stream.ts'
+import type { Session } from '../../broker/gateway/delivery/session.ts'
+import { maxChatPacketId, Window } from '../../broker/gateway/delivery/window.ts'
 
 const stream = new Stream({} as Session, 'd:alice:bob', 'direct', Buffer.from('t'), 1, 0, 100)
 const never = (): void => { throw new Error('nothing is acknowledged') }

@@ -1,0 +1,78 @@
+/**
+ * Who may put whom into a group (ADR 7). A block list holds always. Otherwise everybody says for themself: anybody may, or whom one has
+ * written a message oneself may and others invite, or nobody may.
+ */
+import type { Code } from '../../errors.ts'
+import { directId } from '../../topics.ts'
+import type { Blocks } from '../people/blocks.ts'
+import type { EngineHost, Pause } from '../host.ts'
+import { LookupCache } from '../lookup-cache.ts'
+import { Slots } from '../slots.ts'
+
+export const consents = ['everybody', 'known', 'nobody'] as const
+export type Consent = typeof consents[number]
+export type Admission = 'add' | 'invite' | Extract<Code, 'blocked' | 'forbidden'>
+
+/** Settings in memory. */
+const maxCached = 20_000
+/** Users who are looked up at the same time, by all requests together: each may bring a block list. */
+const maxLooking = 8
+const rowsOfLookup = 200
+/** Users who are looked up before others have their turn. */
+const usersOfPiece = 50
+
+const settingKey = (user: string): string => `groups/consent/${user}`
+
+export class Consents {
+  readonly #host: EngineHost
+  readonly #blocks: Blocks
+  readonly #settings: LookupCache<Consent>
+  readonly #slots = new Slots(maxLooking)
+  /** Of those who have not said anything. */
+  readonly #fallback: Consent
+
+  constructor (host: EngineHost, blocks: Blocks, fallback: Consent) {
+    this.#host = host
+    this.#blocks = blocks
+    this.#fallback = fallback
+    this.#settings = new LookupCache(async user => {
+      const bytes = await host.store.records.get(settingKey(user))
+      const text = bytes === undefined ? undefined : Buffer.from(bytes).toString()
+      return consents.find(known => known === text) ?? fallback
+    }, maxCached)
+  }
+
+  async of (user: string): Promise<Consent> { return await this.#settings.get(user) }
+
+  /** `undefined`: as the server's default says. */
+  async set (user: string, consent: Consent | undefined): Promise<Consent> {
+    try {
+      await this.#host.store.records.write([{ key: settingKey(user), value: consent === undefined ? null : Buffer.from(consent) }], true)
+    } finally {
+      this.#settings.forget(user)
+    }
+    return consent ?? this.#fallback
+  }
+
+  async #look (user: string, by: string): Promise<Admission> {
+    const [blocked, consent] = await Promise.all([this.#blocks.has(user, by), this.#settings.get(user)])
+    if (blocked) return 'blocked'
+    return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'
+  }
+
+  /** What becomes of each of the users whom `by` wants in a group. Others have their turn at each `pause`. */
+  async judge (by: string, users: readonly string[], pause?: Pause): Promise<Admission[]> {
+    const answers: Admission[] = []
+    for (let at = 0; at < users.length; at += usersOfPiece) {
+      if (at > 0) await pause?.()
+      answers.push(...await Promise.all(users.slice(at, at + usersOfPiece).map(user => this.#slots.run(() => this.#look(user, by)))))
+    }
+    const strangers = [...users.keys()].filter(i => answers[i] === 'invite')
+    for (let at = 0; at < strangers.length; at += rowsOfLookup) {
+      const some = strangers.slice(at, at + rowsOfLookup)
+      const rows = await this.#host.store.membersAt(some.map(i => ({ user: users[i] as string, conv: directId(users[i] as string, by) })))
+      some.forEach((i, j) => { if (rows[j]?.posted === true) answers[i] = 'add' })
+    }
+    return answers
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Reads what a sender published. Nothing that is typed is lost: what is not an envelope is text, what is not text is binary.
+ *
+ * - A JSON object whose keys are all envelope keys (`cid`, `type`, `body`, `replyTo`, `mentions`, `meta`) is structured.
+ * - Any other UTF-8 is the text itself: `42`, `[1]`, `{}` and `{"temp":21}` arrive as typed.
+ * - Other bytes are `type: "binary"`, base64. An empty payload is refused.
+ *
+ * The content type of MQTT 5 (section 3.3.2.3.9) decides where it is given: `text/*` is always text; `application/octet-stream`
+ * always binary; `application/json` is an envelope, or any other JSON value as the body of type `json`, or refused. With the
+ * payload format indicator 1 (section 3.3.2.3.2) anything but UTF-8 is refused.
+ */
+import { isUtf8 } from 'node:buffer'
+import type { Code } from '../../errors.ts'
+import { idPattern } from '../../topics.ts'
+import { isDeeper } from '../requests/json-depth.ts'
+
+/** Nesting of arrays and objects in `body`, `meta` and the parameters of requests. */
+export const maxDepth = 32
+/** Users in `mentions`. */
+export const maxMentions = 100
+/** Characters of `meta` as JSON. */
+export const maxMetaLength = 16384
+
+/** A payload that can be read. */
+export interface Read {
+  ok: true
+  type: string
+  /** Text for `text`, base64 for `binary`, any JSON value for other types. */
+  body: unknown
+  cid: string | undefined
+  /** The members of the envelope from `type` on, as JSON text without braces. */
+  tail: string
+}
+
+/** A payload that is refused; `cid` where it could be read. */
+export interface Unread { ok: false, code: Code, reason: string, cid: string | undefined }
+
+/** Of a smaller text the value is walked through. */
+const smallText = 1_024
+/** An exponent of three digits, or so many digits that one of two is enough. */
+const largeNumber = /[eE][+-]?\d{3}|(?<!\d)\d{200}/
+
+const envelopeKeys = new Set(['cid', 'type', 'body', 'replyTo', 'mentions', 'meta'])
+const cidPattern = /^[\x20-\x7e]{1,64}$/
+const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
+/** Reads a message's payload. The size limit is the caller's. Never throws. */
+export function readPayload (payload: Uint8Array, contentType?: string, utf8?: boolean): Read | Unread {
+  if (payload.length === 0) return refuse('bad_payload', 'the payload is empty')
+  const media = contentType === undefined ? undefined : mediaType(contentType)
+  if (media === 'application/octet-stream') return readBinary(payload)
+  const isText = isUtf8(payload)
+  if (!isText) {
+    if (utf8 === true || media !== undefined) return refuse('bad_payload', 'the payload is not UTF-8')
+    return readBinary(payload)
+  }
+  if (media === 'application/json') return readJson(payload)
+  if (media === undefined && opensObject(payload)) {
+    const text = textOf(payload)
+    return readEnvelope(text, parse(text)) ?? readText(text)
+  }
+  return readText(textOf(payload))
+}
+
+/** Parses JSON; `undefined` when it is none (no JSON text means `undefined`). */
+export function parse (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    // Not JSON is no fault here: it is text, or the caller refuses it.
+    return undefined
+  }
+}
+
+/** UTF-8 bytes as text. */
+export function textOf (bytes: Uint8Array): string { return bufferOf(bytes).toString('utf8') }
+
+/** True for a JSON object (no array, not null). */
+export function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/**
+ * True when a parsed JSON value can be written again as it was: nested at most `depth` deep, numbers within the range of a
+ * double (RFC 8259, section 6: others are not interoperable; `1e999` would become `null`).
+ */
+export function isKeepable (value: unknown, depth: number = maxDepth): boolean {
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object' || value === null) return true
+  if (depth === 0) return false
+  for (const inner of Array.isArray(value) ? value : Object.values(value)) {
+    if (!isKeepable(inner, depth - 1)) return false
+  }
+  return true
+}
+
+/**
+ * `isKeepable` of JSON text and its value. A look at the text says it of nearly all: only a number with a large exponent or with hundreds of
+ * digits is out of range. Walking through an object with thousands of keys costs as much as parsing it.
+ */
+function isKeepableText (text: string, value: unknown): boolean {
+  if (typeof value !== 'object') return isKeepable(value)
+  return text.length < smallText || largeNumber.test(text) || isDeeper(Buffer.from(text), maxDepth) ? isKeepable(value) : true
+}
+
+function readText (text: string): Read {
+  return { ok: true, type: 'text', body: text, cid: undefined, tail: '"type":"text","body":' + JSON.stringify(text) }
+}
+
+function readBinary (payload: Uint8Array): Read {
+  const body = bufferOf(payload).toString('base64')
+  return { ok: true, type: 'binary', body, cid: undefined, tail: `"type":"binary","body":"${body}"` }
+}
+
+function readJson (payload: Uint8Array): Read | Unread {
+  const text = textOf(payload)
+  const value = parse(text)
+  if (value === undefined) return refuse('bad_payload', 'the payload is not JSON')
+  const envelope = readEnvelope(text, value)
+  if (envelope !== undefined) return envelope
+  if (!isKeepableText(text, value)) return refuse('bad_payload', tooDeep('body'))
+  return { ok: true, type: 'json', body: value, cid: undefined, tail: '"type":"json","body":' + JSON.stringify(value) }
+}
+
+/** `undefined` when the value is no envelope. */
+function readEnvelope (text: string, value: unknown): Read | Unread | undefined {
+  if (!isObject(value)) return undefined
+  const keys = Object.keys(value)
+  if (keys.length === 0) return undefined
+  for (const key of keys) if (!envelopeKeys.has(key)) return undefined
+
+  const { cid, body, replyTo, mentions, meta } = value
+  if (cid !== undefined && (typeof cid !== 'string' || !cidPattern.test(cid))) {
+    return refuse('bad_payload', 'cid: 1 to 64 printable ASCII characters')
+  }
+  if (body === undefined) return refuse('bad_payload', 'body is missing', cid)
+  const type = value['type'] ?? (typeof body === 'string' ? 'text' : 'json')
+  if (typeof type !== 'string' || !idPattern.test(type)) return refuse('bad_payload', 'type: 1 to 64 of A-Z a-z 0-9 . _ -', cid)
+  if (type === 'system') return refuse('forbidden', 'only the server sends messages of type system', cid)
+  if (type === 'text' && typeof body !== 'string') return refuse('bad_payload', 'body: text where type is text', cid)
+  if (type === 'binary' && (typeof body !== 'string' || !base64Pattern.test(body))) {
+    return refuse('bad_payload', 'body: base64 where type is binary', cid)
+  }
+  if (!isKeepableText(text, body)) return refuse('bad_payload', tooDeep('body'), cid)
+
+  let tail = `"type":"${type}","body":${JSON.stringify(body)}`
+  if (replyTo !== undefined) {
+    if (!isMessageReference(replyTo)) return refuse('bad_payload', 'replyTo: the seq or the id of a message', cid)
+    tail += `,"replyTo":${JSON.stringify(replyTo)}`
+  }
+  if (mentions !== undefined) {
+    if (!areMentions(mentions)) return refuse('bad_payload', `mentions: at most ${maxMentions} user ids`, cid)
+    tail += `,"mentions":${JSON.stringify(mentions)}`
+  }
+  if (meta !== undefined) {
+    if (!isObject(meta)) return refuse('bad_payload', 'meta: an object', cid)
+    if (!isKeepable(meta)) return refuse('bad_payload', tooDeep('meta'), cid)
+    const written = JSON.stringify(meta)
+    if (written.length > maxMetaLength) return refuse('too_large', `meta: at most ${maxMetaLength} characters`, cid)
+    tail += `,"meta":${written}`
+  }
+  return { ok: true, type, body, cid, tail }
+}
+
+function isMessageReference (value: unknown): boolean {
+  return typeof value === 'string' ? idPattern.test(value) : Number.isSafeInteger(value) && (value as number) > 0
+}
+
+function areMentions (value: unknown): boolean {
+  return Array.isArray(value) && value.length <= maxMentions && value.every(id => typeof id === 'string' && idPattern.test(id))
+}
+
+/** The media types that decide how a payload is read; `text/plain` stands for all of `text/*`. */
+function mediaType (contentType: string): 'application/json' | 'application/octet-stream' | 'text/plain' | undefined {
+  const end = contentType.indexOf(';')
+  const media = (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase()
+  if (media === 'application/json' || media === 'application/octet-stream') return media
+  return media.startsWith('text/') ? 'text/plain' : undefined
+}
+
+// Most messages are text: only what opens like an object goes through the JSON parser.
+function opensObject (payload: Uint8Array): boolean {
+  for (let i = 0; i < payload.length; i++) {
+    const byte = payload[i]
+    if (byte === 0x7b) return true
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return false
+  }
+  return false
+}
+
+function bufferOf (bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function tooDeep (member: string): string { return `${member}: nested deeper than ${maxDepth}, or a number out of range` }
+
+function refuse (code: Code, reason: string, cid?: string): Unread { return { ok: false, code, reason, cid } }

@@ -1,0 +1,181 @@
+/** Requests (`{prefix}/rpc/{method}`) and the `…/read` verb: reads the payload, calls control, writes the answer. */
+import type { Logger } from 'pino'
+import { codes, Refusal } from '../../errors.ts'
+import type { Code } from '../../errors.ts'
+import { StoreDamagedError, StoreUnavailableError } from '../../store/errors.ts'
+import { isId } from '../../topics.ts'
+import type { Control } from '../control-port.ts'
+import { CallerGone, type Caller, type EngineHost } from '../host.ts'
+import { isDeeper } from './json-depth.ts'
+import { JsonText } from './json-text.ts'
+import { isKeepable, isObject, maxDepth, parse, textOf } from '../intake/payload.ts'
+import type { Submission, Verdict } from '../../link/port.ts'
+import { RequestQueue } from './request-queue.ts'
+import { RequestRates, type RequestRateOptions } from './request-rates.ts'
+import { isHeavy, isLong } from './kinds.ts'
+import type { Turns } from '../../turns.ts'
+
+/** Bytes of a request, where messages are held to less. */
+const minRequestBytes = 65_536
+/** A read mark needs no more. */
+const maxMarkBytes = 1_024
+/** A request that comes too soon is read for the place of its answer when it is no larger. */
+const maxEarlyBytes = 1_024
+
+export interface RequestOptions {
+  /** Requests that are served at the same time, in all and of one user. */
+  concurrency: number
+  concurrencyPerUser: number
+  rates: RequestRateOptions
+}
+
+/** For engines that are not told: tests, and commands without a server. */
+export const freeRequests: RequestOptions = {
+  concurrency: 16,
+  concurrencyPerUser: 4,
+  rates: { all: { perSecond: 1e6, burst: 1e6 }, heavy: { perSecond: 1e6, burst: 1e6 } }
+}
+
+/** Whether somebody still waits for an answer. */
+export interface Asked { gone: boolean }
+
+export class Requests {
+  readonly #host: EngineHost
+  readonly #control: Control
+  readonly #turns: Turns
+  readonly #queue: RequestQueue
+  /** Before it, long ones: one of a user at a time. */
+  readonly #long: RequestQueue
+  readonly #rates: RequestRates
+
+  constructor (host: EngineHost, control: Control, turns: Turns, options: RequestOptions) {
+    this.#host = host
+    this.#control = control
+    this.#turns = turns
+    this.#queue = new RequestQueue(options.concurrency, options.concurrencyPerUser)
+    this.#long = new RequestQueue(options.concurrency, 1)
+    this.#rates = new RequestRates(options.rates, () => performance.now())
+  }
+
+  /**
+   * Serves a request or a read mark, after the session's earlier messages, when it is the user's turn. Stops where it is when
+   * nobody waits for it any more. Never rejects.
+   */
+  async serve (submission: Submission, asked: Asked): Promise<Verdict> {
+    const { ref, target, user, payload } = submission
+    try {
+      await this.#turn(user, asked)
+      const maxBytes = Math.max(this.#host.limits.maxMessageBytes, minRequestBytes)
+      if (payload.length > maxBytes) throw new Refusal('too_large', `at most ${maxBytes} bytes`)
+      if (target.kind === 'rpc') return await this.#rpc(submission, target.method, asked)
+      this.#rates.take(user, false)
+      if (payload.length > maxMarkBytes) throw new Refusal('bad_payload', badMark)
+      await this.#control.readMark(submission, target, readMark(payload))
+      return { kind: 'verdict', ref, ok: true }
+    } catch (error) {
+      if (error instanceof CallerGone || error instanceof StoreUnavailableError) return { kind: 'verdict', ref, ok: 'failed' }
+      const { code, reason, retryAfterMs } = refusalOf(error, this.#host.log)
+      return { kind: 'verdict', ref, ok: false, code, reason, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+    }
+  }
+
+  async #turn (user: string, asked: Asked): Promise<void> {
+    if (!asked.gone) await this.#turns.next(user)
+    if (asked.gone) throw new CallerGone()
+  }
+
+  /** What can be refused without reading the request is: reading costs as much as its sender likes. */
+  async #rpc (submission: Submission, name: string, asked: Asked): Promise<Verdict> {
+    const { user, payload } = submission
+    try {
+      this.#rates.take(user, isHeavy(name))
+    } catch (error) {
+      if (payload.length > maxEarlyBytes) throw error
+      const { rid } = readRequest(payload)
+      return { kind: 'verdict', ref: submission.ref, ok: true, rid, answer: failure(rid, refusalOf(error, this.#host.log)) }
+    }
+    if (isDeeper(payload, maxDepth + 1)) throw new Refusal('bad_payload', tooDeep)
+    const leaveLong = isLong(name) ? await this.#long.enter(user) : undefined
+    const leave = await this.#queue.enter(user)
+    try {
+      if (asked.gone) throw new CallerGone()
+      return await this.#request(submission, name, asked)
+    } finally {
+      leave()
+      leaveLong?.()
+    }
+  }
+
+  async #request (submission: Submission, name: string, asked: Asked): Promise<Verdict> {
+    const { user, session } = submission
+    // Most of a piece is done when the store has answered, on the event loop or on a thread that shares its core.
+    let goesOnAt = performance.now()
+    const spend = (): void => { this.#turns.spend(Math.max(0, performance.now() - goesOnAt)) }
+    const { rid, params } = readRequest(submission.payload)
+    const answer = (bytes: Uint8Array): Verdict => ({ kind: 'verdict', ref: submission.ref, ok: true, rid, answer: bytes })
+    try {
+      const method = this.#control.methods.get(name)
+      if (method === undefined) throw new Refusal('not_found', `no such method: '${name}'`)
+      const caller: Caller = {
+        user,
+        session,
+        pause: async () => {
+          spend()
+          goesOnAt = Infinity
+          await this.#turn(user, asked)
+          goesOnAt = performance.now()
+        },
+        charge: requests => { this.#rates.charge(user, requests) },
+        owe: requests => { this.#rates.owe(user, requests) }
+      }
+      const result = await method(this.#host, caller, params)
+      if (result instanceof Uint8Array) return answer(result)
+      if (result instanceof JsonText) return answer(Buffer.concat([Buffer.from(`{"rid":"${rid}","ok":true,"result":`), ...result.parts, Buffer.from('}')]))
+      return answer(Buffer.from(JSON.stringify({ rid, ok: true, result: result ?? {} })))
+    } catch (error) {
+      if (error instanceof CallerGone) throw error
+      return answer(failure(rid, refusalOf(error, this.#host.log)))
+    } finally {
+      spend()
+    }
+  }
+}
+
+function failure (rid: string, refusal: ReturnType<typeof refusalOf>): Buffer { return Buffer.from(JSON.stringify({ rid, ok: false, ...refusal })) }
+
+/** What of an error its user may see; what is no refusal is logged and becomes `internal` or `unavailable`. */
+function refusalOf (error: unknown, log: Logger): { code: Code, reason: string, retryAfterMs?: number } {
+  if (error instanceof Refusal) {
+    const { code, message, retryAfterMs } = error
+    return { code, reason: message, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+  }
+  // The store did not take a commit, or does not answer at all: trying again may help.
+  if (error instanceof StoreUnavailableError) return { code: 'unavailable', reason: codes.unavailable.text }
+  if (error instanceof StoreDamagedError) {
+    log.warn({ reason: error.message }, 'a request met a damaged row')
+    return { code: 'damaged', reason: codes.damaged.text }
+  }
+  log.error({ err: error }, 'a request failed')
+  return { code: 'internal', reason: codes.internal.text }
+}
+
+const tooDeep = `nested deeper than ${maxDepth}, or a number out of range`
+const badMark = 'a read mark is 42 or {"seq":42}'
+
+/** `{"rid":"1",…}`: where the answer goes, and the parameters (`rid` among them, for methods that write their own answer). */
+function readRequest (payload: Uint8Array): { rid: string, params: Record<string, unknown> } {
+  const request = parse(textOf(payload))
+  if (!isObject(request)) throw new Refusal('bad_payload', 'a request is a JSON object')
+  const { rid } = request
+  if (typeof rid !== 'string' || !isId(rid)) throw new Refusal('bad_payload', 'rid: 1 to 64 of A-Z a-z 0-9 . _ -')
+  if (!isKeepable(request)) throw new Refusal('bad_payload', tooDeep)
+  return { rid, params: request }
+}
+
+/** `42` or `{"seq":42}`. */
+function readMark (payload: Uint8Array): number {
+  const mark = parse(textOf(payload))
+  const seq = isObject(mark) ? mark['seq'] : mark
+  if (!Number.isSafeInteger(seq) || (seq as number) < 1) throw new Refusal('bad_payload', badMark)
+  return seq as number
+}

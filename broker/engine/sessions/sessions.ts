@@ -1,0 +1,225 @@
+/** Persistent sessions: what of a client id outlives its connection, and for how long. [MQTT-3.1.2-4] to [MQTT-3.1.2-6], MQTT 5 section 3.1.2.11.2 */
+import { randomBytes } from 'node:crypto'
+import { Refusal } from '../../errors.ts'
+import type { SessionRow, TimeMs } from '../../store/store.ts'
+import type { Topics } from '../../topics.ts'
+import type { EngineHost } from '../host.ts'
+import { KeyedQueue } from '../keyed-queue.ts'
+import type { Marks } from '../reading/marks.ts'
+import type { Engine, SessionResume, SessionStart } from '../../link/port.ts'
+import { SubscriptionDates, withDates } from './subscription-dates.ts'
+import { expiry, forEverSeconds, SessionEnds, withEnd, type SessionEnd } from './session-ends.ts'
+
+const pageSize = 100
+/** After a crash the sessions that it left are given their end this soon, milliseconds. */
+const firstSweepMs = 1_000
+
+export interface SessionsOptions {
+  /** What filters mean. */
+  topics: Topics
+  /** Milliseconds between two searches for expired sessions. */
+  sweepIntervalMs: number
+  /** Ends that the store did not take and that are kept for another try (`sessions.unstoredEnds`). */
+  maxUnstoredEnds: number
+  /** Milliseconds before the first further try. */
+  retryMs?: number
+}
+
+export class Sessions {
+  readonly #host: EngineHost
+  readonly #marks: Marks
+  readonly #topics: Topics
+  readonly #queue = new KeyedQueue()
+  /** Sessions with a connection, and since when. */
+  readonly #live = new Map<string, { /** they outlive it */ persistent: boolean, openedAt: TimeMs }>()
+  readonly #ends: SessionEnds
+  readonly #firstTimer: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout
+  #round: Promise<void> | undefined
+  #closed = false
+
+  constructor (host: EngineHost, marks: Marks, { topics, sweepIntervalMs, maxUnstoredEnds, retryMs }: SessionsOptions) {
+    this.#topics = topics
+    this.#host = host
+    this.#marks = marks
+    const put = (session: string, end: SessionEnd): Promise<void> => this.#queue.run(end.user, () => this.#putAway(session, end))
+    this.#ends = new SessionEnds({ max: maxUnstoredEnds, put, log: host.log, ...(retryMs !== undefined && { firstRetryMs: retryMs }) }, host.now())
+    const sweep = (): void => {
+      this.sweep().catch((error: unknown) => { host.log.error({ err: error }, 'expired sessions were not removed') })
+    }
+    this.#firstTimer = setTimeout(sweep, firstSweepMs)
+    this.#firstTimer.unref()
+    this.#timer = setInterval(sweep, sweepIntervalMs)
+    this.#timer.unref()
+  }
+
+  /** False only for a session that is known to end with its connection. */
+  isPersistent (session: string): boolean { return this.#live.get(session)?.persistent !== false }
+
+  /** Since when a session subscribes to what, by connections before this one. */
+  async dates (session: string): Promise<SubscriptionDates> {
+    const openedAt = this.#live.get(session)?.openedAt ?? Infinity
+    const row = await this.#host.store.session(session)
+    return new SubscriptionDates(this.#topics, row, openedAt)
+  }
+
+  /** Throws `Refusal` (`rate_limited`) when the user has too many sessions and all of them are connected. */
+  open (start: SessionStart): Promise<SessionResume> {
+    const { session, user, clientId } = start
+    return this.#queue.run(user, async () => {
+      const { store } = this.#host
+      // A mark of the session's earlier life must not land in this one.
+      await this.#marks.settled(user)
+      const expirySeconds = this.#clamp(start.expirySeconds)
+      const epoch = randomBytes(9).toString('base64url')
+      let row = await this.#row(session)
+      if (row !== undefined && (start.cleanStart || this.#isExpired(row))) {
+        await store.dropSession(session)
+        this.#ends.forget(session)
+        row = undefined
+      }
+      if (row === undefined && expirySeconds > 0) await this.#makeRoom(user)
+      if (row !== undefined || expirySeconds > 0) {
+        const { expiresAt: _, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
+        try {
+          await store.putSession({ ...known, inflight: [], expirySeconds, connection: { epoch, proven: 0 } })
+        } catch (error) {
+          // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
+          const now = this.#host.now()
+          const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight, connection: row.connection }
+          this.#ends.keep(session, { user, ...end }, error)
+          throw error
+        }
+      }
+      this.#ends.forget(session)
+      this.#live.set(session, { persistent: expirySeconds > 0, openedAt: this.#host.now() })
+      const last = row?.connection
+      return {
+        present: row !== undefined,
+        subscriptions: row?.subscriptions.map(({ filter, qos }) => ({ filter, qos })) ?? [],
+        inflight: row?.inflight ?? [],
+        ...(row !== undefined || expirySeconds > 0 ? { resends: { epoch, ...(last !== undefined && { last }) } } : {})
+      }
+    })
+  }
+
+  /** Rejects when the session has gone: it must not be told that its subscriptions are kept. */
+  saveSubscriptions (session: string, subscriptions: SessionResume['subscriptions']): Promise<void> {
+    const now = this.#host.now()
+    return this.#queue.run(userOf(session), async () => {
+      const row = await this.#host.store.session(session)
+      const dated = withDates(this.#topics, subscriptions, row, now)
+      if (row !== undefined) await this.#host.store.putSession({ ...row, subscriptions: dated })
+      else if (this.#live.get(session)?.persistent === true) throw new Error('the session is not stored any more')
+    })
+  }
+
+  /** What the store does not take is kept and tried again: the session's time counts from now. */
+  close (end: Parameters<Engine['closeSession']>[0]): Promise<void> {
+    const { session, inflight } = end
+    const user = userOf(session)
+    const ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, proven: end.proven }
+    return this.#queue.run(user, async () => {
+      const persistent = this.#live.get(session)?.persistent !== false || ended.expirySeconds > 0
+      try {
+        await this.#marks.settled(user)
+        await this.#store(session, ended)
+      } catch (error) {
+        // One that was never stored has no end that could be missed.
+        if (persistent) this.#ends.keep(session, ended, error)
+      } finally {
+        this.#live.delete(session)
+      }
+    })
+  }
+
+  /** Removes expired sessions; gives those that a crash left without an end one that counts from the start of the server. */
+  sweep (): Promise<void> {
+    this.#round ??= this.#sweep().finally(() => { this.#round = undefined })
+    return this.#round
+  }
+
+  /** Ends the timer and waits for a sweep that is under way. */
+  async end (): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#firstTimer)
+    clearInterval(this.#timer)
+    await this.#round?.catch((error: unknown) => { this.#host.log.debug({ err: error }, 'the sweep of sessions ended with the server') })
+    await this.#ends.close()
+  }
+
+  /** The session as stored, with its end when the store has not taken that yet. */
+  async #row (session: string): Promise<SessionRow | undefined> {
+    const row = await this.#host.store.session(session)
+    return row === undefined ? undefined : this.#ends.seen(row)
+  }
+
+  async #store (session: string, end: SessionEnd): Promise<void> {
+    const { store } = this.#host
+    const row = await store.session(session)
+    if (row === undefined) return
+    if (end.expirySeconds === 0) await store.dropSession(session)
+    else await store.putSession(withEnd(row, end))
+  }
+
+  /** Another try for an end that was kept; nothing when the session was opened, or ended again, meanwhile. */
+  async #putAway (session: string, end: SessionEnd): Promise<void> {
+    if (this.#ends.get(session) !== end) return
+    if (!this.#live.has(session)) await this.#store(session, end)
+    this.#ends.forget(session)
+  }
+
+  async #sweep (): Promise<void> {
+    const { store } = this.#host
+    let after: string | undefined
+    do {
+      const page: SessionRow[] = await store.sessions({ limit: pageSize, ...(after === undefined ? {} : { after }) })
+      await Promise.all(page.filter(row => !this.#live.has(row.session) && (row.expiresAt === undefined || this.#isExpired(this.#ends.seen(row))))
+        .map(row => this.#queue.run(row.user, () => this.#settle(row.session))))
+      after = page.length < pageSize ? undefined : page.at(-1)?.session
+    } while (after !== undefined && !this.#closed)
+  }
+
+  async #settle (session: string): Promise<void> {
+    const { store } = this.#host
+    const row = this.#live.has(session) ? undefined : await store.session(session)
+    if (row === undefined) return
+    const seen = this.#ends.seen(row)
+    if (this.#isExpired(seen)) return await this.#drop(session)
+    if (row.expiresAt !== undefined) return
+    await store.putSession({ ...seen, expiresAt: seen.expiresAt ?? expiry(this.#ends.floor, row.expirySeconds) })
+    this.#ends.forget(session)
+  }
+
+  async #makeRoom (user: string): Promise<void> {
+    const { store, limits } = this.#host
+    const rows = (await store.sessions({ user, limit: limits.maxSessionsPerUser + 1 })).map(row => this.#ends.seen(row))
+    if (rows.length < limits.maxSessionsPerUser) return
+    const gone = rows.filter(row => !this.#live.has(row.session)).sort((a, b) => this.#endedAt(a) - this.#endedAt(b))
+    const oldest = gone[0]
+    if (oldest === undefined) throw new Refusal('rate_limited', `a user has at most ${limits.maxSessionsPerUser} sessions that outlive their connection`)
+    await this.#drop(oldest.session)
+  }
+
+  /** Drops a session that has no connection; access forgets what it keeps for it. */
+  async #drop (session: string): Promise<void> {
+    await this.#host.store.dropSession(session)
+    this.#ends.forget(session)
+    this.#host.emit([{ kind: 'expired', session }])
+  }
+
+  #endedAt (row: SessionRow): number {
+    if (row.expiresAt === undefined) return this.#ends.floor
+    return row.expirySeconds >= forEverSeconds ? row.createdAt : row.expiresAt - row.expirySeconds * 1000
+  }
+
+  #isExpired (row: SessionRow): boolean {
+    if (this.#live.has(row.session)) return false
+    return (row.expiresAt ?? expiry(this.#ends.floor, row.expirySeconds)) <= this.#host.now()
+  }
+
+  #clamp (expirySeconds: number): number { return Math.min(expirySeconds, this.#host.limits.maxSessionExpirySeconds) }
+}
+
+/** The user of `{user}/{clientId}`; client ids may contain a slash, user ids do not. */
+function userOf (session: string): string { return session.slice(0, session.indexOf('/')) }

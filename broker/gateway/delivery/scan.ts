@@ -1,0 +1,129 @@
+import type { StreamState } from '../../link/port.ts'
+import type { Session } from './session.ts'
+import { type StreamKind, unknownHead } from './stream.ts'
+
+const pageSize = 200
+/** A scan waits while this many streams of its session are behind: memory does not grow with the backlog. */
+export const maxBehind = 200
+
+/**
+ * Finds what a session has not read in the streams of one kind, page by page, while commits go on. A stream that the scan has
+ * passed and that is not in memory is caught up; a commit for one that it has not reached is found when it comes there; a commit
+ * during the reading of a page is noted, as the page may be older than it.
+ */
+export class Scan {
+  readonly kind: StreamKind
+  readonly #session: Session
+  readonly #gid: string | undefined
+  #passed = ''
+  #inFlight = false
+  #done = false
+  #cancelled = false
+  readonly #raced = new Map<string, { first: number, last: number }>()
+  readonly #removed = new Set<string>()
+
+  constructor (session: Session, kind: StreamKind, gid?: string) {
+    this.#session = session
+    this.kind = kind
+    this.#gid = gid
+  }
+
+  get done (): boolean { return this.#done }
+
+  cancel (): void { this.#cancelled = true }
+
+  /** A commit to a stream that is not in memory: true when it may be delivered at once (the stream was caught up). */
+  covers (id: string, seq: number): boolean {
+    if (this.#done || id <= this.#passed) return true
+    this.note(id, seq)
+    return false
+  }
+
+  /** A commit that the page being read may not show. */
+  note (id: string, seq: number): void {
+    if (this.#done || id <= this.#passed) return
+    // Of a user's own conversations all are noted until their page came: it may show as delivered what this session has not had
+    // (the user's own sending moves that mark). Groups are everybody's: only what races with a page is noted.
+    if (this.kind === 'group' && !this.#inFlight) return
+    const race = this.#raced.get(id)
+    if (race === undefined) this.#raced.set(id, { first: seq, last: seq })
+    else race.last = seq
+  }
+
+  /** The membership ended while a page that may show it is being read. */
+  remove (id: string): void { if (this.#inFlight) this.#removed.add(id) }
+
+  /** Reads the next page if there is one and the session has room for it. */
+  step (): void {
+    const session = this.#session
+    if (this.#inFlight || this.#done || this.#cancelled || session.closed || session.behindCount >= maxBehind) return
+    this.#inFlight = true
+    // What other devices of the user have acknowledged decides where this one starts.
+    session.pump.flush()
+    session.pump.engine.streams({
+      session: session.id,
+      user: session.user,
+      kind: this.kind,
+      limit: pageSize,
+      ...(this.#passed !== '' ? { after: this.#passed } : {}),
+      ...(this.#gid !== undefined ? { gid: this.#gid } : {})
+    }).then(page => {
+      this.#inFlight = false
+      if (this.#cancelled || session.closed) return
+      this.#take(page.streams, page.next)
+      if (this.#done) session.scanEnded(this)
+      else this.step()
+      session.catchUp()
+    }).catch((err: Error) => {
+      this.#inFlight = false
+      if (!this.#cancelled) session.fail(err)
+    })
+  }
+
+  #take (states: StreamState[], next: string | undefined): void {
+    const session = this.#session
+    for (const state of states) {
+      const race = this.#raced.get(state.stream)
+      this.#raced.delete(state.stream)
+      if (this.#removed.has(state.stream)) continue
+      const head = Math.max(state.head, race?.last ?? 0)
+      // What was committed since the scan began is for this session, whatever mark the page shows.
+      const before = race === undefined ? unknownHead : race.first - 1
+      const cursor = Math.min(state.cursor, before)
+      const sent = Math.min(state.sent, before)
+      let stream = session.streams.get(state.stream)
+      if (stream !== undefined) {
+        stream.head = stream.head === unknownHead ? head : Math.max(stream.head, head)
+        stream.redeliverTo = Math.max(stream.redeliverTo, sent)
+      } else {
+        // Direct and own streams that are caught up need no memory; a group's stream is how its messages find the session.
+        if (this.kind !== 'group' && this.kind !== 'event' && (head <= cursor || session.qosOf(this.kind, state.stream) === 0)) continue
+        stream = session.addStream(state.stream, cursor, head)
+        if (stream === undefined) continue
+        stream.redeliverTo = sent
+      }
+      if (stream.qos === 0) stream.sentTo = stream.acked = stream.head
+      if (stream.sentTo < stream.head) session.queueBehind(stream)
+    }
+    for (const [id, race] of this.#raced) {
+      if (next !== undefined && id > next) continue
+      this.#raced.delete(id)
+      // Groups are not listed here unless the page showed them: a foreign group's commit may have been noted as well.
+      if (this.kind === 'group' || session.streams.has(id)) continue
+      const stream = session.addStream(id, race.first - 1, race.last)
+      if (stream !== undefined) session.queueBehind(stream)
+    }
+    if (this.kind === 'group' || next === undefined) this.#raced.clear()
+    this.#removed.clear()
+    if (next !== undefined) {
+      this.#passed = next
+      return
+    }
+    this.#done = true
+    // Resumed, and not listed: the membership ended before the session was heard of.
+    for (const stream of [...session.streams.values()]) {
+      const mine = stream.kind === this.kind && (this.#gid === undefined || stream.id === `g:${this.#gid}`)
+      if (mine && stream.head === unknownHead) session.dropStream(stream)
+    }
+  }
+}
