@@ -139,7 +139,7 @@ export class Groups {
    */
   async #inSteps (by: string, gid: string, users: readonly string[], pause: Pause | undefined, write: (added: string[], fresh: string[]) => Promise<void>): Promise<Admitted> {
     const all: Admitted = { added: [], invited: [], refused: [] }
-    const budget: Budget = {}
+    const budget: Budget = { rest: () => rest(pause) }
     for (let at = 0; at === 0 || at < users.length; at += usersOfStep) {
       if (at > 0) await rest(pause)
       const { added, invited, refused, fresh } = await this.#admit(by, gid, users.slice(at, at + usersOfStep), budget)

@@ -9,8 +9,8 @@ export interface Invitation { gid: string, by: string, ts: number }
 
 const toKey = (user: string, gid: string): string => `groups/to/${user}/${gid}`
 const byKey = (by: string, user: string, gid: string): string => `groups/by/${by}/${user}/${gid}`
-/** What a change in several steps may still invite; counted when it is first needed. */
-export interface Budget { room?: number }
+/** Of a change in several steps: how many may still be invited, counted when it is first needed, and where it lets others go first. */
+export interface Budget { room?: number, rest: () => Promise<void> }
 /** All keys that begin with `start` and a slash: 0 is what follows it. */
 const under = (start: string): [string, string] => [`${start}/`, `${start}0`]
 const none = new Uint8Array()
@@ -53,6 +53,8 @@ export class Invitations {
         if (state === 'fresh') changes.push({ key: byKey(by, user, gid), value: none }, { key: toKey(user, gid), value })
       }
     }
+    // Looking up was about as much work as writing is.
+    await budget.rest()
     await store.records.write(changes, true)
     return result
   }
