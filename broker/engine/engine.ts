@@ -3,20 +3,22 @@ import type { Logger } from 'pino'
 import { codes } from '../errors.ts'
 import type { Draft, GateVerdict } from '../plugin-api.ts'
 import type { Store } from '../store/store.ts'
-import { Committer, StoreFailure } from './commit/committer.ts'
+import { Committer } from './commit/committer.ts'
 import type { CommitCounts } from './commit/committer.ts'
+import { StoreFailure } from './commit/store-failure.ts'
 import { createControl } from './control.ts'
 import type { ControlParts, ControlSetup } from './control.ts'
 import { Gates } from './intake/gates.ts'
 import { idFloor, keepIdFloor } from './commit/id-floor.ts'
-import type { PluginCounts } from './intake/gates.ts'
 import type { EngineHost, EngineLimits } from './host.ts'
 import { Lanes } from './intake/lanes.ts'
 import { messageIds } from './commit/message-id.ts'
 import type { LoadedPlugin } from './plugins/plugin-loader.ts'
 import { Pauses } from './intake/pauses.ts'
-import { closePlugins, defaultPluginLimits, startPlugins } from './plugins/plugin-runtime.ts'
-import type { PluginLimits } from './plugins/plugin-runtime.ts'
+import { defaultPluginLimits } from './plugins/plugin-limits.ts'
+import type { PluginLimits } from './plugins/plugin-limits.ts'
+import { closePlugins, startPlugins } from './plugins/plugin-runtime.ts'
+import type { PluginCounts } from './plugins/running-plugin.ts'
 import { readPayload } from './intake/payload.ts'
 import type { Engine, Output } from '../link/port.ts'
 import { freeRequests, type RequestOptions, Requests } from './requests/request.ts'
@@ -83,7 +85,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => pauses.wait(session, delayMs))
   const committer = new Committer({
     store,
-    gates,
+    listeners: gates,
     log,
     output: outputs => {
       committedAt = performance.now()

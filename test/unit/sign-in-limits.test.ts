@@ -1,7 +1,7 @@
 /** Nobody can lock an account, or everybody behind an address, for others. */
 import t from 'tap'
 import type { Test } from 'tap'
-import { Budget } from '../../broker/engine/intake/budget.ts'
+import { Budget } from '../../broker/engine/people/budget.ts'
 import { FairQueue } from '../../broker/engine/fair-queue.ts'
 import type { Passwords } from '../../broker/engine/people/password-hash.ts'
 import { bench } from '../support/control-host.ts'

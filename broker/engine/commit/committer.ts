@@ -4,33 +4,23 @@
  * overtake the verdicts before them, requests that wait for the messages before them, and commits of the control path.
  */
 import type { Logger } from 'pino'
+import type { Output, Verdict } from '../../link/port.ts'
 import type { Draft } from '../../plugin-api.ts'
-import { StoreUnavailableError } from '../../store/errors.ts'
-import type { NewMessage, Operation, Outcome, Store, StoredMessage } from '../../store/store.ts'
-import { directUsers } from '../../topics.ts'
-import { envelope, eventPayload } from '../messages/envelope.ts'
-import type { Gates } from '../intake/gates.ts'
-import { changesMembers, MemberChanges, pushMembers, removesMembers } from './member-changes.ts'
-import type { Committed, Output, Verdict } from '../../link/port.ts'
+import type { NewMessage, Operation, Outcome, Store } from '../../store/store.ts'
+import { Announcement } from './announcement.ts'
+import type { Hearers } from './announcement.ts'
+import { CommitQueue } from './commit-queue.ts'
+import type { Batch, Entry } from './commit-queue.ts'
+import { changesMembers, MemberChanges } from './member-changes.ts'
+import { removals } from './removals.ts'
+import { StoreFailure } from './store-failure.ts'
 
-/** The store did not take a commit; nothing of it is visible. */
-export class StoreFailure extends StoreUnavailableError {
-  override readonly name = 'StoreFailure'
-  constructor (cause: unknown) { super('the store failed', { cause }) }
-}
-
-export interface CommitterOptions {
+export interface CommitterOptions extends Hearers {
   readonly store: Store
-  readonly gates: Gates
   readonly log: Logger
   readonly output: (outputs: Output[]) => void
   /** A commit failed: what these sessions submitted behind it must fail too, or it would overtake what they send again. */
   readonly onFailed: (sessions: ReadonlySet<string>) => void
-  /**
-   * Sending moved the sender's read mark past messages of others. Also told of a repeat, whose first one may have been stored
-   * right before a crash.
-   */
-  readonly onReplied?: (user: string, conv: string, seq: number) => void
   /** Operations of one batch (a single control commit may be larger). */
   readonly maxOperations?: number
   /** Characters of content of one batch. */
@@ -40,32 +30,10 @@ export interface CommitterOptions {
 /** What the committer did since the start. */
 export interface CommitCounts { commits: number, failures: number, messages: number, replays: number }
 
-interface Job {
-  readonly operations: readonly Operation[]
-  resolve (outcomes: Outcome[]): void
-  reject (error: StoreFailure): void
-}
-
-/** One place in the queue; exactly one of `message`, `verdict`, `fence` and `job` is set. */
-interface Entry {
-  readonly session: string
-  readonly ref: number
-  message: NewMessage | undefined
-  readonly draft: Draft | undefined
-  verdict: Verdict | undefined
-  readonly fence: ((ok: boolean) => void) | undefined
-  readonly job: Job | undefined
-}
-
-interface Batch { entries: Entry[], operations: Operation[], jobs: boolean }
-
 export class Committer {
   readonly counts: CommitCounts = { commits: 0, failures: 0, messages: 0, replays: 0 }
   readonly #options: CommitterOptions
-  readonly #maxOperations: number
-  readonly #maxLength: number
-  #pending: Entry[] = []
-  #head = 0
+  readonly #queue: CommitQueue
   #running = false
   #drained: Array<() => void> = []
   readonly #start = (): void => {
@@ -74,34 +42,26 @@ export class Committer {
 
   constructor (options: CommitterOptions) {
     this.#options = options
-    this.#maxOperations = options.maxOperations ?? 2000
-    this.#maxLength = options.maxLength ?? 4 * 1024 * 1024
+    this.#queue = new CommitQueue({ maxOperations: options.maxOperations ?? 2000, maxLength: options.maxLength ?? 4 * 1024 * 1024 })
   }
 
   /** Queues a message that passed the gates. */
   message (session: string, ref: number, message: NewMessage, draft: Draft): void {
-    this.#push({ session, ref, message, draft, verdict: undefined, fence: undefined, job: undefined })
+    this.#push({ kind: 'message', session, ref, message, draft })
   }
 
   /** Queues a verdict that is known already, behind those of the session's earlier messages. */
-  answer (session: string, verdict: Verdict): void {
-    this.#push({ session, ref: verdict.ref, message: undefined, draft: undefined, verdict, fence: undefined, job: undefined })
-  }
+  answer (session: string, verdict: Verdict): void { this.#push({ kind: 'verdict', session, verdict }) }
 
   /** Resolves when the session's earlier messages have their verdicts; to false when they failed. */
   settled (session: string): Promise<boolean> {
-    return new Promise(resolve => {
-      this.#push({ session, ref: 0, message: undefined, draft: undefined, verdict: undefined, fence: resolve, job: undefined })
-    })
+    return new Promise(resolve => { this.#push({ kind: 'fence', session, pass: resolve }) })
   }
 
   /** Commits operations as a whole. Rejects with `StoreFailure`. */
   commit (operations: readonly Operation[]): Promise<Outcome[]> {
     if (operations.length === 0) return Promise.resolve([])
-    return new Promise((resolve, reject) => {
-      const job = { operations, resolve, reject }
-      this.#push({ session: '', ref: 0, message: undefined, draft: undefined, verdict: undefined, fence: undefined, job })
-    })
+    return new Promise((resolve, reject) => { this.#push({ kind: 'job', job: { operations, resolve, reject } }) })
   }
 
   /** Resolves when nothing is queued or in flight. */
@@ -110,15 +70,15 @@ export class Committer {
   }
 
   #push (entry: Entry): void {
-    this.#pending.push(entry)
+    this.#queue.push(entry)
     if (this.#running) return
     this.#running = true
     queueMicrotask(this.#start)
   }
 
   async #run (): Promise<void> {
-    while (this.#head < this.#pending.length) {
-      const batch = this.#next()
+    while (!this.#queue.isEmpty) {
+      const batch = this.#queue.next()
       let outcomes: Outcome[] = []
       let changes: MemberChanges | undefined
       if (batch.operations.length > 0) {
@@ -142,101 +102,27 @@ export class Committer {
     for (const resolve of drained) resolve()
   }
 
-  #next (): Batch {
-    const batch: Batch = { entries: [], operations: [], jobs: false }
-    const { entries, operations } = batch
-    let length = 0
-    while (this.#head < this.#pending.length) {
-      const entry = this.#pending[this.#head] as Entry
-      const { message, job } = entry
-      if (message !== undefined) {
-        if (operations.length > 0 && (operations.length >= this.#maxOperations || length + message.content.length > this.#maxLength)) break
-        operations.push(message)
-        length += message.content.length
-      } else if (job !== undefined) {
-        if (operations.length > 0 && operations.length + job.operations.length > this.#maxOperations) break
-        for (const operation of job.operations) operations.push(operation)
-        batch.jobs = true
-      }
-      entries.push(entry)
-      this.#head += 1
-      // Who is removed must not post behind it: what is queued is looked at again after this commit.
-      if (job?.operations.some(removesMembers) === true) break
-    }
-    if (this.#head === this.#pending.length) {
-      this.#pending = []
-      this.#head = 0
-    } else if (this.#head > 10_000) {
-      this.#pending = this.#pending.slice(this.#head)
-      this.#head = 0
-    }
-    return batch
-  }
-
-  #publish ({ entries, jobs }: Batch, outcomes: Outcome[], changes: MemberChanges | undefined): void {
-    const outputs: Output[] = []
-    const heard: Array<() => void> = []
-    const { gates } = this.#options
-    let at = 0
-    for (const { ref, message, draft, verdict, job } of entries) {
-      if (message !== undefined) {
-        const outcome = outcomes[at++] as Outcome
-        const { conv } = message
-        const { id, seq } = outcome
-        outputs.push({ kind: 'verdict', ref, ok: true, conv, id, seq })
-        if (changes !== undefined) changes.apply(message, outcome)
-        if (outcome.missed !== undefined) this.#announceMissed(conv, outcome.missed, outputs, heard)
-        if (outcome.passed === true || (outcome.replay && message.marksSender)) this.#options.onReplied?.(message.from, conv, seq)
-        if (outcome.replay) {
-          this.counts.replays += 1
-          continue
-        }
-        this.counts.messages += 1
-        outputs.push(committed(message, seq))
-        if (gates.listens && draft !== undefined) heard.push(() => gates.stored({ ...draft, id, seq, ts: outcome.ts }))
-      } else if (verdict !== undefined) {
-        outputs.push(verdict)
-      } else if (job !== undefined) {
-        for (const operation of job.operations) {
-          const outcome = outcomes[at++] as Outcome
-          const change = changes?.apply(operation, outcome)
-          if (change !== undefined) pushMembers(outputs, change)
-          if (operation.op === 'message' && outcome.missed !== undefined) this.#announceMissed(operation.conv, outcome.missed, outputs, heard)
-          if (operation.op === 'event') {
-            for (const { seq, content } of outcome.missedEvents ?? []) {
-              outputs.push({ kind: 'event', user: operation.user, seq, payload: eventPayload(seq, content) })
-            }
-          }
-          if (outcome.replay) continue
-          if (operation.op === 'event') {
-            outputs.push({ kind: 'event', user: operation.user, seq: outcome.seq, payload: eventPayload(outcome.seq, operation.content) })
-          } else if (operation.op === 'message') {
-            this.counts.messages += 1
-            outputs.push(committed(operation, outcome.seq))
-            if (gates.listens) heard.push(() => gates.stored({ ...draftOf(operation), id: outcome.id, seq: outcome.seq, ts: outcome.ts }))
-          }
-        }
-      }
-    }
+  #publish (batch: Batch, outcomes: Outcome[], changes: MemberChanges | undefined): void {
+    const { entries, jobs } = batch
+    const announcement = new Announcement(this.#options, changes)
+    announcement.batch(batch, outcomes)
+    this.counts.messages += announcement.messages
+    this.counts.replays += announcement.replays
     if (jobs) this.#refuseRemoved(entries)
-    this.#emit(outputs)
-    for (const hear of heard) hear()
-    at = 0
-    for (const { message, fence, job } of entries) {
-      if (message !== undefined) at += 1
-      fence?.(true)
-      if (job !== undefined) job.resolve(outcomes.slice(at, at += job.operations.length))
+    this.#emit(announcement.outputs)
+    announcement.tellListeners()
+    let at = 0
+    for (const entry of entries) {
+      if (entry.kind === 'message') at += 1
+      else if (entry.kind === 'fence') entry.pass(true)
+      else if (entry.kind === 'job') entry.job.resolve(outcomes.slice(at, at += entry.job.operations.length))
     }
   }
 
-  /** Messages that an earlier commit stored although it failed: readers hear of them in their order. */
-  #announceMissed (conv: string, missed: readonly StoredMessage[], outputs: Output[], heard: Array<() => void>): void {
-    const { gates } = this.#options
-    for (const { seq, id, ts, from, content, expiresAt } of missed) {
-      const message: NewMessage = { op: 'message', conv, from, id, ts, counts: true, marksSender: false, content, ...(expiresAt === undefined ? {} : { expiresAt }) }
-      outputs.push(committed(message, seq))
-      if (gates.listens) heard.push(() => gates.stored({ ...draftOf(message), id, seq, ts }))
-    }
+  #refuseRemoved (entries: readonly Entry[]): void {
+    const last = entries.at(-1)
+    const judge = last?.kind === 'job' ? removals(last.job.operations) : undefined
+    if (judge !== undefined) this.#queue.judge(judge)
   }
 
   /** The store took nothing of the batch: no acknowledgement for any of it, nor for what the same sessions sent behind it. */
@@ -244,56 +130,23 @@ export class Committer {
     this.counts.failures += 1
     this.#options.log.error({ err: cause, entries: entries.length }, 'a commit failed')
     const sessions = new Set<string>()
-    for (const { session, message } of entries) if (message !== undefined) sessions.add(session)
+    for (const entry of entries) if (entry.kind === 'message') sessions.add(entry.session)
     const outputs: Output[] = []
     const fences: Array<() => void> = []
     const settle = (entry: Entry): void => {
+      if (entry.kind === 'job') return
       const failed = sessions.has(entry.session)
-      if (entry.fence !== undefined) fences.push(() => entry.fence?.(!failed))
-      else if (failed) outputs.push({ kind: 'verdict', ref: entry.ref, ok: 'failed' })
-      else if (entry.verdict !== undefined) outputs.push(entry.verdict)
+      if (entry.kind === 'fence') fences.push(() => { entry.pass(!failed) })
+      else if (failed) outputs.push({ kind: 'verdict', ref: entry.kind === 'message' ? entry.ref : entry.verdict.ref, ok: 'failed' })
+      else if (entry.kind === 'verdict') outputs.push(entry.verdict)
     }
-    for (const entry of entries) settle(entry)
-    const kept: Entry[] = []
-    for (let i = this.#head; i < this.#pending.length; i++) {
-      const entry = this.#pending[i] as Entry
-      if (entry.job === undefined && sessions.has(entry.session)) settle(entry)
-      else kept.push(entry)
-    }
-    this.#pending = kept
-    this.#head = 0
+    entries.forEach(settle)
+    this.#queue.takeOf(sessions).forEach(settle)
     this.#options.onFailed(sessions)
     this.#emit(outputs)
-    for (const fence of fences) fence()
+    for (const pass of fences) pass()
     const error = new StoreFailure(cause)
-    for (const { job } of entries) job?.reject(error)
-  }
-
-  /** Messages that were let in while the removal of their sender, or of the group, was on its way to the disk. */
-  #refuseRemoved (entries: readonly Entry[]): void {
-    const groups = new Set<string>()
-    const members = new Set<string>()
-    for (const operation of entries.at(-1)?.job?.operations ?? []) {
-      if (operation.op === 'group.drop') groups.add(`g:${operation.gid}`)
-      if (operation.op === 'member.drop') members.add(`g:${operation.gid}/${operation.user}`)
-      if (operation.op === 'group') groups.delete(`g:${operation.group.gid}`)
-      if (operation.op === 'member') members.delete(`g:${operation.gid}/${operation.user}`)
-    }
-    if (groups.size === 0 && members.size === 0) return
-    for (let i = this.#head; i < this.#pending.length; i++) {
-      const entry = this.#pending[i] as Entry
-      const { message } = entry
-      if (message === undefined || !(groups.has(message.conv) || members.has(`${message.conv}/${message.from}`))) continue
-      entry.message = undefined
-      entry.verdict = {
-        kind: 'verdict',
-        ref: entry.ref,
-        ok: false,
-        code: 'not_found',
-        reason: 'you are not a member of such a group',
-        ...(message.cid !== undefined && { cid: message.cid })
-      }
-    }
+    for (const entry of entries) if (entry.kind === 'job') entry.job.reject(error)
   }
 
   #emit (outputs: Output[]): void {
@@ -305,20 +158,4 @@ export class Committer {
       this.#options.log.error({ err: error }, 'the receiver of the outputs failed')
     }
   }
-}
-
-function committed (message: NewMessage, seq: number): Committed {
-  const payload = envelope(message.conv, seq, message.content)
-  const output: Committed = { kind: 'message', conv: message.conv, seq, from: message.from, payload }
-  if (message.expiresAt !== undefined) output.expiresAt = message.expiresAt
-  return output
-}
-
-/** What listeners hear of a message that the server wrote itself. */
-function draftOf ({ conv, from, content, cid }: NewMessage): Draft {
-  const { type, body } = JSON.parse(`{${content}}`) as { type: string, body: unknown }
-  const id = conv.slice(2)
-  const [a, b] = directUsers(conv)
-  const to = conv.startsWith('g:') ? { kind: 'group' as const, id } : { kind: 'user' as const, id: a === from ? b : a }
-  return { from, session: '', conv, to, type, body, cid, sizeBytes: Buffer.byteLength(JSON.stringify(body)) }
 }

@@ -8,7 +8,7 @@
  * Names that no account has are treated alike. All of it is kept in memory, bounded.
  */
 import { Backoff, type BackoffLimits } from './backoff.ts'
-import { Budget, type BudgetLimits } from '../intake/budget.ts'
+import { Budget, type BudgetLimits } from './budget.ts'
 
 export interface SignInLimitsOptions {
   /** One account from one address (`auth.failureLimit`). */

@@ -7,8 +7,8 @@ import blockList from '../../../plugins/block-list.ts'
 import rateLimit from '../../../plugins/rate-limit.ts'
 import type { Plugin } from '../../plugin-api.ts'
 import { describeFault } from './plugin-fault.ts'
+import { defaultPluginLimits, within } from './plugin-limits.ts'
 import { orderPlugins, PluginError, type PluginProblem } from './plugin-order.ts'
-import { defaultPluginLimits, within } from './plugin-runtime.ts'
 
 /** A plugin of the configuration: a built-in one's name, a module's path (`./x.js`, `/srv/x.js`) or a package's name. */
 export interface PluginEntry { readonly name: string, readonly enabled?: boolean, readonly options?: Record<string, unknown> }

@@ -1,24 +1,14 @@
 /** Starts and stops plugins. Whatever they throw, answer or never answer, the server is told in bounded time. */
 import type { Logger } from 'pino'
 import type { Draft, PluginContext, PluginInstance, Stored } from '../../plugin-api.ts'
-import { newCounts } from '../intake/gates.ts'
-import type { PluginHooks, RunningPlugin } from '../intake/gates.ts'
 import { describeFault, promised } from './plugin-fault.ts'
+import { within } from './plugin-limits.ts'
+import type { PluginLimits } from './plugin-limits.ts'
 import type { LoadedPlugin } from './plugin-loader.ts'
 import { PluginError } from './plugin-order.ts'
 import { inScope, outOfScope, type PluginOwner } from './plugin-scope.ts'
-
-/** What all plugins are held to; each has a configuration key `pluginLimits.<name>`. */
-export interface PluginLimits {
-  /** Milliseconds for loading a module, and for `start`. */
-  startTimeoutMs: number
-  /** Milliseconds for `close`. */
-  closeTimeoutMs: number
-  /** Promises of one plugin's `onStored` that may be open; messages above it are not told to it. */
-  listenerPending: number
-}
-
-export const defaultPluginLimits: PluginLimits = { startTimeoutMs: 30_000, closeTimeoutMs: 2_000, listenerPending: 1_000 }
+import { newCounts } from './running-plugin.ts'
+import type { PluginHooks, RunningPlugin } from './running-plugin.ts'
 
 /** Starts all, in order. When one fails, those before it are closed and `PluginError` is thrown. */
 export async function startPlugins (loaded: readonly LoadedPlugin[], server: Omit<PluginContext, 'log'>, log: Logger, limits: PluginLimits): Promise<RunningPlugin[]> {
@@ -91,20 +81,6 @@ function closeLate (instance: unknown, owner: PluginOwner | undefined, name: str
     promised(hooksOf(instance, owner).close?.())?.catch(failed)
   } catch (error) {
     log.error({ plugin: name, err: describeFault(error) }, 'a plugin that started too late could not be closed')
-  }
-}
-
-/** The answer, or a rejection when it does not come in time. */
-export async function within<Result> (answer: Promise<Result> | undefined, timeoutMs: number, what: string): Promise<Result | undefined> {
-  if (answer === undefined) return undefined
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new Error(`${what} did not end within ${timeoutMs} ms`)) }, timeoutMs)
-  })
-  try {
-    return await Promise.race([answer, late])
-  } finally {
-    clearTimeout(timer)
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { fileURLToPath } from 'node:url'
-import type { PluginCounts } from '../intake/gates.ts'
+import type { PluginCounts } from './running-plugin.ts'
 
 export interface PluginOwner { readonly name: string, readonly counts: PluginCounts }
 
