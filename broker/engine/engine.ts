@@ -1,7 +1,5 @@
 /** The engine: takes publishes in the order of each session, lets the gates judge them, commits them and answers. */
 import type { Logger } from 'pino'
-import { codes } from '../errors.ts'
-import type { Draft, GateVerdict } from '../plugin-api.ts'
 import type { Store } from '../store/store.ts'
 import { Committer } from './commit/committer.ts'
 import type { CommitCounts } from './commit/committer.ts'
@@ -19,7 +17,7 @@ import { defaultPluginLimits } from './plugins/plugin-limits.ts'
 import type { PluginLimits } from './plugins/plugin-limits.ts'
 import { closePlugins, startPlugins } from './plugins/plugin-runtime.ts'
 import type { PluginCounts } from './plugins/running-plugin.ts'
-import { readPayload } from './intake/payload.ts'
+import { Recipient } from './intake/recipient.ts'
 import type { Engine, Output } from '../link/port.ts'
 import { freeRequests, type RequestOptions, Requests } from './requests/request.ts'
 import { ServerClock } from './commit/server-clock.ts'
@@ -111,6 +109,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     userExists: uid => mode === 'dev' || control.userExists(uid)
   }
   const control = makeControl(host, options)
+  const recipient = new Recipient({ host, gates, mayPost: (user, gid) => control.mayPost(user, gid) })
   const turns = new Turns({ contended: () => performance.now() - committedAt < sendingMs })
   const lanes = new Lanes({
     host,
@@ -118,13 +117,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     pauses,
     requests: new Requests(host, control, turns, options.requests ?? freeRequests),
     turns,
-    // What a gate answers needs no promise when everything it asks is in memory.
-    judge: draft => {
-      const recipient = mayReceive(host, control, draft)
-      if (recipient instanceof Promise) return recipient.then(verdict => verdict ?? gates.check(draft))
-      return recipient ?? gates.check(draft)
-    },
-    stillMayPost: draft => draft.to.kind === 'group' ? mayReceive(host, control, draft) : undefined
+    recipient
   })
 
   const closing = async (): Promise<void> => {
@@ -144,14 +137,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     now,
     submit: batch => { lanes.submit(batch) },
     authenticate: request => control.authenticate(request),
-    async willRefusal ({ user, target, payload, contentType, utf8 }) {
-      if (target.kind === 'rpc' || target.verb !== undefined) return 'it is no message'
-      if (payload.length > limits.maxMessageBytes) return `at most ${limits.maxMessageBytes} bytes`
-      const read = readPayload(payload, contentType, utf8)
-      if (!read.ok) return read.reason
-      const verdict = await mayReceive(host, control, { from: user, to: target })
-      return verdict === undefined ? undefined : verdict.reason ?? codes[verdict.code].text
-    },
+    willRefusal: will => recipient.willRefusal(will),
     openSession: start => control.openSession(start),
     saveSubscriptions: (session, subscriptions) => control.saveSubscriptions(session, subscriptions),
     hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
@@ -169,17 +155,3 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     }
   }
 }
-
-/** Whether there is a recipient that the sender may write to, blocks aside. */
-function mayReceive (host: EngineHost, control: ControlParts, { from, to }: Pick<Draft, 'from' | 'to'>): GateVerdict | Promise<GateVerdict> {
-  if (to.kind === 'user') {
-    const exists = host.userExists(to.id)
-    if (exists === true) return undefined
-    return exists === false ? unknownUser : exists.then(known => known ? undefined : unknownUser)
-  }
-  const posting = control.mayPost(from, to.id)
-  if (posting instanceof Promise) return posting.then(answer => answer.ok ? undefined : answer)
-  return posting.ok ? undefined : posting
-}
-
-const unknownUser: GateVerdict = { code: 'not_found', reason: `${codes.not_found.text}: no such user` }

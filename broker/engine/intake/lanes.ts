@@ -15,6 +15,7 @@ import { readPayload } from './payload.ts'
 import type { Read } from './payload.ts'
 import { PauseEnded } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
+import type { Recipient } from './recipient.ts'
 import type { Submission, Verdict } from '../../link/port.ts'
 import type { Asked, Requests } from '../requests/request.ts'
 import { isQuery } from '../requests/kinds.ts'
@@ -26,10 +27,7 @@ export interface LanesOptions {
   readonly requests: Requests
   readonly pauses: Pauses
   readonly turns: Turns
-  /** The recipient and the gates. A promise only where one of them needs it. */
-  readonly judge: (draft: Draft) => GateVerdict | Promise<GateVerdict>
-  /** Asked again when judging took time: somebody may have been removed meanwhile. */
-  readonly stillMayPost: (draft: Draft) => GateVerdict | Promise<GateVerdict>
+  readonly recipient: Pick<Recipient, 'judge' | 'stillMayPost'>
 }
 
 interface Lane {
@@ -183,7 +181,7 @@ export class Lanes {
     }
     let verdict
     try {
-      verdict = this.#options.judge(draft)
+      verdict = this.#options.recipient.judge(draft)
     } catch (error) {
       return this.#breakOff(submission, error)
     }
@@ -195,7 +193,7 @@ export class Lanes {
   async #judgeLater (submission: Submission, { read, draft }: Parsed, judged: Promise<GateVerdict>): Promise<void> {
     let verdict: GateVerdict
     try {
-      verdict = await judged ?? await this.#options.stillMayPost(draft)
+      verdict = await judged ?? await this.#options.recipient.stillMayPost(draft)
     } catch (error) {
       this.#breakOff(submission, error)
       return
