@@ -12,6 +12,8 @@
  * - User, group and conversation ids are opaque strings of `A-Z a-z 0-9 . _ - :`, also `__proto__` and `..`.
  */
 
+import type { FeedStore } from './feed.ts'
+
 /** Milliseconds since the epoch. */
 export type TimeMs = number
 
@@ -304,6 +306,8 @@ export interface Store {
   /** The newest time that a message (embedded: or an event) was ever given; 0 when there is none. May take a while: asked at the start. */
   newest (): Promise<TimeMs>
   readonly records: Records
+  /** What was committed, for readers with a cursor; see feed.ts. */
+  readonly feed: FeedStore
   /** A number for the health page; rejects when the store cannot serve. */
   health (): Promise<void>
   /** Writes a copy that `restore` can read into the empty folder `path`, while the store is in use. */

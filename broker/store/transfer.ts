@@ -2,6 +2,8 @@
  * The content of a store as rows that belong to no engine: what `sabethes migrate` moves from one backend to another. What
  * a backend derives from these rows (indexes, numbers of members) is not part of it: the backend that takes them makes it.
  */
+import type { FeedReader } from './feed.ts'
+import type { FeedRow } from './feed-rows.ts'
 import type { Cursor, GroupRow, Member, SessionRow, StoredMessage, TimeMs, UserRow } from './store.ts'
 
 /** The rows of each kind. */
@@ -27,12 +29,15 @@ export interface TransferRows {
   /** The last publish of a packet id. Without `epoch` (earlier versions did not write it) it is no message's first try. */
   resend: { session: string, packetId: number, conv: string, seq: number, n: number, id: string, ts: TimeMs, digest: string, epoch?: string, number?: number }
   record: { key: string, value: Uint8Array }
+  feed: FeedRow
+  feedReader: FeedReader
 }
 export type TransferKind = keyof TransferRows
 
 /** All kinds, in the order in which they are moved. */
 export const transferKinds: readonly TransferKind[] = [
-  'user', 'block', 'group', 'head', 'member', 'hidden', 'message', 'event', 'eventHead', 'session', 'cursor', 'resend', 'record'
+  'user', 'block', 'group', 'head', 'member', 'hidden', 'message', 'event', 'eventHead', 'session', 'cursor', 'resend', 'record',
+  'feed', 'feedReader'
 ]
 
 /** Some rows, and the place behind them: `read` goes on from there. */

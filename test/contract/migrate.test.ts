@@ -44,6 +44,7 @@ async function goesOn (t: Test, store: Store): Promise<void> {
   t.match(cid, { seq: 30, replay: true }, 'a repeat by its cid')
   t.match(resend, { seq: 30, replay: true }, 'a repeat by its packet id')
   t.match(fresh, { seq: 31, replay: false }, 'the next number')
+  t.match(await store.feed.read(0, { limit: 9, maxBytes: 1e6 }), [{ position: 1, conv: 'g:old' }, { position: 2, conv: 'd:alice:bob', message: { seq: 31 } }], 'the feed goes on')
   await store.commit([{ op: 'event', user: 'alice', ts: 1, content: '{}', slot: 'read d:alice:bob 0' }])
   const events = await store.events('alice', 0, 100)
   t.equal(events.filter(({ content }) => content === '{"kind":"read","n":30}').length, 0, 'the event of the slot was replaced')

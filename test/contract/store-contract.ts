@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import type { NewMessage, Outcome, Resend, Store, StoredMessage } from '../../broker/store/store.ts'
 import { append, direct, group, join, message, seqs, unread } from './operations.ts'
 import type { Open } from './operations.ts'
+import { feed } from './feed-contract.ts'
 import { rest } from './store-contract-rest.ts'
 
 export async function contract (t: Test, name: string, open: Open): Promise<void> {
@@ -340,6 +341,7 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
   })
 
   await rest(t, name, open)
+  await feed(t, name, open)
 
   await t.test(`${name}: the end`, async t => {
     const { store } = await open(t)

@@ -36,6 +36,7 @@ export async function fillStore (store: Store): Promise<void> {
   await store.commit([{ op: 'member.drop', gid: 'dev', user: '__proto__' }, { op: 'group.drop', gid: 'old' }])
   // The messages of the group that was removed wait for the purge; a new group goes on counting.
   await store.commit([{ op: 'member', gid: 'old', user: 'bob', role: 'admin' }, { op: 'group', group: { gid: 'old', name: 'New', owner: 'bob', createdAt: 6 } }])
+  await store.feed.register('audit', { from: 'now', createdAt: start })
   await store.commit([text('g:old', 'bob', 40, { cid: 'first of the new' })])
   await store.purge(start + 6, 5)
   await store.settings('alice', 'd:alice:bob', { pinned: true })
@@ -70,6 +71,7 @@ export async function seen (store: Store): Promise<unknown> {
     eventHead: await store.eventHead('alice'),
     sessions: await store.sessions({ limit: 10 }),
     cursors: await store.cursors('alice/phone 1', ['d:alice:bob', 'e:alice', 'g:dev']),
+    feed: [await store.feed.readers(), await store.feed.end(), await store.feed.read(0, { limit: 100, maxBytes: 1e6 })],
     records
   }
 }

@@ -11,6 +11,7 @@ import { cidCodec, encodeEvent, encodeMessage, resendCodec } from './codec.ts'
 import type { CidRow, HeadRow, ResendRow } from './codec.ts'
 import type { Batch } from './batch.ts'
 import type { Database } from './database.ts'
+import type { LevelFeed } from './feed.ts'
 import { GroupChanges } from './group-changes.ts'
 import { key } from './keys.ts'
 import type { Newest } from './newest.ts'
@@ -26,10 +27,13 @@ class Texts {
   load (name: string, text: string | undefined): void { this.rows.set(name, text) }
 }
 
+/** What a commit reads and writes. */
+export interface CommitParts { db: Database, tables: Tables, segments: Segments, newest: Newest, feed: LevelFeed, resendWindowMs: number }
+
 /** Applies operations in order and writes them; on disk when it resolves. Call it inside `exclusive`. */
-export async function commit (db: Database, tables: Tables, segments: Segments, newest: Newest, operations: readonly Operation[], resendWindowMs: number): Promise<Outcome[]> {
+export async function commit (parts: CommitParts, operations: readonly Operation[]): Promise<Outcome[]> {
   if (operations.length === 0) return []
-  const work = new Commit(db, tables, segments, newest, resendWindowMs)
+  const work = new Commit(parts)
   await work.prepare(operations)
   return await work.apply(operations)
 }
@@ -44,11 +48,13 @@ class Commit {
   readonly #newest: Newest
   /** The newest time of this commit. */
   #time = 0
+  readonly #feed: LevelFeed
   readonly #resendWindowMs: number
   #groups: GroupChanges | undefined
 
-  constructor (db: Database, tables: Tables, segments: Segments, newest: Newest, resendWindowMs: number) {
+  constructor ({ db, tables, segments, newest, feed, resendWindowMs }: CommitParts) {
     this.#db = db
+    this.#feed = feed
     this.#segments = segments
     this.#newest = newest
     this.#draft = new Draft(tables)
@@ -78,6 +84,7 @@ class Commit {
   async apply (operations: readonly Operation[]): Promise<Outcome[]> {
     const batch = this.#db.batch()
     const outcomes: Outcome[] = []
+    let feedEnd: number
     try {
       for (const op of operations) {
         if (op.op === 'message') outcomes.push(this.#message(batch, op))
@@ -89,6 +96,7 @@ class Commit {
       }
       this.#draft.put(batch)
       this.#newest.put(batch, this.#time)
+      feedEnd = this.#feed.put(batch, operations, outcomes)
     } catch (error) {
       await batch.close()
       throw error
@@ -98,6 +106,7 @@ class Commit {
     this.#draft.settle()
     this.#newest.settle(this.#time)
     this.#segments.grew(this.#length)
+    this.#feed.settle(feedEnd)
     return outcomes
   }
 

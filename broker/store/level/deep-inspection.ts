@@ -15,7 +15,7 @@ export interface DeepFindings { ok: boolean, rows: number, damaged: number, text
 
 /** Findings that are told one by one. */
 const maxTold = 50
-const letters = 'bcefghijklmnpqrstuvxyz'
+const letters = 'bcefghijklmnopqrstuvwxyz'
 
 /** Throws what opening throws. `progress` counts rows. */
 export async function inspectLevelDeep (path: string, progress?: (rows: number) => void): Promise<DeepFindings> {

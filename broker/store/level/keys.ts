@@ -19,6 +19,7 @@
  * | `f user`, `e user seq`, `s user slot` | a user's event log: head, events, the event of a slot |
  * | `p session`, `k session stream` | a session, a cursor |
  * | `q key` | a record of ordinary MQTT |
+ * | `w first`, `o name` | the feed: what a commit stored, by its first position; a reader |
  * | `v format` | the format version |
  * | `v newest` | the newest time of a message or event |
  * | `v migration` | how far a migration into this store has come; only while it runs |
@@ -95,6 +96,10 @@ export const key = {
   proven: (session: string) => 'v' + sep + session,
   cursor: (session: string, stream: string) => 'k' + sep + session + sep + stream,
   cursors: (session: string) => 'k' + sep + session,
+  feedRow: (first: number) => 'w' + sep + sortable(first),
+  feed: () => 'w',
+  feedReader: (name: string) => 'o' + sep + name,
+  feedReaders: () => 'o',
   record: (name: string) => 'q' + sep + name,
   newest: () => 'v' + sep + 'newest',
   format: () => 'v' + sep + 'format',

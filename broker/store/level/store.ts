@@ -2,9 +2,11 @@
 import type { Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Progress, Records, SessionRow, Store, StoredEvent, StoredMessage, TimeMs, UserRow } from '../store.ts'
 import { backupLevel } from './backup.ts'
 import { commit } from './commit.ts'
+import type { CommitParts } from './commit.ts'
 import { Database } from './database.ts'
 import type { Faults } from './database.ts'
 import { Directory } from './directory.ts'
+import { LevelFeed } from './feed.ts'
 import { StoreFormatError, StoreUnavailableError } from '../errors.ts'
 import { StoreFullError, failureKind } from './failure.ts'
 import { formatVersion, readMarker, writeMarker } from './format.ts'
@@ -88,49 +90,51 @@ async function opened (options: LevelStoreOptions): Promise<Store> {
   await db.open()
   let segments: Segments
   let newest: Newest
+  let feed: LevelFeed
   try {
     await tighten(options.path)
     if (create || marker.format !== formatVersion) await writeMarker(options.path, { kind: 'store' })
     segments = await Segments.open(db, options.segmentLength ?? 64 * 1024 * 1024)
     newest = await Newest.open(db)
+    feed = await LevelFeed.open(db)
   } catch (error) {
     await db.close()
     throw error
   }
   const cache = { ...defaultCacheSizes, ...options.cache }
-  return new LevelStore(db, new Tables(cache), segments, newest, (options.resendWindowSeconds ?? 86400) * 1000)
+  return new LevelStore({ db, tables: new Tables(cache), segments, newest, feed, resendWindowMs: (options.resendWindowSeconds ?? 86400) * 1000 })
 }
 
 class LevelStore implements Store {
   readonly records: Records
+  readonly feed: LevelFeed
+  readonly #parts: CommitParts
   readonly #db: Database
-  readonly #tables: Tables
-  readonly #segments: Segments
   readonly #newest: Newest
-  readonly #resendWindowMs: number
   readonly #messages: Messages
   readonly #members: Members
   readonly #directory: Directory
   readonly #sessions: Sessions
   readonly #purge: Purge
 
-  constructor (db: Database, tables: Tables, segments: Segments, newest: Newest, resendWindowMs: number) {
+  constructor (parts: CommitParts) {
+    const { db, tables, newest, feed, resendWindowMs } = parts
+    this.#parts = parts
     this.#db = db
-    this.#tables = tables
-    this.#segments = segments
     this.#newest = newest
-    this.#resendWindowMs = resendWindowMs
+    this.feed = feed
     this.#messages = new Messages(db, tables)
     this.#members = new Members(db, tables)
     this.#directory = new Directory(db, tables)
     this.#sessions = new Sessions(db, tables)
     this.#purge = new Purge(db, tables, resendWindowMs)
     this.records = new LevelRecords(db)
+    feed.use(this.#messages)
     db.onReopen = () => { tables.clear() }
   }
 
   commit (operations: readonly Operation[]): Promise<Outcome[]> {
-    return this.#db.exclusive(() => commit(this.#db, this.#tables, this.#segments, this.#newest, operations, this.#resendWindowMs))
+    return this.#db.exclusive(() => commit(this.#parts, operations))
   }
 
   heads (convs: readonly string[]): Promise<Array<Head | undefined>> { return this.#messages.heads(convs) }

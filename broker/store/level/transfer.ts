@@ -11,6 +11,7 @@ import {
   resendCodec
 } from './codec.ts'
 import type { Batch } from './batch.ts'
+import { decodeFeedReader, decodeFeedRow, encodeFeedReader, encodeFeedRow } from './feed-codec.ts'
 import { Database } from './database.ts'
 import { databasePath, folderMode, isVacant, readMarker, removeMarker, writeMarker } from './format.ts'
 import { key, lastNumber, parts, under } from './keys.ts'
@@ -23,7 +24,21 @@ const writeBufferBytes = 16 * 1024 * 1024
 
 /** The first letter of the keys of a kind, as `keys.ts` lists them. */
 const letters: Readonly<Record<TransferKind, string>> = {
-  user: 'u', block: 'b', group: 'g', head: 'h', member: 'm', hidden: 'x', message: 'l', event: 'e', eventHead: 'f', session: 'p', cursor: 'k', resend: 'i', record: 'q'
+  user: 'u',
+  block: 'b',
+  group: 'g',
+  head: 'h',
+  member: 'm',
+  hidden: 'x',
+  message: 'l',
+  event: 'e',
+  eventHead: 'f',
+  session: 'p',
+  cursor: 'k',
+  resend: 'i',
+  record: 'q',
+  feed: 'w',
+  feedReader: 'o'
 }
 
 /** Opens a store to be read. Throws `TransferError` when it is none, `StoreLockedError` while a server has it open. */
@@ -108,7 +123,9 @@ class LevelTransfer implements TransferSource, TransferTarget {
       eventHead: each(([, user = ''], text, whole) => ({ user, ...eventHeadCodec.decode(text, whole) })),
       session: each((_, text) => JSON.parse(text) as SessionRow),
       cursor: each(([, session = '', stream = ''], text, whole) => ({ session, stream, ...cursorCodec.decode(text, whole) })),
-      resend: each(([, session = '', packetId = ''], text, whole) => ({ session, packetId: Number(packetId), ...resendCodec.decode(text, whole) }))
+      resend: each(([, session = '', packetId = ''], text, whole) => ({ session, packetId: Number(packetId), ...resendCodec.decode(text, whole) })),
+      feed: each((_, text, whole) => decodeFeedRow(text, whole)),
+      feedReader: each((_, text, whole) => decodeFeedReader(text, whole))
     }
     return converters[kind as Exclude<TransferKind, 'record'>] as unknown as (rows: Array<[string, string]>) => Promise<Array<TransferRows[K]>>
   }
@@ -226,5 +243,7 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
   session: (batch, row) => { batch.put(key.session(row.session), JSON.stringify(row)) },
   cursor: (batch, { session, stream, ...row }) => { batch.put(key.cursor(session, stream), cursorCodec.encode(row)) },
   resend: (batch, { session, packetId, ...row }) => { batch.put(key.resend(session, packetId), resendCodec.encode(row)) },
-  record: (batch, { key: name, value }) => { batch.put(key.record(name), value) }
+  record: (batch, { key: name, value }) => { batch.put(key.record(name), value) },
+  feed: (batch, row) => { batch.put(key.feedRow(row.first), encodeFeedRow(row)) },
+  feedReader: (batch, row) => { batch.put(key.feedReader(row.name), encodeFeedReader(row)) }
 }

@@ -13,32 +13,19 @@
  */
 import { directUsers } from '../../topics.ts'
 import type { Member, NewMessage, Outcome } from '../store.ts'
+import { appended, endOf, memoryOf, number, unstored } from './append-entries.ts'
+import type { Entry } from './append-entries.ts'
 import { Burst } from './burst.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
 import { emptyHead, markSender, messageDoc, newMember, place, storedMessage } from './documents.ts'
 import type { HeadRow, MessageDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
+import type { MongoFeed } from './feed.ts'
 import { memberAt, openMembers, pieces, writeDerived } from './rows.ts'
 import type { MemberAt, Rows, View } from './rows.ts'
 import { memory, remembered, Resends } from './resends.ts'
 import type { Memory } from './resends.ts'
-
-/** A message on its way. */
-interface Entry {
-  readonly op: NewMessage
-  /** By what a repeat is known: sender and cid, or the packet id; '' for messages that are never repeated. */
-  readonly join: string
-  /** The unique key. */
-  key: string
-  /** The earlier message of this batch that it repeats. */
-  same: Entry | undefined
-  at: { seq: number, n: number }
-  stored: boolean
-  /** The sender's read mark went past messages of others. */
-  passed: boolean
-  outcome: Outcome | undefined
-}
 
 /** Keys and conversations of one query. */
 const keysOfQuery = 500
@@ -47,14 +34,16 @@ export class Append {
   readonly #db: Connection
   readonly #rows: Rows
   readonly #resends: Resends
+  readonly #feed: MongoFeed
   readonly #onDerivedFailure: ((error: unknown) => void) | undefined
   readonly #derivedFailures = new Burst()
   /** Conversations of rejected commits, with the last number that was told. */
   readonly #told = new Map<string, number>()
 
-  constructor (db: Connection, rows: Rows, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
+  constructor (db: Connection, rows: Rows, feed: MongoFeed, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
     this.#db = db
     this.#rows = rows
+    this.#feed = feed
     this.#onDerivedFailure = onDerivedFailure
     this.#resends = new Resends(db, resendWindowMs)
   }
@@ -78,6 +67,8 @@ export class Append {
         view = await this.#rows.load(convs, senders)
         await this.#findRepeats(view, unstored(entries))
       }
+      await this.#feed.lookAgain()
+      if (this.#feed.active) await this.#feedStored(view, entries)
     } catch (error) {
       this.#forget(entries)
       for (const { op, at } of entries) if (at.seq > 0) this.untold(op.conv, at.seq - 1)
@@ -113,6 +104,14 @@ export class Append {
       const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: Math.min(before, Number.MAX_SAFE_INTEGER) } }, whole).sort({ s: 1 }).toArray()
       if (docs.length > 0) outcome.missed = docs.map(storedMessage)
     }))
+  }
+
+  /** Into the feed, before anything is acknowledged. A repeat whose first one came behind the known end of its log is found there. */
+  async #feedStored (view: View, entries: readonly Entry[]): Promise<void> {
+    const late = entries.filter(({ op, outcome }) => outcome !== undefined && outcome.seq > endOf(view, op.conv))
+    this.#forget(late)
+    if (late.length > 0) await this.#rows.load(late.map(({ op }) => op.conv), [])
+    await this.#feed.append(appended(view, entries))
   }
 
   #entry (op: NewMessage): Entry {
@@ -296,27 +295,5 @@ export class Append {
       if (op.conv.startsWith('d:')) for (const user of directUsers(op.conv)) members.push({ user, conv: op.conv })
     }
     this.#rows.forget(convs, members.map(({ user, conv }) => memberAt(user, conv)))
-  }
-}
-
-function unstored (entries: readonly Entry[]): Entry[] {
-  return entries.filter(entry => !entry.stored && entry.same === undefined && entry.outcome === undefined)
-}
-
-/** The memory of a message that this commit stored. */
-function memoryOf ({ op, at, outcome, same }: Entry): Memory {
-  if (same !== undefined) return memoryOf(same)
-  const { seq, n, id, ts } = outcome ?? { ...at, id: op.id, ts: op.ts }
-  return { ...remembered(op), seq, n, id, ts }
-}
-
-/** Gives numbers behind the heads, in the order of arrival. */
-function number (view: View, left: readonly Entry[]): void {
-  const ends = new Map<string, { seq: number, n: number }>()
-  for (const entry of left) {
-    const { op } = entry
-    const end = ends.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
-    entry.at = { seq: end.seq + 1, n: end.n + (op.counts ? 1 : 0) }
-    ends.set(op.conv, entry.at)
   }
 }

@@ -2,14 +2,14 @@
 import { MongoClient, MongoError } from 'mongodb'
 import type { AnyBulkWriteOperation, BulkWriteOptions, Collection, Db, Document, MongoClientOptions } from 'mongodb'
 import type {
-  BlockDoc, CursorDoc, EventDoc, EventHeadDoc, GroupDoc, HiddenDoc, MessageDoc, MetaDoc, RecordDoc, ResendDoc, RowDoc, SessionDoc, UserDoc
+  BlockDoc, CursorDoc, EventDoc, EventHeadDoc, FeedReaderDoc, FeedRowDoc, GroupDoc, HiddenDoc, MessageDoc, MetaDoc, RecordDoc, ResendDoc, RowDoc, SessionDoc, UserDoc
 } from './documents.ts'
 import { StoreClosedError, StoreUnavailableError } from '../errors.ts'
 import { MongoRefusedError, MongoUnavailableError, isUnavailable } from './failure.ts'
 
 /** Places where tests let a commit, or another write, fail or wait. */
 export type FaultPlace = 'members before insert' | 'insert' | 'inserted' | 'derived' | 'events' | 'event heads' | 'group members' | 'groups' |
-  'group drop' | 'hide' | 'hidden' | 'purge marked' | 'purged'
+  'group drop' | 'feed' | 'hide' | 'hidden' | 'purge marked' | 'purged'
 
 export interface Faults {
   /** Called before the write of that name (`inserted`, `hidden`, `purged`: behind it); what it throws is the write's error. */
@@ -69,6 +69,8 @@ export class Connection {
   readonly cursors: Collection<CursorDoc>
   readonly resends: Collection<ResendDoc>
   readonly records: Collection<RecordDoc>
+  readonly feed: Collection<FeedRowDoc>
+  readonly feedReaders: Collection<FeedReaderDoc>
   readonly meta: Collection<MetaDoc>
   readonly timeoutMs: number
   /** Documents of one ordered insert. FerretDB 1 goes on behind a duplicate at each hundred, which would leave a gap. */
@@ -99,6 +101,8 @@ export class Connection {
     this.cursors = this.#collection('cursors')
     this.resends = this.#collection('resends')
     this.records = this.#collection('records')
+    this.feed = this.#collection('feed')
+    this.feedReaders = this.#collection('feedReaders')
     this.meta = this.#collection('meta')
     const { onCommand } = options
     if (onCommand !== undefined) {

@@ -90,7 +90,19 @@ export interface CursorDoc { /** `stream session` */ _id: string, p: string, s: 
 /** The memory of a packet id whose message was purged, or was repeated on a later connection. */
 export interface ResendDoc { _id: string, c: string, s: number, n: number, id: string, ts: number, g: string, qe?: string, qn?: number }
 export interface RecordDoc { _id: string, v: Binary }
-export interface MetaDoc { _id: string, version?: number, /** Of a migration: JSON of where it stopped. */ checkpoint?: string }
+/** What a commit put into the feed: `_id` its first position, `t` time, `n` how many, `m` of each conversation the first number and how many. */
+export interface FeedRowDoc { _id: number, t: number, n: number, m: Array<{ c: string, s: number, n: number }> }
+export interface FeedReaderDoc { _id: string, /** position */ p: number, at: number }
+export interface MetaDoc {
+  _id: string
+  version?: number
+  /** Of a migration: JSON of where it stopped. */
+  checkpoint?: string
+  /** Of `feed`: the last position, the last rows, and what each commit replaces. */
+  last?: number
+  rows?: FeedRowDoc[]
+  mark?: string
+}
 
 const seqDigits = 16
 /** `place(conv)` and the number, which sorts as numbers do: a sparse index holds every document that has one of its fields, so it has one. */

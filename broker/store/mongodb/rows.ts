@@ -18,6 +18,7 @@ import { oneOf, whole } from './connection.ts'
 import { duplicates } from './failure.ts'
 import { emptyHead, headRow, markSender, memberDoc, memberKey, memberRow, newMember, place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
+import type { MongoFeed } from './feed.ts'
 
 /** How many rows of each kind stay in memory. Entries; a member's row takes about 300 bytes. */
 export interface CacheSizes { heads: number, members: number, groups: number, events: number, cursors: number }
@@ -48,9 +49,11 @@ export class Rows {
   /** Repairs that were made. */
   repairs = 0
   readonly #db: Connection
+  readonly #feed: MongoFeed | undefined
 
-  constructor (db: Connection, sizes: CacheSizes) {
+  constructor (db: Connection, sizes: CacheSizes, feed?: MongoFeed) {
     this.#db = db
+    this.#feed = feed
     this.heads = new Lru(sizes.heads)
     this.members = new Lru(sizes.members)
   }
@@ -185,6 +188,8 @@ export class Rows {
       markSender(sender, s, n)
       touched.add(memberAt(f, conv))
     }
+    // Before the heads: they tell that it was done.
+    await this.#feed?.append(behind.map(({ c, s, ts }) => ({ conv: placed(c), seq: s, ts })))
     await openMembers(this.#db, [...fresh].map(key => members.get(key) as Member))
     await writeDerived(this.#db, [...touched].map(key => members.get(key) as Member), heads)
     this.repairs++

@@ -12,6 +12,7 @@ import type { Faults, SentCommand } from './connection.ts'
 import { Directory } from './directory.ts'
 import { EventLog } from './events.ts'
 import { StoreFormatError } from '../errors.ts'
+import { MongoFeed } from './feed.ts'
 import { duplicates } from './failure.ts'
 import { GroupChanges } from './group-changes.ts'
 import { createIndexes } from './indexes.ts'
@@ -63,17 +64,19 @@ export async function openMongoStore (options: MongoStoreOptions): Promise<Store
     ...(options.onCommand === undefined ? {} : { onCommand: options.onCommand }),
     ...(options.faults === undefined ? {} : { faults: options.faults })
   })
+  const feed = new MongoFeed(db)
   await db.open()
   try {
     await db.read(async () => {
       await checkFormat(db)
       await createIndexes(db.db)
+      await feed.look()
     })
   } catch (error) {
     await db.close()
     throw error
   }
-  return new MongoStore(db, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000, options.onDerivedFailure)
+  return new MongoStore(db, feed, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000, options.onDerivedFailure)
 }
 
 async function checkFormat (db: Connection): Promise<void> {
@@ -108,6 +111,7 @@ function unfinished (checkpoint: string | undefined): string {
 
 class MongoStore implements Store {
   readonly records: Records
+  readonly feed: MongoFeed
   readonly #db: Connection
   readonly #append: Append
   readonly #events: EventLog
@@ -119,11 +123,12 @@ class MongoStore implements Store {
   readonly #purge: Purge
   readonly #settled: () => Promise<void>
 
-  constructor (db: Connection, cache: CacheSizes, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
-    const rows = new Rows(db, cache)
+  constructor (db: Connection, feed: MongoFeed, cache: CacheSizes, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
+    const rows = new Rows(db, cache, feed)
     const records = new MongoRecords(db)
     this.#db = db
-    this.#append = new Append(db, rows, resendWindowMs, onDerivedFailure)
+    this.feed = feed
+    this.#append = new Append(db, rows, feed, resendWindowMs, onDerivedFailure)
     this.#events = new EventLog(db, cache.events)
     this.#groups = new GroupChanges(db, rows, cache.groups)
     this.#messages = new Messages(db, rows)

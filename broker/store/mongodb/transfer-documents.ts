@@ -3,6 +3,7 @@ import { Binary } from 'mongodb'
 import type { TransferKind, TransferRows } from '../transfer.ts'
 import { blockKey, cursorKey, groupDoc, hiddenKey, memberDoc, messageDoc, place, resendKey } from './documents.ts'
 import type { EventDoc, HeadDoc } from './documents.ts'
+import { rowDoc } from './feed.ts'
 
 export const transferDocuments: { [K in TransferKind]: { collection: string, document: (row: TransferRows[K]) => object } } = {
   user: { collection: 'users', document: ({ uid, ...row }) => ({ _id: uid, ...row }) },
@@ -39,7 +40,9 @@ export const transferDocuments: { [K in TransferKind]: { collection: string, doc
       _id: resendKey(resend), c: place(conv), s: seq, n, id, ts, g: digest, ...(epoch === undefined ? {} : { qe: epoch, qn: number })
     })
   },
-  record: { collection: 'records', document: ({ key, value }) => ({ _id: key, v: new Binary(value) }) }
+  record: { collection: 'records', document: ({ key, value }) => ({ _id: key, v: new Binary(value) }) },
+  feed: { collection: 'feed', document: rowDoc },
+  feedReader: { collection: 'feedReaders', document: ({ name, position, createdAt }) => ({ _id: name, p: position, at: createdAt }) }
 }
 
 /** The slot of an event, from its id. */

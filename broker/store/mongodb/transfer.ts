@@ -5,8 +5,9 @@ import type { Checkpoint, TransferKind, TransferPage, TransferRows, TransferSour
 import { TransferError } from '../transfer.ts'
 import { Connection, durable, quick, databaseName } from './connection.ts'
 import { groupRow, headRow, place, placed, storedMessage } from './documents.ts'
-import type { EventHeadDoc, HeadDoc, MemberDoc, MessageDoc, ResendDoc } from './documents.ts'
+import type { EventHeadDoc, FeedRowDoc, HeadDoc, MemberDoc, MessageDoc, ResendDoc } from './documents.ts'
 import { StoreFormatError } from '../errors.ts'
+import { MongoFeed, readerOf, rowOf } from './feed.ts'
 import { duplicates } from './failure.ts'
 import { createIndexes } from './indexes.ts'
 import { Rows, defaultCacheSizes, pieces } from './rows.ts'
@@ -57,17 +58,20 @@ class MongoTransfer implements TransferSource, TransferTarget {
   readonly identity: string
   readonly #db: Connection
   readonly #rows: Rows
+  readonly #feed: MongoFeed
 
   constructor (db: Connection, identity: string) {
     this.#db = db
     this.identity = identity
-    this.#rows = new Rows(db, { ...defaultCacheSizes, heads: 1000, members: 1000 })
+    this.#feed = new MongoFeed(db)
+    this.#rows = new Rows(db, { ...defaultCacheSizes, heads: 1000, members: 1000 }, this.#feed)
   }
 
   async version (): Promise<number | undefined> { return (await this.#db.meta.findOne({ _id: 'format' }))?.version }
 
   /** A head may be behind its log, with the marks of the senders: whoever looks first writes them anew, here as in a server. */
   async prepare (): Promise<void> {
+    await this.#feed.look()
     let ends = new Map<string, number>()
     const repair = async (): Promise<void> => {
       const heads = new Map((await this.#db.rows.find({ _id: { $in: [...ends.keys()] } }).toArray()).map(doc => [doc._id, (doc as HeadDoc).s]))
@@ -94,11 +98,12 @@ class MongoTransfer implements TransferSource, TransferTarget {
       if (logs.size >= pageRows) await forward()
     }
     await forward()
+    await this.#feed.settle()
   }
 
   async estimate (): Promise<number> {
     const db = this.#db
-    const counts = await Promise.all([db.messages, db.rows, db.hidden, db.groups, db.users, db.blocks, db.events, db.eventHeads, db.sessions, db.cursors, db.resends, db.records]
+    const counts = await Promise.all([db.messages, db.rows, db.hidden, db.groups, db.users, db.blocks, db.events, db.eventHeads, db.sessions, db.cursors, db.resends, db.records, db.feed, db.feedReaders]
       .map(collection => (collection as unknown as Collection).estimatedDocumentCount()))
     return counts.reduce((sum, count) => sum + count, 0)
   }
@@ -121,7 +126,9 @@ class MongoTransfer implements TransferSource, TransferTarget {
       session: () => this.#byId(db.sessions, at, ({ _id, ...row }) => ({ session: _id, ...row })),
       cursor: () => this.#byId(db.cursors, at, ({ _id, p, s, t }) => ({ session: p, stream: _id.slice(0, _id.indexOf(' ')), seq: s, sent: t })),
       resend: () => this.#resends(at),
-      record: () => this.#byId(db.records, at, ({ _id, v }) => ({ key: _id, value: new Uint8Array(v.value()) }))
+      record: () => this.#byId(db.records, at, ({ _id, v }) => ({ key: _id, value: new Uint8Array(v.value()) })),
+      feed: () => this.#feedRows(at),
+      feedReader: () => this.#byId(db.feedReaders, at, readerOf)
     }
     return readers[kind]() as unknown as AsyncIterable<TransferPage<K>>
   }
@@ -218,6 +225,11 @@ class MongoTransfer implements TransferSource, TransferTarget {
       rows = []
     }
     if (rows.length > 0) yield { rows, at: last }
+  }
+
+  async * #feedRows (at: string | undefined): AsyncGenerator<TransferPage<'feed'>, void> {
+    const filter: Filter<FeedRowDoc> = at === undefined ? {} : { _id: { $gt: Number(at) } }
+    for await (const docs of this.#pages(this.#db.feed, filter, { _id: 1 }, {})) yield { rows: docs.map(rowOf), at: String((docs.at(-1) as FeedRowDoc)._id) }
   }
 
   async checkpoint (): Promise<Checkpoint | undefined> {
