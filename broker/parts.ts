@@ -62,6 +62,7 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     log: deps.log.child({ part: 'engine' }),
     limits: engineLimits(config),
     requests: requestOptions(config),
+    feed: config.feed,
     mode: config.auth.mode,
     plugins,
     pluginLimits: config.pluginLimits,

@@ -118,9 +118,6 @@ export const configSchema = z.strictObject({
     cacheConversations: count(100_000, 'Conversations whose heads are kept in memory.'),
     resendWindowSeconds: count(86_400, 'How long a message without cid that is sent again with DUP can be the same one, seconds.')
   }),
-  engine: section('The engine: what decides and remembers.', {
-    thread: z.boolean().default(false).describe('Runs engine and store in a thread of their own, beside the one that has the sockets; for machines with two cores and more.')
-  }),
   sessions: section('Persistent sessions.', {
     expirySeconds: z.int().min(0).max(maxExpirySeconds).default(2_592_000).describe('How long a session of an MQTT 3.1.1 client with clean session 0 outlives its connection, seconds.'),
     maxExpirySeconds: z.int().min(0).max(maxExpirySeconds).default(7_776_000).describe('Longest session expiry an MQTT 5 client may ask for, seconds; 4294967295 is for ever.'),
@@ -132,6 +129,12 @@ export const configSchema = z.strictObject({
     retentionSeconds: count(0, 'Messages older than this are purged, seconds; 0 keeps them for ever.', 0),
     maxClockBackSeconds: count(86_400, 'When the clock is set back by up to this, times of messages go slower until it has caught up; when by more, it is believed, and they go back once, seconds.', 0),
     receiptIntervalMs: timer(1000, 'How long receipt marks are merged before they are written, and again receipts before they are sent, milliseconds: a receipt comes up to twice this late.', 0)
+  }),
+  feed: section('The feed: what was committed, for readers that must miss nothing.', {
+    maxReaders: count(16, 'Readers of the feed.'),
+    batch: z.int().min(1).max(10_000).default(256).describe('Entries that a reader is given at once.'),
+    batchBytes: count(1_048_576, 'Bytes of messages that a reader is given at once; one message is always given.'),
+    keepSeconds: count(2_592_000, 'How long the feed waits for a reader that does not come, seconds: what is older leaves it, and the reader is told how much; 0 waits for ever. Messages go by messages.retentionSeconds, read or not.', 0)
   }),
   groups: section('Groups.', {
     maxMembers: count(100_000, 'Members of one group.'),

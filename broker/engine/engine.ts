@@ -6,6 +6,8 @@ import type { CommitCounts } from './commit/committer.ts'
 import { StoreFailure } from './commit/store-failure.ts'
 import { createControl } from './control.ts'
 import type { ControlParts, ControlSetup } from './control.ts'
+import { Feed } from './feed/feed.ts'
+import type { FeedOptions } from './feed/feed.ts'
 import { Gates } from './intake/gates.ts'
 import { idFloor, keepIdFloor } from './commit/id-floor.ts'
 import type { EngineHost, EngineLimits } from './host.ts'
@@ -28,6 +30,8 @@ export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   limits: EngineLimits
   mode: 'dev' | 'password'
   log: Logger
+  /** Bounds of the feed. */
+  feed?: FeedOptions
   /** Bounds of requests. */
   requests?: RequestOptions
   /** In the order in which they run; `loadPlugins` gives them. */
@@ -51,6 +55,8 @@ export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
 export interface EngineInstance extends Engine {
   readonly host: EngineHost
   readonly control: ControlParts
+  /** What was committed, for readers that must miss nothing. */
+  readonly feed: Feed
   /** What was committed since the start. */
   readonly counts: Readonly<CommitCounts>
   /** What each plugin did, in the order in which they run. */
@@ -79,12 +85,9 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   const newId = messageIds(now, { floor: await idFloor(store, wall()) })
   const running = await startPlugins(options.plugins, { now, steady, blocks }, log, pluginLimits)
 
+  const feed = new Feed({ store: store.feed, log, now, ...(options.feed === undefined ? {} : { options: options.feed }) })
   const pauses = new Pauses(emit)
-  const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => {
-    const over = pauses.wait(session, delayMs)
-    lanes.held(session)
-    return over
-  })
+  const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => pauses.wait(session, delayMs))
   const committer = new Committer({
     store,
     listeners: gates,
@@ -129,6 +132,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     await committer.drain()
     await control.close()
     await committer.drain()
+    await feed.close()
     await closePlugins(running, log, pluginLimits)
   }
   let closed: Promise<void> | undefined
@@ -136,6 +140,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   return {
     host,
     control,
+    feed,
     counts: committer.counts,
     plugins: running.map(({ name, counts }) => ({ name, counts })),
     now,
