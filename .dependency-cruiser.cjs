@@ -6,6 +6,7 @@ module.exports = {
     { name: 'codec-knows-nobody', severity: 'error', from: { path: '^broker/mqtt/' }, to: { path: '^broker/', pathNot: '^broker/mqtt/' } },
     { name: 'gateway-does-not-know-store', severity: 'error', from: { path: '^broker/(gateway|ordinary)/' }, to: { path: '^broker/store/' } },
     { name: 'gateway-knows-only-the-link', severity: 'error', from: { path: '^broker/(gateway|ordinary)/' }, to: { path: '^broker/engine/' } },
+    { name: 'link-knows-no-side', severity: 'error', from: { path: '^broker/link/' }, to: { path: '^broker/(gateway|ordinary|engine|store)/', pathNot: '^broker/store/(errors|store)\\.ts$' } },
     { name: 'engine-knows-only-the-store-contract', severity: 'error', from: { path: '^broker/engine/' }, to: { path: '^broker/(store/(level|mongodb)|gateway|ordinary|mqtt|cli|http)/' } },
     { name: 'store-knows-nobody', severity: 'error', from: { path: '^broker/store/' }, to: { path: '^broker/(gateway|ordinary|link|engine|cli|http|config)/' } },
     { name: 'only-level-imports-classic-level', severity: 'error', from: { pathNot: '^(broker/store/level|test|bench)/' }, to: { path: 'node_modules/classic-level/' } },

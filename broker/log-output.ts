@@ -31,8 +31,8 @@ export class LogOutput {
 
   constructor (options: LogOutputOptions) {
     this.#options = options
-    // Not 2: it is this property that makes a pipe non-blocking.
-    const { fd } = process.stderr
+    // It is this property that makes a pipe non-blocking; in a worker thread it is not there, and the main thread has read it.
+    const { fd = 2 } = process.stderr as { fd?: number }
     this.#write = options.write ?? (bytes => writeSync(fd, bytes))
     process.on('exit', this.#atExit)
   }

@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty'
 import { pino, type Logger } from 'pino'
 import { LineLimit } from './log-limit.ts'
 import { LogOutput } from './log-output.ts'
@@ -18,8 +19,10 @@ export interface LogOptions {
  * No bodies, no secrets. `close` writes what waits.
  */
 export function createLog ({ level, pretty, linesPerSecond, bufferBytes }: LogOptions): { log: Logger, close: () => void } {
-  const isText = pretty === 'auto' ? process.stderr.isTTY : pretty
-  const form = (line: string): string => isText ? lineText(line, process.stderr.isTTY) : line
+  // Not process.stderr.isTTY: a worker thread does not know it.
+  const isTerminal = isatty(2)
+  const isText = pretty === 'auto' ? isTerminal : pretty
+  const form = (line: string): string => isText ? lineText(line, isTerminal) : line
   const output = new LogOutput({
     maxBytes: bufferBytes,
     dropped: dropped => form(JSON.stringify({ level: 40, time: new Date().toISOString(), dropped, msg: 'log lines were dropped: nobody took them in time' }) + '\n')

@@ -11,16 +11,14 @@ import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import { markOnOwnThread } from './collector.ts'
 import type { Config } from './config/schema.ts'
-import type { EngineInstance } from './engine/engine.ts'
+import { openCore } from './core.ts'
 import { Strays } from './engine/plugins/strays.ts'
-import type { PluginInfo } from './http/control-target.ts'
 import { writeAddressFile } from './http/address-file.ts'
 import { hostRule } from './http/host-rule.ts'
 import { startControl, type ControlTarget } from './http/control.ts'
 import { createHttp } from './http/server.ts'
+import type { Core, CoreEvents, Records } from './link/core.ts'
 import { createLog } from './log.ts'
-import { openEngine, openStore } from './parts.ts'
-import type { Store } from './store/store.ts'
 import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
 
@@ -63,12 +61,6 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   let lost: Error | undefined
   let lose: (error: Error) => void = () => {}
   const failed = new Promise<Error>(resolve => { lose = resolve })
-  const store = await openStore(config, log, error => {
-    lost = error
-    log.fatal({ err: error }, 'the store failed and cannot be opened again: the server ends, so that what watches over it can start it anew')
-    lose(error)
-  })
-  cleanup.add(() => store.close())
   const topics = new Topics(config.mqtt.prefix)
   const openTopics = new OpenTopics(config.mqtt.openTopics, config.mqtt.prefix)
   const access = new Access({
@@ -78,15 +70,22 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
     log: log.child({ part: 'access' }),
     anonymous: config.auth.mode === 'dev' && config.mqtt.openTopics.length > 0
   })
-  const { engine, plugins } = await openEngine(config, { store, topics, log, output: outputs => { access.output(outputs) } })
+  const open = config.engine.thread ? openInThread : openCore
+  const core = await open(config, log, {
+    output: outputs => { access.output(outputs) },
+    onLost: error => {
+      lost = error
+      lose(error)
+    }
+  })
   // Sessions are put away while the engine still takes them; then it writes what it has.
-  cleanup.add(() => engine.close())
-  access.use(engine, await ordinary(config, store, openTopics, log))
+  cleanup.add(() => core.close())
+  access.use(core.engine, await ordinary(config, core.records, openTopics, log))
   cleanup.add(() => access.close())
 
   const hostAllowed = hostRule(config.http.host, config.http.hosts)
   const http = createHttp({
-    ready: () => store.health(),
+    ready: () => core.health(),
     alive: () => lost === undefined,
     version: packageVersion(),
     log: log.child({ part: 'http' }),
@@ -104,7 +103,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
     httpAt.close()
   })
   const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
-  const control = await startControl(config.store.path, controlTarget(config, { engine, plugins, store, access, addresses, startedAt }))
+  const control = await startControl(config.store.path, controlTarget(config, { core, access, addresses, startedAt }))
   cleanup.add(() => control.close())
   cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, ...addresses }, err => {
     log.warn({ err }, 'no room for the file that names the ports: commands that look for this server take the configured ones')
@@ -114,12 +113,20 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
 }
 
-async function ordinary (config: Config, store: Store, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {
+/** Its thread is loaded by those who use it. */
+async function openInThread (config: Config, log: Logger, events: CoreEvents): Promise<Core> {
+  const { openThread } = await import('./link/thread.ts')
+  return await openThread(new URL('./engine-thread.js', import.meta.url), config, events, error => {
+    log.fatal({ err: error }, 'the thread of the engine has ended: the server ends, so that what watches over it can start it anew')
+  })
+}
+
+async function ordinary (config: Config, records: Records, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {
   if (config.mqtt.openTopics.length === 0) return undefined
   const { limits } = config.mqtt
   // Aedes is loaded by those who use it: it costs start-up time and memory.
   const { OrdinaryBroker } = await import('./ordinary/adapter.ts')
-  return await OrdinaryBroker.start({ records: store.records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
+  return await OrdinaryBroker.start({ records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
 }
 
 function accessLimits (config: Config, log: Logger): AccessLimits {
@@ -136,11 +143,11 @@ function accessLimits (config: Config, log: Logger): AccessLimits {
   }
 }
 
-interface Running { engine: EngineInstance, plugins: PluginInfo[], store: Store, access: Access, addresses: RunningServer['addresses'], startedAt: number }
+interface Running { core: Core, access: Access, addresses: RunningServer['addresses'], startedAt: number }
 
-function controlTarget (config: Config, { engine, plugins, store, access, addresses, startedAt }: Running): ControlTarget {
+function controlTarget (config: Config, { core, access, addresses, startedAt }: Running): ControlTarget {
   return {
-    users: engine.control.accounts.users,
+    users: core.accounts,
     status: async () => ({
       version: packageVersion(),
       pid: process.pid,
@@ -149,10 +156,10 @@ function controlTarget (config: Config, { engine, plugins, store, access, addres
       connections: access.connections.size,
       retentionSeconds: config.messages.retentionSeconds,
       addresses,
-      store: { driver: config.store.driver, path: config.store.path, healthy: await store.health().then(() => true, () => false) },
+      store: { driver: config.store.driver, path: config.store.path, healthy: await core.health().then(() => true, () => false) },
     }),
-    backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => store.backup(path, progress)) },
-    purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await engine.control.purge(retentionSeconds), retentionSeconds }),
-    plugins: async () => plugins
+    backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => core.backup(path, progress)) },
+    purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await core.purge(retentionSeconds), retentionSeconds }),
+    plugins: async () => core.plugins
   }
 }

@@ -118,6 +118,9 @@ export const configSchema = z.strictObject({
     cacheConversations: count(100_000, 'Conversations whose heads are kept in memory.'),
     resendWindowSeconds: count(86_400, 'How long a message without cid that is sent again with DUP can be the same one, seconds.')
   }),
+  engine: section('The engine: what decides and remembers.', {
+    thread: z.boolean().default(false).describe('Runs engine and store in a thread of their own, beside the one that has the sockets; for machines with two cores and more.')
+  }),
   sessions: section('Persistent sessions.', {
     expirySeconds: z.int().min(0).max(maxExpirySeconds).default(2_592_000).describe('How long a session of an MQTT 3.1.1 client with clean session 0 outlives its connection, seconds.'),
     maxExpirySeconds: z.int().min(0).max(maxExpirySeconds).default(7_776_000).describe('Longest session expiry an MQTT 5 client may ask for, seconds; 4294967295 is for ever.'),

@@ -87,7 +87,11 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
 
   const feed = new Feed({ store: store.feed, log, now, ...(options.feed === undefined ? {} : { options: options.feed }) })
   const pauses = new Pauses(emit)
-  const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => pauses.wait(session, delayMs))
+  const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => {
+    const over = pauses.wait(session, delayMs)
+    lanes.held(session)
+    return over
+  })
   const committer = new Committer({
     store,
     listeners: gates,

@@ -62,8 +62,11 @@ export type Output = Verdict | Committed
   | { kind: 'notice', user: string, payload: Uint8Array }
   /** Close the user's connections (`banned`, `not_found`: removed, `unauthorized`: a new password); `session` narrows it to one. */
   | { kind: 'kick', user: string, session?: string, code: Code }
-  /** While `held`, read nothing from the session's connection: what it sent waits for its sender's rate. May be said more than once. */
-  | { kind: 'hold', session: string, held: boolean }
+  /**
+   * While `held`, read nothing from the session's connection: what it sent waits for its sender's rate. May be said more than once. `full`: so much waits
+   * that a new connection of the session is not read either, until it is no longer held.
+   */
+  | { kind: 'hold', session: string, held: boolean, full?: true }
   /** A stored session ended without a connection: what is stored for it elsewhere can go. */
   | { kind: 'expired', session: string }
 

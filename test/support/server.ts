@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { within } from './mailbox.ts'
 import { freePort } from './ports.ts'
-import { databaseOf, onDatabase, storeChoice } from './store-choice.ts'
+import { merge } from './configs.ts'
+import { databaseOf, inThread, onDatabase, storeChoice } from './store-choice.ts'
 import type { Database } from './store-choice.ts'
 
 export { freePort }
@@ -155,7 +156,8 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
 }
 
 /** The configuration with the store that the environment asks for. */
-async function configured (t: Test, config: Record<string, unknown>): Promise<Record<string, unknown>> {
+async function configured (t: Test, wish: Record<string, unknown>): Promise<Record<string, unknown>> {
+  const config = inThread ? merge({ engine: { thread: true } }, wish) : wish
   const named = (config['store'] as { driver?: string } | undefined)?.driver
   if (storeChoice === 'level' || named !== undefined) return config
   // Only here: the driver takes time to load.

@@ -1,9 +1,12 @@
-/** `SABETHES_TEST_STORE`: the store that the full servers of a test file run on, `level` (the default) or `mongodb`. */
+/** How the full servers of a test file are made. `SABETHES_TEST_STORE`: the store that the full servers of a test file run on, `level` (the default) or `mongodb`. */
 import { merge } from './configs.ts'
 
 export type StoreChoice = 'level' | 'mongodb'
 
 export const storeChoice: StoreChoice = chosen(process.env.SABETHES_TEST_STORE)
+
+/** `SABETHES_TEST_THREAD=1`: the full servers of a test file have engine and store in a thread of their own. */
+export const inThread = process.env.SABETHES_TEST_THREAD === '1'
 
 function chosen (text: string | undefined): StoreChoice {
   if (text === undefined || text === '') return 'level'

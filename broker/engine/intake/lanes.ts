@@ -38,6 +38,10 @@ interface Lane {
   /** How many of `waiting` are of a connection that has ended, and whether it said goodbye. */
   left: number
   graceful: boolean
+  /** Bytes of `waiting`. */
+  bytes: number
+  /** More waits for the sender's rate than a lane may hold; the gateway was told. */
+  full: boolean
 }
 
 /** Payloads that are larger are read when it is their sender's turn: reading them may take a millisecond. */
@@ -71,11 +75,13 @@ export class Lanes {
       const lane = this.#lanes.get(session)
       if (lane !== undefined) {
         lane.waiting.push(submission)
+        lane.bytes += submission.payload.length
+        if (!lane.full) this.#fill(session, lane)
         continue
       }
       const open = this.#take(submission)
       if (open === undefined) continue
-      const opened: Lane = { waiting: [submission], failing: 0, left: 0, graceful: false }
+      const opened: Lane = { waiting: [submission], failing: 0, left: 0, graceful: false, bytes: submission.payload.length, full: false }
       this.#lanes.set(session, opened)
       this.#follow(session, opened, open).catch((error: unknown) => {
         this.#options.host.log.fatal({ err: error, session }, 'the lane of a session stopped')
@@ -91,15 +97,23 @@ export class Lanes {
     }
   }
 
+  /** The session waits for its sender's rate from now on. */
+  held (session: string): void {
+    const lane = this.#lanes.get(session)
+    if (lane !== undefined) this.#fill(session, lane)
+  }
+
   /**
-   * More waits for the sender's rate than its connections bring as long as they behave: one, and the next one's resends of the same,
+   * Says so when more waits for the sender's rate than its connections bring as long as they behave: one, and the next one's resends of the same,
    * which must be read to be known as such. A client that comes again and again would bring as much each time.
    */
-  isFull (session: string): boolean {
-    const waiting = this.#lanes.get(session)?.waiting
-    if (waiting === undefined || !this.#options.pauses.isHeld(session)) return false
-    return waiting.length > fullCount || waiting.reduce((sum, { payload }) => sum + payload.length, 0) > fullBytes
+  #fill (session: string, lane: Lane): void {
+    if (lane.full || (lane.waiting.length <= fullCount && lane.bytes <= fullBytes) || !this.#options.pauses.isHeld(session)) return
+    lane.full = true
+    this.#options.host.emit([{ kind: 'hold', session, held: true, full: true }])
   }
+
+  isFull (session: string): boolean { return this.#lanes.get(session)?.full === true }
 
   /** A user (or one session) is shut out: what waits in their lanes is neither stored nor acknowledged. */
   cut (user: string, session?: string): void {
@@ -132,7 +146,7 @@ export class Lanes {
     let open: Promise<void> | undefined = first
     for (;;) {
       await open
-      lane.waiting.shift()
+      lane.bytes -= (lane.waiting.shift() as Submission).payload.length
       if (lane.failing > 0) lane.failing -= 1
       if (lane.left > 0) lane.left -= 1
       const next = lane.waiting[0]

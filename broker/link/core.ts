@@ -1,0 +1,50 @@
+/** Everything behind the border: what the gateway, the ordinary broker and the operator's channel ask of the engine's side. */
+import type { Engine, Output } from './port.ts'
+
+export interface RecordChange { key: string, value: Uint8Array | null }
+
+/** The store's key-value space, for what is kept beside messages. */
+export interface Records {
+  get (key: string): Promise<Uint8Array | undefined>
+  /** Rows with `from <= key < to`, in order. */
+  range (from: string, to: string, limit?: number): AsyncIterable<[string, Uint8Array]>
+  /** On disk when `sync`. */
+  write (changes: RecordChange[], sync: boolean): Promise<void>
+}
+
+/** An account, as operators see it. */
+export interface Account { uid: string, /** milliseconds since the epoch */ createdAt: number, banned: boolean, /** false: dev mode created it */ hasPassword: boolean }
+
+/** Accounts. Each method rejects with `Refusal` for what an operator may see. */
+export interface Accounts {
+  add (uid: string, password: string | undefined): Promise<void>
+  passwd (uid: string, password: string): Promise<void>
+  list (page: { after?: string, limit: number }): Promise<Account[]>
+  ban (uid: string, banned: boolean): Promise<void>
+  remove (uid: string): Promise<void>
+}
+
+/** What plugins are running, as `sabethes plugin list` shows them. */
+export interface RunningPluginInfo { name: string, description: string, enabled: boolean, timeoutMs: number, onFailure: 'refuse' | 'pass' }
+
+export interface Core {
+  readonly engine: Engine
+  readonly records: Records
+  readonly accounts: Accounts
+  readonly plugins: RunningPluginInfo[]
+  /** Rejects when the store does not take anything. */
+  health (): Promise<void>
+  /** Writes a copy of the store into the folder `path`; rows or bytes so far are told to `progress`. */
+  backup (path: string, progress: (done: number, total: number | undefined) => void): Promise<void>
+  /** Removes messages older than `retentionSeconds` (the configured retention without it); resolves to how many. */
+  purge (retentionSeconds?: number): Promise<number>
+  /** Commits what was submitted, writes what waits, closes the store. */
+  close (): Promise<void>
+}
+
+export interface CoreEvents {
+  /** Takes the ordered stream of outputs. Must not throw. */
+  output: (outputs: Output[]) => void
+  /** The store failed and cannot be opened again, or its thread has ended: the process has to end. */
+  onLost: (error: Error) => void
+}
