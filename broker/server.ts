@@ -4,7 +4,7 @@ import { Access } from './gateway/gateway.ts'
 import type { OrdinaryBroker } from './ordinary/adapter.ts'
 import { connectionsThatFit, descriptorLimit } from './gateway/listener/descriptors.ts'
 import type { AccessLimits } from './gateway/limits.ts'
-import { listenTcp, listening } from './gateway/listener/listeners.ts'
+import { listenTcp, listening, type Listening } from './gateway/listener/listeners.ts'
 import { OpenTopics } from './gateway/open-topics.ts'
 import { serveWebSocket } from './gateway/listener/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
@@ -14,9 +14,9 @@ import type { Config } from './config/schema.ts'
 import { openCore } from './core.ts'
 import { Strays } from './engine/plugins/strays.ts'
 import { writeAddressFile } from './http/address-file.ts'
+import type { ControlTarget } from './http/control-target.ts'
+import type { Health } from './http/health.ts'
 import { hostRule } from './http/host-rule.ts'
-import { startControl, type ControlTarget } from './http/control.ts'
-import { createHttp } from './http/server.ts'
 import type { Core, CoreEvents, Records } from './link/core.ts'
 import { createLog } from './log.ts'
 import { Topics } from './topics.ts'
@@ -83,26 +83,11 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   access.use(core.engine, await ordinary(config, core.records, openTopics, log))
   cleanup.add(() => access.close())
 
-  const hostAllowed = hostRule(config.http.host, config.http.hosts)
-  const http = createHttp({
-    ready: () => core.health(),
-    alive: () => lost === undefined,
-    version: packageVersion(),
-    log: log.child({ part: 'http' }),
-    readyForMs: config.http.readyForMs,
-    limits: config.http,
-    hostAllowed
-  })
-  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: Math.max(config.mqtt.ws.frameBytes, config.mqtt.limits.packetBytes), hostAllowed })
   const mqttAt = await listenTcp(access, config.mqtt.tcp)
   cleanup.add(() => { mqttAt.close() })
-  const httpAt = await listening(http, config.http)
-  cleanup.add(() => {
-    stopWebSocket()
-    http.closeIdleConnections()
-    httpAt.close()
-  })
+  const httpAt = await serveHttp(config, log, access, { ready: () => core.health(), alive: () => lost === undefined }, cleanup)
   const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
+  const { startControl } = await import('./http/control.ts')
   const control = await startControl(config.store.path, controlTarget(config, { core, access, addresses, startedAt }))
   cleanup.add(() => control.close())
   cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, ...addresses }, err => {
@@ -119,6 +104,28 @@ async function openInThread (config: Config, log: Logger, events: CoreEvents): P
   return await openThread(new URL('./engine-thread.js', import.meta.url), config, events, error => {
     log.fatal({ err: error }, 'the thread of the engine has ended: the server ends, so that what watches over it can start it anew')
   })
+}
+
+/** Health pages and WebSocket. HTTP's router takes a while to load: MQTT listens by then, and commands that need the store alone do without. */
+async function serveHttp (config: Config, log: Logger, access: Access, health: Pick<Health, 'ready' | 'alive'>, cleanup: Cleanup): Promise<Listening> {
+  const { createHttp } = await import('./http/server.ts')
+  const hostAllowed = hostRule(config.http.host, config.http.hosts)
+  const http = await createHttp({
+    ...health,
+    version: packageVersion(),
+    log: log.child({ part: 'http' }),
+    readyForMs: config.http.readyForMs,
+    limits: config.http,
+    hostAllowed
+  })
+  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: Math.max(config.mqtt.ws.frameBytes, config.mqtt.limits.packetBytes), hostAllowed })
+  const httpAt = await listening(http, config.http)
+  cleanup.add(() => {
+    stopWebSocket()
+    http.closeIdleConnections()
+    httpAt.close()
+  })
+  return httpAt
 }
 
 async function ordinary (config: Config, records: Records, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {

@@ -2,9 +2,9 @@
 import { request, type IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
 import { codes, Refusal, type Code } from '../errors.ts'
-import type { Problem } from './control-routes.ts'
 import { isAlive, socketToReach } from './control-socket.ts'
 import type { ControlTarget } from './control-target.ts'
+import type { Problem } from './problem.ts'
 
 /** The running server of the data folder `dataPath`; `undefined` when none runs. */
 export async function connectControl (dataPath: string): Promise<ControlTarget | undefined> {

@@ -2,14 +2,17 @@
 import { chmodSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { dirname } from 'node:path'
-import { answer } from './control-routes.ts'
+import { Refusal } from '../errors.ts'
+import { createApp } from './app.ts'
+import { controlProblem, controlRoutes } from './control-routes.ts'
 import { isAlive, makePrivateFolder, socketPlace, socketToReach } from './control-socket.ts'
 import type { ControlTarget } from './control-target.ts'
-
-export type { ControlTarget } from './control-target.ts'
+import { problemOf } from './problem.ts'
 
 /** Whoever can open the socket (mode 0600) may do everything; these bound mistakes, not attacks. */
 const maxConnections = 32
+/** Bytes of one request's body. */
+const maxBodyBytes = 65_536
 
 /**
  * Serves `target` for the data folder `dataPath` (which exists). A socket that a killed server left behind is replaced;
@@ -23,7 +26,13 @@ export async function startControl (dataPath: string, target: ControlTarget): Pr
   }
   if (link !== undefined) makePrivateFolder(dirname(path))
 
-  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000, keepAlive: false }, (request, response) => { answer(request, response, target) })
+  const server = await createApp({
+    listener: handler => createServer({ requestTimeout: 10_000, headersTimeout: 5000, keepAlive: false }, handler),
+    routes: [controlRoutes(target)],
+    maxBodyBytes,
+    missing: (method, path) => problemOf(new Refusal('not_found', `no such request: ${method} ${path}`)),
+    problemOf: controlProblem
+  })
   server.maxConnections = maxConnections
   await listen(server, path)
   if (link !== undefined) {

@@ -1,10 +1,11 @@
 /** The health pages: what they tell, and what they keep to the log. */
 import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
-import { createHttp } from '../../broker/http/server.ts'
+import { admission, createHttp } from '../../broker/http/server.ts'
 import { PerSecond } from '../../broker/per-second.ts'
 
 const requestLimits = { headersTimeoutMs: 5000, requestTimeoutMs: 10_000, keepAliveTimeoutMs: 5000, requestsPerSecond: 1000, pipelinedRequests: 16 }
@@ -14,7 +15,7 @@ await t.test('readyz says that the store fails; the address in the cause is for 
   let alive = true
   const lines: Array<Record<string, unknown>> = []
   const log = pino({ base: null }, { write: (line: string) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
-  const http = createHttp({ ready: async () => { if (cause !== undefined) throw cause }, alive: () => alive, version: '1.2.3', log, readyForMs: 0, limits: requestLimits, hostAllowed: () => true })
+  const http = await createHttp({ ready: async () => { if (cause !== undefined) throw cause }, alive: () => alive, version: '1.2.3', log, readyForMs: 0, limits: requestLimits, hostAllowed: () => true })
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   t.teardown(() => { http.closeAllConnections(); http.close() })
@@ -62,7 +63,7 @@ async function slowStore (t: Test, limits: Partial<typeof requestLimits> = {}, r
     asked++
     return new Promise(resolve => { answer = resolve })
   }
-  const http = createHttp({ ready, alive: () => true, version: '1', log: pino({ level: 'silent' }), readyForMs, limits: { ...requestLimits, ...limits }, hostAllowed: () => true })
+  const http = await createHttp({ ready, alive: () => true, version: '1', log: pino({ level: 'silent' }), readyForMs, limits: { ...requestLimits, ...limits }, hostAllowed: () => true })
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   t.teardown(() => { http.closeAllConnections(); http.close() })
@@ -127,12 +128,12 @@ await t.test('an answer that nobody takes does not keep its connection', async t
 
 await t.test('the rate is that of a network: of IPv6 a /64', async t => {
   const log = pino({ level: 'silent' })
-  const http = createHttp({ ready: async () => {}, alive: () => true, version: '1.2.3', log, readyForMs: 0, limits: { ...requestLimits, requestsPerSecond: 3 }, hostAllowed: () => true })
+  const admit = admission({ log, limits: { ...requestLimits, requestsPerSecond: 3 }, hostAllowed: () => true })
   const status = (remoteAddress: string): number => {
     let code = 0
-    const request = { method: 'GET', url: '/healthz', headers: {}, socket: { remoteAddress, destroyed: false } }
-    http.emit('request', request, { req: request, setHeader () {}, writeHead (status: number) { code = status }, end () {} })
-    return code
+    const request = { method: 'GET', url: '/healthz', headers: {}, socket: { remoteAddress, destroyed: false } } as unknown as IncomingMessage
+    const response = { req: request, writeHead (status: number) { code = status }, end () {} } as unknown as ServerResponse
+    return admit(request, response) ? 200 : code
   }
   t.strictSame(['2001:db8::1', '2001:db8::2', '2001:db8:0:0:ffff::3', '2001:db8::4', '2001:db8:0:1::1'].map(status), [200, 200, 200, 429, 200])
 })
