@@ -8,6 +8,8 @@ module.exports = {
     { name: 'gateway-knows-only-the-link', severity: 'error', from: { path: '^broker/(gateway|ordinary)/' }, to: { path: '^broker/engine/' } },
     { name: 'link-knows-no-side', severity: 'error', from: { path: '^broker/link/' }, to: { path: '^broker/(gateway|ordinary|engine|store)/', pathNot: '^broker/store/(errors|store)\\.ts$' } },
     { name: 'engine-knows-only-the-store-contract', severity: 'error', from: { path: '^broker/engine/' }, to: { path: '^broker/(store/(level|mongodb)|gateway|ordinary|mqtt|cli|http)/' } },
+    { name: 'operations-describe', comment: 'what runs is the engine\'s; whoever reads the table needs none of it', severity: 'error', from: { path: '^broker/operations(/|\\.ts$)' }, to: { path: '^broker/', pathNot: '^broker/(operations(/|\\.ts$)|topics\\.ts$|errors\\.ts$)' } },
+    { name: 'operations-are-found-in-the-table', severity: 'error', from: { path: '^(broker|plugins)/', pathNot: '^broker/operations(/|\\.ts$)' }, to: { path: '^broker/operations/', pathNot: '^broker/operations/(operation|rules)\\.ts$' } },
     { name: 'store-knows-nobody', severity: 'error', from: { path: '^broker/store/' }, to: { path: '^broker/(gateway|ordinary|link|engine|cli|http|config)/' } },
     { name: 'only-level-imports-classic-level', severity: 'error', from: { pathNot: '^(broker/store/level|test|bench)/' }, to: { path: 'node_modules/classic-level/' } },
     { name: 'only-mongodb-imports-mongodb', severity: 'error', from: { pathNot: '^(broker/store/mongodb|test)/' }, to: { path: 'node_modules/mongodb/' } },

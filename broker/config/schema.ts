@@ -150,7 +150,7 @@ export const configSchema = z.strictObject({
   requests: section('Requests (im/rpc/…) and read marks.', {
     perSecond: count(100, 'Requests and read marks of one user in a second, after a burst; more are refused as rate_limited.'),
     burst: count(500, 'Requests and read marks that a user may send at once.'),
-    heavyPerSecond: count(10, 'Of these, requests that read or change much (conversations.list, unread, sync, messages.reads, groups.create, add, remove and dissolve), in a second. 100 members named, or 5,000 conversations read, count as one more.'),
+    heavyPerSecond: count(10, 'Of these, requests that read or change much (topics.md marks them as large), in a second. 100 members named, or 5,000 conversations read, count as one more.'),
     heavyBurst: count(150, 'Such requests that a user may send at once.'),
     concurrency: count(16, 'Requests that are served at the same time.'),
     concurrencyPerUser: count(4, 'Requests of one user that are served at the same time; of messages.history and of those that read or change much, one.')

@@ -4,8 +4,8 @@
  */
 import type { Code } from '../errors.ts'
 import type { Consent } from './groups/consent.ts'
-import type { Caller, Method } from './host.ts'
 import type { Engine } from '../link/port.ts'
+import type { Rules } from '../operations/rules.ts'
 
 export interface ControlOptions {
   /** Milliseconds: receipts of one conversation are merged for this long. */
@@ -20,10 +20,8 @@ export interface ControlOptions {
 export type Posting = { ok: true } | { ok: false, code: Code, reason: string }
 
 export interface Control extends Omit<Engine, 'now' | 'submit' | 'hangUp' | 'isHeld' | 'willRefusal'> {
-  /** Requests by name, as in `groups.create`. A method throws `Refusal` for what the user may see. */
-  readonly methods: ReadonlyMap<string, Method>
-  /** The `…/read` verb: everything up to `seq` was read by the caller. Throws `Refusal`. */
-  readMark (caller: Caller, target: { kind: 'user' | 'group', id: string }, seq: number): Promise<void>
+  /** What operations are carried out by. */
+  readonly rules: Rules
   /** A member that is not muted may post; synchronous when it is in memory. */
   mayPost (user: string, gid: string): Posting | Promise<Posting>
   /** True when `receiver` blocks `sender`; synchronous when the list is in memory. */

@@ -1,24 +1,20 @@
 /** The control side of the engine: everything that is no message on its way to the commit. */
-import { Refusal } from '../errors.ts'
-import { directId, groupId, Topics } from '../topics.ts'
+import type { Rules, ServerInfo } from '../operations/rules.ts'
+import { Topics } from '../topics.ts'
 import { type AccountOptions, type Accounts, createAccounts } from './people/accounts.ts'
 import { Blocks } from './people/blocks.ts'
 import type { Control, ControlOptions } from './control-port.ts'
 import { Consents } from './groups/consent.ts'
 import { Expiry } from './messages/expiry.ts'
 import { Groups } from './groups/groups.ts'
-import type { EngineHost, Method } from './host.ts'
+import { GroupViews } from './groups/group-views.ts'
+import type { EngineHost } from './host.ts'
+import { History } from './messages/history.ts'
 import { Marks } from './reading/marks.ts'
 import { Purge } from './messages/purge.ts'
 import { Receipts } from './reading/receipts.ts'
-import { blockMethods } from './people/block-methods.ts'
-import { conversationMethods } from './reading/conversation-methods.ts'
-import { groupMethods } from './groups/group-methods.ts'
-import { messageMethods } from './messages/message-methods.ts'
-import type { Parts } from './requests/methods.ts'
-import { membership } from './requests/params.ts'
-import { serverMethods } from './requests/server.ts'
-import { syncMethods } from './reading/sync.ts'
+import { Conversations } from './reading/conversations.ts'
+import { Sync } from './reading/sync.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { Streams } from './sessions/streams.ts'
 
@@ -69,7 +65,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   const streams = new Streams(host, marks, sessions)
   const purge = new Purge(host, setup.purgeIntervalMs ?? 60_000)
 
-  const serverInfo = (): Record<string, unknown> => ({
+  const serverInfo = (): ServerInfo => ({
     name: 'sabethes',
     version: setup.version ?? '0',
     mode: host.mode,
@@ -77,31 +73,21 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     limits: { ...host.limits },
     features: [...features]
   })
-  const parts: Parts = { marks, consents, expiry: new Expiry(host.store), groups, blocks, serverInfo }
-  const methods = new Map<string, Method>([
-    ...conversationMethods(parts),
-    ...messageMethods(parts),
-    ...syncMethods(),
-    ...groupMethods(parts),
-    ...blockMethods(parts),
-    ...serverMethods(parts)
-  ])
+  const rules: Rules = {
+    blocks,
+    consents,
+    groups,
+    groupViews: new GroupViews(host, groups),
+    conversations: new Conversations({ host, marks, receipts, expiry: new Expiry(host.store) }),
+    messages: new History(host, marks),
+    sync: new Sync(host),
+    server: { info: serverInfo }
+  }
 
   return {
-    methods,
+    rules,
     accounts,
     replied: (user, conv, seq) => { receipts.read(user, conv, seq) },
-    async readMark (caller, target, seq) {
-      if (!Number.isSafeInteger(seq) || seq < 0) throw new Refusal('bad_payload', 'a read mark is a message number: 42 or {"seq":42}')
-      const conv = target.kind === 'user' ? directId(caller.user, target.id) : groupId(target.id)
-      const member = await membership(host, caller, conv)
-      const [head] = await host.store.heads([conv])
-      const upTo = Math.min(seq, head?.seq ?? 0)
-      // A reply reads without saying that a device received what was there.
-      if (upTo > Math.min(member.readSeq, member.deliveredSeq)) await marks.read(caller.user, conv, upTo)
-      // Nothing moves: but a crash may have come between an earlier mark and its receipt.
-      if (upTo <= member.readSeq) receipts.read(caller.user, conv, member.readSeq)
-    },
     authenticate: request => accounts.authenticate(request),
     openSession: start => sessions.open(start),
     saveSubscriptions: (session, subscriptions) => sessions.saveSubscriptions(session, subscriptions),

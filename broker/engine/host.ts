@@ -3,6 +3,8 @@ import type { Logger } from 'pino'
 import type { Operation, Outcome, Store } from '../store/store.ts'
 import type { Output } from '../link/port.ts'
 
+export type { Caller, Pause } from '../operations/rules.ts'
+
 /** Limits of the engine; each has a configuration key of the same name. */
 export interface EngineLimits {
   /** Bytes of one message's payload (`messages.maxBytes`). */
@@ -48,24 +50,6 @@ export interface EngineHost {
   userExists (uid: string): boolean | Promise<boolean>
 }
 
-/** See `Caller.pause`. */
-export type Pause = () => Promise<void>
-
-/** Who asks: the user and the session (device) of a request. */
-export interface Caller {
-  readonly user: string
-  readonly session: string
-  /**
-   * To be awaited between two pieces of a long answer: resolves at the user's next turn. Rejects with `CallerGone` when nobody
-   * waits for the answer any more.
-   */
-  readonly pause?: Pause
-  /** What the request turned out to be worth, in large requests; throws `Refusal` (`rate_limited`) before anything is done. */
-  readonly charge?: (requests: number) => void
-  /** The same for what was done already: the user's next ones wait for it. */
-  readonly owe?: (requests: number) => void
-}
-
 /** The connection that asked has ended: the answer is not finished. */
 export class CallerGone extends Error {
   constructor () {
@@ -73,6 +57,3 @@ export class CallerGone extends Error {
     this.name = 'CallerGone'
   }
 }
-
-/** A request method: validates `params` (throws `Refusal`), does it, answers with JSON (as a value or as `JsonText`), or with bytes that are sent as they are. */
-export type Method = (host: EngineHost, caller: Caller, params: Record<string, unknown>) => Promise<unknown>

@@ -7,8 +7,10 @@ import { JsonText } from '../../broker/engine/requests/json-text.ts'
 import { MemberChanges, pushMembers } from '../../broker/engine/commit/member-changes.ts'
 import type { Output } from '../../broker/link/port.ts'
 import { openLevelStore } from '../../broker/store/level/store.ts'
+import { requests } from '../../broker/operations.ts'
 import type { NewMessage, Operation, Outcome, Store } from '../../broker/store/store.ts'
 import { directId, groupId } from '../../broker/topics.ts'
+import { checkResult } from './results.ts'
 
 export const testLimits: EngineLimits = {
   maxMessageBytes: 65_536,
@@ -32,7 +34,7 @@ export interface Bench {
   /** A message as the commit side would make it. */
   message (from: string, to: { user: string } | { gid: string }, body?: string, more?: Partial<NewMessage>): NewMessage
   send (from: string, to: { user: string } | { gid: string }, body?: string, more?: Partial<NewMessage>): Promise<Outcome>
-  /** A request as `user`. */
+  /** A request as `user`; the result is held against its schema. */
   ask (user: string, method: string, params?: Record<string, unknown>): Promise<any>
   /** The events of a user's log. */
   events (user: string): Promise<Array<Record<string, unknown>>>
@@ -100,10 +102,15 @@ export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench
     message,
     send: async (...args) => (await commit([message(...args)]))[0] as Outcome,
     ask: async (user, name, params = {}) => {
-      const method = control.methods.get(name)
-      if (method === undefined) throw new Error(`no method ${name}`)
-      const result = await method(host, { user, session: `${user}/test` }, params)
-      return result instanceof JsonText ? JSON.parse(result.toString()) : result
+      const operation = requests.get(name)
+      if (operation === undefined) throw new Error(`no request ${name}`)
+      const { rid } = params
+      const caller = { user, session: `${user}/test`, ...(typeof rid === 'string' && { rid }) }
+      const result = await operation.run(control.rules, caller, params)
+      if (result instanceof Uint8Array) return result
+      const answer: unknown = JSON.parse(result instanceof JsonText ? result.toString() : JSON.stringify(result))
+      checkResult(name, answer)
+      return answer
     },
     events: async user => (await store.events(user, 0, 1000)).map(event => JSON.parse(event.content) as Record<string, unknown>),
     restart: async (crash = false) => {

@@ -3,6 +3,7 @@ import mqtt from 'mqtt'
 import type { IClientOptions, IConnackPacket, IPublishPacket, MqttClient } from 'mqtt'
 import type { Test } from 'tap'
 import { Mailbox, within } from './mailbox.ts'
+import { checkResult } from './results.ts'
 
 export interface DeviceOptions {
   user?: string
@@ -98,11 +99,13 @@ export class Device {
   }
 
   #rid = 0
-  /** A request over plain topics; resolves with the whole answer: `{rid, ok, result | code, reason}`. */
+  /** A request over plain topics; resolves with the whole answer: `{rid, ok, result | code, reason}`, the result held against its schema. */
   async ask (method: string, params: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
     const rid = `r${++this.#rid}`
     await this.publish(`im/rpc/${method}`, { rid, ...params })
-    return await this.nextJson(`im/u/${this.user}/rpc/${rid}`)
+    const answer = await this.nextJson(`im/u/${this.user}/rpc/${rid}`)
+    if (answer.ok === true) checkResult(method, answer.result)
+    return answer
   }
 
   /** As `ask`, but rejects unless the answer is ok; resolves with the result. */

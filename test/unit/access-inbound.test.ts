@@ -14,7 +14,7 @@ await t.test('verdicts, refusals and answers come in the order of the publishes'
   await bob.connect('bob')
   engine.holdSubmissions = true
   bob.publish('im/to/u/alice', 'one', 1, 1)
-  bob.publish('im/to/u/alice/nonsense', 'two', 1, 2)
+  bob.publish('im/to/u/alice/no/such', 'two', 1, 2)
   bob.publish('im/to/u/alice', 'refuse', 1, 3)
   bob.publish('im/rpc/unread', '5', 1, 4)
   await settled(engine)

@@ -52,13 +52,13 @@ await t.test('read, deleted and expired are not taken off twice', async t => {
   for (let i = 0; i < 6; i++) await b.send('alice', { user: 'bob' }, `m${i}`, { expiresAt: b.clock.ms + 1_000 })
   await b.send('alice', { user: 'bob' }, 'stays')
   await b.ask('bob', 'messages.delete', { with: 'alice', seqs: [5, 7] })
-  await b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'user', id: 'alice' }, 3)
+  await b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, 3)
   t.equal(await unreadOf(t, b, 'd:alice:bob'), 2)
   b.clock.ms += 1_000
   t.equal(await unreadOf(t, b, 'd:alice:bob'), 0)
   await b.send('alice', { user: 'bob' }, 'new')
   t.equal(await unreadOf(t, b, 'd:alice:bob'), 1)
-  await b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'user', id: 'alice' }, 8)
+  await b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, 8)
   t.equal(await unreadOf(t, b, 'd:alice:bob'), 0)
 })
 
@@ -68,7 +68,7 @@ await t.test('a member that is far behind is counted after one that is near the 
   const total = 12_000
   const expiring = Array.from({ length: total }, (_, i) => b.message('alice', { gid: 'dev' }, 'x', { expiresAt: b.clock.ms + (i % 2 === 0 ? 1_000 : 9_000) }))
   await b.store.commit(expiring)
-  await b.control.readMark({ user: 'carol', session: 'carol/x' }, { kind: 'group', id: 'dev' }, total - 9)
+  await b.control.rules.conversations.mark('carol', { kind: 'group', id: 'dev' }, total - 9)
   b.clock.ms += 1_000
   t.equal((await b.ask('carol', 'unread')).total, 5)
   t.equal(await unreadOf(t, b, 'g:dev'), total / 2)

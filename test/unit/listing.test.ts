@@ -27,7 +27,7 @@ await t.test('an entry', async t => {
   const b = await bench(t)
   await b.send('alice', { user: 'bob' }, 'one')
   await b.send('alice', { user: 'bob' }, 'two')
-  await b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'user', id: 'alice' }, 1)
+  await b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, 1)
   const ofBob = (await b.ask('bob', 'conversations.list')).conversations
   t.match(ofBob, [{ conv: 'd:alice:bob', kind: 'direct', with: 'alice', seq: 2, unread: 1, readSeq: 1, muted: false, pinned: false, last: { seq: 2, body: 'two', from: 'alice' } }])
   const ofAlice = (await b.ask('alice', 'conversations.list')).conversations
@@ -144,9 +144,9 @@ await t.test('unread: the total is the sum, on every path', async t => {
     const what = random(6)
     if (what < 2) await b.send(peer, { user: 'bob' })
     else if (what === 2) await b.send(peer, { gid: 'dev' })
-    else if (what === 3) await b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'group', id: 'dev' }, 1 + random(20))
+    else if (what === 3) await b.control.rules.conversations.mark('bob', { kind: 'group', id: 'dev' }, 1 + random(20))
     else if (await b.store.member('bob', `d:${peer < 'bob' ? peer + ':bob' : 'bob:' + peer}`) !== undefined) {
-      if (what === 4) await b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'user', id: peer }, 1 + random(20))
+      if (what === 4) await b.control.rules.conversations.mark('bob', { kind: 'user', id: peer }, 1 + random(20))
       else await b.ask('bob', 'messages.delete', { with: peer, seq: 1 + random(30) })
     }
     const { total, conversations } = await b.ask('bob', 'unread')

@@ -44,12 +44,11 @@ await t.test('a newer receipt replaces the older one of its conversation', async
 await t.test('read marks: receipts for the other side and for one\'s own devices', async t => {
   const b = await bench(t)
   for (let i = 0; i < 3; i++) await b.send('alice', { user: 'bob' })
-  const bob = { user: 'bob', session: 'bob/x' }
-  await b.control.readMark(bob, { kind: 'user', id: 'alice' }, 2)
+  await b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, 2)
   t.equal((await b.ask('bob', 'unread')).total, 1, 'at once')
-  await b.control.readMark(bob, { kind: 'user', id: 'alice' }, 1)
+  await b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, 1)
   t.equal((await b.ask('bob', 'unread')).total, 1, 'behind: ignored')
-  await b.control.readMark(bob, { kind: 'user', id: 'alice' }, 99)
+  await b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, 99)
   t.same(await b.ask('bob', 'unread'), { total: 0, conversations: {} })
   t.equal((await b.store.member('bob', 'd:alice:bob'))?.readSeq, 3, 'clamped')
   await b.control.close()
@@ -62,7 +61,7 @@ await t.test('read marks: receipts for the other side and for one\'s own devices
 await t.test('many read marks at once are few events', async t => {
   const b = await bench(t)
   for (let i = 0; i < 50; i++) await b.send('alice', { user: 'bob' })
-  await Promise.all(Array.from({ length: 50 }, (_, i) => b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'user', id: 'alice' }, i + 1)))
+  await Promise.all(Array.from({ length: 50 }, (_, i) => b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, i + 1)))
   await b.control.close()
   const reads = b.outputs.filter(o => o.kind === 'event' && o.user === 'alice')
   t.ok(reads.length <= 4, `${reads.length} events`)
@@ -74,7 +73,7 @@ await t.test('groups: only one\'s own devices hear of a read mark', async t => {
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
   await b.send('alice', { gid: 'dev' })
   ack(b, 'bob', 'g:dev', 2)
-  await b.control.readMark({ user: 'bob', session: 'bob/x' }, { kind: 'group', id: 'dev' }, 2)
+  await b.control.rules.conversations.mark('bob', { kind: 'group', id: 'dev' }, 2)
   await b.control.close()
   t.same((await b.events('alice')).map(e => e.kind), ['group'])
   t.match(await b.events('bob'), [{ kind: 'group' }, { kind: 'read', conv: 'g:dev', seq: 2, by: 'bob' }])
@@ -83,14 +82,11 @@ await t.test('groups: only one\'s own devices hear of a read mark', async t => {
 await t.test('foreign and missing conversations are one refusal', async t => {
   const b = await bench(t)
   await b.ask('alice', 'groups.create', { gid: 'dev' })
-  const eve = { user: 'eve', session: 'eve/x' }
-  const there = await b.control.readMark(eve, { kind: 'group', id: 'dev' }, 1).catch((error: Error) => error)
-  const missing = await b.control.readMark(eve, { kind: 'group', id: 'none' }, 1).catch((error: Error) => error)
+  const there = await b.control.rules.conversations.mark('eve', { kind: 'group', id: 'dev' }, 1).catch((error: Error) => error)
+  const missing = await b.control.rules.conversations.mark('eve', { kind: 'group', id: 'none' }, 1).catch((error: Error) => error)
   t.match(there, { code: 'not_found' })
   t.equal((there as Error).message, (missing as Error).message)
-  await t.rejects(b.control.readMark(eve, { kind: 'user', id: 'alice' }, 1), { code: 'not_found' })
-  await t.rejects(b.control.readMark(eve, { kind: 'user', id: 'alice' }, -1), { code: 'bad_payload' })
-  await t.rejects(b.control.readMark(eve, { kind: 'user', id: 'alice' }, 1.5), { code: 'bad_payload' })
+  await t.rejects(b.control.rules.conversations.mark('eve', { kind: 'user', id: 'alice' }, 1), { code: 'not_found' })
 })
 
 await t.test('marks outlive a failing store', async t => {

@@ -2,8 +2,9 @@
 import t from 'tap'
 import { createControl } from '../../broker/engine/control.ts'
 import type { ControlParts } from '../../broker/engine/control.ts'
-import type { EngineHost, Method } from '../../broker/engine/host.ts'
+import type { EngineHost } from '../../broker/engine/host.ts'
 import type { RequestOptions } from '../../broker/engine/requests/request.ts'
+import type { Rules } from '../../broker/operations/rules.ts'
 import { openBench, type EngineBench } from '../support/engine-bench.ts'
 
 interface Served { user: string, name: string }
@@ -11,20 +12,35 @@ interface Bench extends EngineBench { served: Served[], hold: () => () => void, 
 
 const rates = { all: { perSecond: 1e6, burst: 1e6 }, heavy: { perSecond: 1e6, burst: 1e6 } }
 
-/** An engine whose methods note that they were served; `server.info` waits while `hold` is in force. */
+/** Rules that `note` hears of, and waits for, each time that one is asked. */
+function noted (rules: Rules, note: (name: string, user: string) => Promise<void> | undefined): Rules {
+  type Rule = (...args: unknown[]) => unknown
+  const asked = (subject: string, owner: object, key: string | symbol): Rule => {
+    const rule = Reflect.get(owner, key) as Rule
+    return async (...args) => {
+      const [who] = args
+      await note(`${subject}.${String(key)}`, typeof who === 'string' ? who : (who as { user: string }).user)
+      return await rule.apply(owner, args)
+    }
+  }
+  return Object.fromEntries(Object.entries(rules).map(([subject, owner]) => [subject, new Proxy(owner as object, { get: (owner, key) => asked(subject, owner, key) })])) as unknown as Rules
+}
+
+/** An engine whose rules note that they were asked; block lists wait while `hold` is in force. */
 async function open (t: Parameters<typeof openBench>[0], requests: Partial<RequestOptions> = {}): Promise<Bench> {
   const served: Served[] = []
   let gate: Promise<void> | undefined
-  const noted = (name: string, method: Method): Method => async (host, caller, params) => {
-    served.push({ user: caller.user, name })
-    if (name === 'server.info') await gate
-    return await method(host, caller, params)
-  }
   const bench = await openBench(t, {
     requests: { concurrency: 16, concurrencyPerUser: 4, rates, ...requests },
     control: (host, setup): ControlParts => {
       const control = createControl(host, setup)
-      return { ...control, methods: new Map([...control.methods].map(([name, method]) => [name, noted(name, method)])) }
+      return {
+        ...control,
+        rules: noted(control.rules, (name, user) => {
+          served.push({ user, name })
+          return name === 'blocks.list' ? gate : undefined
+        })
+      }
     }
   })
   const hold = (): (() => void) => {
@@ -44,24 +60,24 @@ async function begun (bench: Bench, count: number): Promise<void> {
 await t.test('what waits when the connection ends is not served; messages are stored', async t => {
   const bench = await open(t)
   const release = bench.hold()
-  const first = bench.ask('bob', 'server.info')
+  const first = bench.ask('bob', 'blocks.list')
   const waiting = Array.from({ length: 50 }, () => bench.ask('bob', 'unread'))
   const message = bench.send('bob', 'im/to/u/alice', 'hello')
   await begun(bench, 1)
   bench.engine.hangUp('bob/phone', false)
-  const later = bench.ask('bob', 'blocks.list')
+  const later = bench.ask('bob', 'sync')
   release()
   t.match(await bench.verdict(message), { ok: true, seq: 1 }, 'what was read of messages is stored')
   for (const ref of waiting) t.match(await bench.verdict(ref), { ok: 'failed' })
   t.match(await bench.verdict(first), { ok: true }, 'a short one that was under way is done')
   t.match(await bench.verdict(later), { ok: true, rid: '1' }, 'the next connection is served')
-  t.strictSame(bench.served.map(one => one.name), ['server.info', 'blocks.list'])
+  t.strictSame(bench.served.map(one => one.name), ['blocks.list', 'sync.missing'])
 })
 
 await t.test('a goodbye leaves what changes something to be done, and nothing that only asks', async t => {
   const bench = await open(t)
   const release = bench.hold()
-  bench.ask('bob', 'server.info')
+  bench.ask('bob', 'blocks.list')
   const change = bench.send('bob', 'im/rpc/blocks.add', '{"rid":"1","user":"eve"}')
   const query = bench.ask('bob', 'unread')
   await begun(bench, 1)
@@ -69,7 +85,7 @@ await t.test('a goodbye leaves what changes something to be done, and nothing th
   release()
   t.match(await bench.verdict(query), { ok: 'failed' })
   t.match(await bench.verdict(change), { ok: true })
-  t.strictSame(bench.served.map(one => one.name), ['server.info', 'blocks.add'])
+  t.strictSame(bench.served.map(one => one.name), ['blocks.list', 'blocks.add'])
   t.strictSame(await bench.store.blocks('bob'), ['eve'])
 })
 
@@ -84,10 +100,7 @@ await t.test('a long one that is under way stops at its next piece', async t => 
   }
   const endless = (host: EngineHost): EngineHost => ({ ...host, store: new Proxy(host.store, { get: (store, key) => key === 'conversations' ? conversations : Reflect.get(store, key) as unknown }) })
   const bench = await openBench(t, {
-    control: (host, setup): ControlParts => {
-      const control = createControl(host, setup)
-      return { ...control, methods: new Map([...control.methods].map(([name, method]): [string, Method] => [name, (host, caller, params) => method(endless(host), caller, params)])) }
-    }
+    control: (host, setup): ControlParts => createControl(endless(host), setup)
   })
   const refs = ['conversations.list', 'unread'].map(method => bench.send('bob', `im/rpc/${method}`, '{"rid":"1"}', { session: `bob/${method}` }))
   const enough = (): boolean => reads >= 6
@@ -99,7 +112,7 @@ await t.test('a long one that is under way stops at its next piece', async t => 
 await t.test('requests are served by user in turn, from however many sessions one user asks', async t => {
   const bench = await open(t, { concurrency: 1, concurrencyPerUser: 1 })
   const release = bench.hold()
-  bench.ask('zoe', 'server.info')
+  bench.ask('zoe', 'blocks.list')
   await begun(bench, 1)
   for (let i = 0; i < 20; i++) bench.ask('greedy', 'unread', `greedy/${i}`)
   await new Promise(resolve => { setImmediate(resolve) })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { CallerGone } from '../../broker/engine/host.ts'
+import { requests } from '../../broker/operations.ts'
 import { type Bench, bench } from '../support/control-host.ts'
 
 const system = (b: Bench) => b.outputs.filter(o => o.kind === 'message').map(o => (JSON.parse(Buffer.from(o.payload).toString()) as { body: unknown }).body)
@@ -85,7 +86,7 @@ await t.test('a group of 10,000 members', async t => {
   t.equal((await b.ask('u77', 'groups.info', { gid: 'big', limit: 1 })).size, 10_001)
   t.match(system(b).at(-1), { action: 'add', users: { length: 50 } })
   const { seq } = await b.send('u5', { gid: 'big' })
-  await b.control.readMark({ user: 'u9999', session: 'x' }, { kind: 'group', id: 'big' }, seq)
+  await b.control.rules.conversations.mark('u9999', { kind: 'group', id: 'big' }, seq)
   const readers: string[] = []
   let after: string | undefined
   do {
@@ -103,7 +104,7 @@ await t.test('a change of many users is made in steps, each whole, with the othe
   const members = Array.from({ length: 120 }, (_, i) => `u${i}`)
   let pauses = 0
   const pause = async (): Promise<void> => { pauses++ }
-  const ask = (method: string, params: Record<string, unknown>, more: object): Promise<any> => Promise.resolve(b.control.methods.get(method)?.(b.host, { user: 'alice', session: 'alice/test', ...more }, params))
+  const ask = (method: string, params: Record<string, unknown>, more: object): Promise<any> => Promise.resolve(requests.get(method)?.run(b.control.rules, { user: 'alice', session: 'alice/test', ...more }, params))
   t.match(await ask('groups.create', { gid: 'big', members }, { pause }), { size: 121, added: { length: 120 } })
   t.ok(pauses >= 2, `${pauses} pauses`)
   t.same(system(b).map(body => [(body as { action: string }).action, (body as { users: string[] }).users.length]), [['create', 51], ['add', 50], ['add', 20]])
@@ -170,8 +171,8 @@ await t.test('who is named many times is one, also where many are looked up befo
   const b = await bench(t, { limits: { maxGroupMembers: 10 } })
   let pauses = 0
   const caller = { user: 'alice', session: 'alice/test', pause: async () => { pauses++ } }
-  const create = b.control.methods.get('groups.create')
+  const create = requests.get('groups.create')
   const members = Array.from({ length: 120 }, (_, i) => `m${i % 4}`)
-  t.match(await create?.(b.host, caller, { gid: 'dev', members }), { size: 5 })
+  t.match(await create?.run(b.control.rules, caller, { gid: 'dev', members }), { size: 5 })
   t.ok(pauses > 0)
 })

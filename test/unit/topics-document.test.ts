@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { codes } from '../../broker/errors.ts'
-import { Topics, verbs } from '../../broker/topics.ts'
-import { bench } from '../support/control-host.ts'
+import { requests, verbs } from '../../broker/operations.ts'
+import { methodTable } from '../../broker/operations/present.ts'
+import { Topics } from '../../broker/topics.ts'
 import { packageRoot } from '../support/package-root.ts'
 
 const document = readFileSync(new URL('topics.md', packageRoot), 'utf8')
@@ -33,7 +34,11 @@ await t.test('every topic that the document lets one publish to is one', async t
   const documented = rowsAfter('## Publish').flatMap(row => quoted(row[0] as string))
   t.ok(documented.length >= 5)
   for (const topic of documented) t.notOk('refuse' in topics.target(filled(topic)), topic)
-  for (const verb of verbs) t.ok(documented.includes(`im/to/u/{uid}/${verb}`), `the verb ${verb} is documented`)
+  t.same(documented.filter(topic => topic.startsWith('im/to/u/{uid}/')), [...verbs.keys()].map(verb => `im/to/u/{uid}/${verb}`), 'and every verb is there')
+  t.same(documented.filter(topic => topic.startsWith('im/to/g/{gid}/')), [...verbs.keys()].map(verb => `im/to/g/{gid}/${verb}`), 'of groups too')
+  for (const [name, { payload }] of verbs) {
+    for (const [topic = '', , shown] of rowsAfter('## Publish')) if (topic.endsWith(`/${name}\``)) t.equal(shown, payload, topic)
+  }
 })
 
 await t.test('every filter of the document is granted to its user and refused to another one', async t => {
@@ -60,7 +65,7 @@ await t.test('the table of codes is the one of the server', async t => {
 })
 
 await t.test('topics that are none', async t => {
-  for (const topic of ['im', 'im/', 'im/to', 'im/to/u', 'im/to/u/', 'im/to/x/bob', 'im/to/u/a b', 'im/to/u/bob/unknown', 'im/to/u/bob/read/x', 'im/rpc', 'im/rpc/a/b', 'im/rpc/__proto__', `im/to/u/${'x'.repeat(65)}`]) {
+  for (const topic of ['im', 'im/', 'im/to', 'im/to/u', 'im/to/u/', 'im/to/x/bob', 'im/to/u/a b', 'im/to/u/bob/Read', 'im/to/u/bob/', 'im/to/u/bob/read/x', 'im/rpc', 'im/rpc/a/b', 'im/rpc/__proto__', `im/to/u/${'x'.repeat(65)}`]) {
     t.ok('refuse' in topics.target(topic), topic)
   }
   for (const topic of ['im/u/alice/inbox', 'im/g/dev', 'im/presence/alice', 'im/server']) {
@@ -69,9 +74,9 @@ await t.test('topics that are none', async t => {
   for (const id of ['__proto__', '..', 'constructor']) t.same(topics.target(`im/to/u/${id}`), { kind: 'user', id })
 })
 
-await t.test('the table of requests is what the server has, and each is a topic', async t => {
-  const { control } = await bench(t)
-  const documented = rowsAfter('<!-- methods:').map(row => quoted(row[0] as string)[0] as string)
-  t.same([...documented].sort(), [...control.methods.keys()].sort())
-  for (const method of documented) t.same(topics.target(`im/rpc/${method}`), { kind: 'rpc', method })
+await t.test('the table of requests is made from that of the operations, and each is a topic', async t => {
+  const [, table] = /<!-- methods: [^\n]* -->\n([^]*)<!-- \/methods -->/.exec(document) ?? []
+  t.equal(table, methodTable(), '`npm run documents` writes it')
+  for (const method of requests.keys()) t.same(topics.target(`im/rpc/${method}`), { kind: 'rpc', method })
+  for (const verb of verbs.keys()) t.same(topics.target(`im/to/g/dev/${verb}`), { kind: 'group', id: 'dev', verb })
 })

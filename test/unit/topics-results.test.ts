@@ -13,7 +13,7 @@ interface Row { method: string, params: string, result: string }
 const rows = document.slice(document.indexOf('<!-- methods:')).split('\n\n')[0]?.split('\n').filter(line => line.startsWith('| `')).map((line): Row => {
   // A | within a cell does not occur.
   const [method = '', params = '', result = ''] = line.split('|').slice(1, -1).map(cell => cell.trim())
-  return { method: method.replaceAll('`', ''), params, result }
+  return { method: /^`([^`]+)`/.exec(method)?.[1] ?? '', params, result }
 }) ?? []
 
 /** Members that only a mute of an administrator, or an answer too large for a test, would show. */

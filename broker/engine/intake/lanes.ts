@@ -17,8 +17,8 @@ import { PauseEnded } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
 import type { Recipient } from './recipient.ts'
 import type { Submission, Verdict } from '../../link/port.ts'
+import { isQuery } from '../../operations.ts'
 import type { Asked, Requests } from '../requests/request.ts'
-import { isQuery } from '../requests/kinds.ts'
 import type { Turns } from '../../turns.ts'
 
 export interface LanesOptions {

@@ -1,5 +1,6 @@
 /** The conversation list and unread numbers. Both are derived from the same rows with the same formula, so they cannot disagree. */
 import type { Conversation, GroupRow, Member, Store, StoredMessage } from '../../store/store.ts'
+import type { Page } from '../../operations/rules.ts'
 import type { Caller } from '../host.ts'
 import { Refusal } from '../../errors.ts'
 import { envelopeText } from '../messages/envelope.ts'
@@ -12,8 +13,6 @@ import { lastVisible, unreadOf } from '../messages/visible.ts'
 const pageSize = 100
 /** About this many bytes of messages in one answer. */
 export const answerBytes = 512 * 1024
-/** The most conversations on one page. */
-export const maxListed = 1_000
 /** Conversations that are worth one more large request. */
 const chargedSize = 5_000
 /** Conversations whose last messages are read in one step: an answer is bounded, and what a step reads beyond it is thrown away. */
@@ -86,7 +85,7 @@ function readPlace (text: string): Place {
  * One page of the list, and the unread total over all conversations: `{"conversations":[…],"unread":…,"next":…}`.
  * `after` is the `next` of the page before. A page is cut short when its last messages are more than `answerBytes`.
  */
-export async function listConversations ({ store, expiry }: Sources, caller: Caller, now: number, page: { after?: string, limit: number }): Promise<JsonText> {
+export async function listConversations ({ store, expiry }: Sources, caller: Caller, now: number, page: Page): Promise<JsonText> {
   const { user } = caller
   const start = page.after === undefined ? undefined : readPlace(page.after)
   // The first ones of what was seen so far: sorting all of a long list would hold everybody up.

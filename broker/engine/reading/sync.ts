@@ -1,14 +1,13 @@
 /** `sync`: what a device lacks, given the numbers it has. */
 import { once } from 'node:events'
 import { createGzip } from 'node:zlib'
+import type { Written } from '../../operations/rules.ts'
 import { envelopeText } from '../messages/envelope.ts'
 import type { Caller, EngineHost } from '../host.ts'
 import { JsonText } from '../requests/json-text.ts'
 import { answerBytes, entriesOf } from './listing.ts'
 import { RequestQueue } from '../requests/request-queue.ts'
 import { floorOf, visibleAfter } from '../messages/visible.ts'
-import type { Methods } from '../requests/methods.ts'
-import * as read from '../requests/params.ts'
 
 /** Most of the gain at a third of the time. */
 const packLevel = 3
@@ -17,24 +16,25 @@ const packedAtOnce = 32 * 1024
 /** Conversations whose messages are read before others have their turn. */
 const pieceSize = 10
 
-export function syncMethods (): Methods {
+export class Sync {
+  readonly #host: EngineHost
   // Packing takes one of the few threads that the store's writes run on: it may have one of them.
-  const packing = new RequestQueue(1, 1)
-  return [['sync', async (host, caller, params) => {
-    const convs = read.seqsByConversation(params, 'convs')
-    const limit = read.limit(params, 200, 500)
-    const packed = read.flag(params, 'gzip', false)
-    const result = await missing(host, caller, convs, limit)
-    if (!packed) return result
-    // Bytes go out as they are, so they hold the whole answer.
-    const rid = read.optionalId(params, 'rid')
-    const done = await packing.enter(caller.user)
+  readonly #packing = new RequestQueue(1, 1)
+
+  constructor (host: EngineHost) { this.#host = host }
+
+  missing (caller: Caller, have: ReadonlyMap<string, number>, limit: number): Promise<JsonText> { return missing(this.#host, caller, have, limit) }
+
+  /** The whole answer, gzip. Bytes go out as they are, so they hold all of it. */
+  async packed (caller: Caller, result: Written): Promise<Buffer> {
+    const { user, rid } = caller
+    const done = await this.#packing.enter(user)
     try {
       return await pack(Buffer.concat([Buffer.from(`{${rid === undefined ? '' : `"rid":"${rid}",`}"ok":true,"result":`), ...result.parts, Buffer.from('}')]), caller)
     } finally {
       done()
     }
-  }]]
+  }
 }
 
 async function pack (bytes: Buffer, caller: Caller): Promise<Buffer> {
@@ -66,7 +66,7 @@ async function pack (bytes: Buffer, caller: Caller): Promise<Buffer> {
  * conversation's number next time, `more` asks for that; `gone` are conversations that were asked for and are not there, or not
  * the caller's (any more).
  */
-async function missing (host: EngineHost, caller: Caller, convs: Map<string, number>, limit: number): Promise<JsonText> {
+async function missing (host: EngineHost, caller: Caller, convs: ReadonlyMap<string, number>, limit: number): Promise<JsonText> {
   const { store } = host
   const now = host.now()
   const answer = new JsonText('{"conversations":[')

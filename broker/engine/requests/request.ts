@@ -1,4 +1,4 @@
-/** Requests (`{prefix}/rpc/{method}`) and the `…/read` verb: reads the payload, calls control, writes the answer. */
+/** Requests (`{prefix}/rpc/{method}`) and verbs (`…/read`): reads the payload, has the table's entry carried out, writes the answer. */
 import type { Logger } from 'pino'
 import { codes, Refusal } from '../../errors.ts'
 import type { Code } from '../../errors.ts'
@@ -6,19 +6,20 @@ import { StoreDamagedError, StoreUnavailableError } from '../../store/errors.ts'
 import { isId } from '../../topics.ts'
 import type { Control } from '../control-port.ts'
 import { CallerGone, type Caller, type EngineHost } from '../host.ts'
+import { requests, verbs } from '../../operations.ts'
 import { isDeeper } from './json-depth.ts'
 import { JsonText } from './json-text.ts'
 import { isKeepable, isObject, maxDepth, parse, textOf } from '../intake/payload.ts'
 import type { Submission, Verdict } from '../../link/port.ts'
+import type { Addressee } from '../../operations/rules.ts'
 import { RequestQueue } from './request-queue.ts'
 import { RequestRates, type RequestRateOptions } from './request-rates.ts'
-import { isHeavy, isLong } from './kinds.ts'
 import type { Turns } from '../../turns.ts'
 
 /** Bytes of a request, where messages are held to less. */
 const minRequestBytes = 65_536
-/** A read mark needs no more. */
-const maxMarkBytes = 1_024
+/** A verb (a read mark) needs no more. */
+const maxVerbBytes = 1_024
 /** A request that comes too soon is read for the place of its answer when it is no larger. */
 const maxEarlyBytes = 1_024
 
@@ -58,7 +59,7 @@ export class Requests {
   }
 
   /**
-   * Serves a request or a read mark, after the session's earlier messages, when it is the user's turn. Stops where it is when
+   * Serves a request or a verb, after the session's earlier messages, when it is the user's turn. Stops where it is when
    * nobody waits for it any more. Never rejects.
    */
   async serve (submission: Submission, asked: Asked): Promise<Verdict> {
@@ -68,9 +69,7 @@ export class Requests {
       const maxBytes = Math.max(this.#host.limits.maxMessageBytes, minRequestBytes)
       if (payload.length > maxBytes) throw new Refusal('too_large', `at most ${maxBytes} bytes`)
       if (target.kind === 'rpc') return await this.#rpc(submission, target.method, asked)
-      this.#rates.take(user, false)
-      if (payload.length > maxMarkBytes) throw new Refusal('bad_payload', badMark)
-      await this.#control.readMark(submission, target, readMark(payload))
+      await this.#verb(submission, { kind: target.kind, id: target.id }, target.verb ?? '')
       return { kind: 'verdict', ref, ok: true }
     } catch (error) {
       if (error instanceof CallerGone || error instanceof StoreUnavailableError) return { kind: 'verdict', ref, ok: 'failed' }
@@ -84,18 +83,27 @@ export class Requests {
     if (asked.gone) throw new CallerGone()
   }
 
+  async #verb ({ user, session, payload }: Submission, target: Addressee, name: string): Promise<void> {
+    const verb = verbs.get(name)
+    this.#rates.take(user, verb?.rate === 'heavy')
+    if (verb === undefined) throw new Refusal('not_found', `no such verb: '${name}'`)
+    if (payload.length > maxVerbBytes) throw new Refusal('bad_payload', `${name}: at most ${maxVerbBytes} bytes`)
+    await verb.run(this.#control.rules, { user, session }, target, parse(textOf(payload)))
+  }
+
   /** What can be refused without reading the request is: reading costs as much as its sender likes. */
   async #rpc (submission: Submission, name: string, asked: Asked): Promise<Verdict> {
     const { user, payload } = submission
+    const operation = requests.get(name)
     try {
-      this.#rates.take(user, isHeavy(name))
+      this.#rates.take(user, operation?.rate === 'heavy')
     } catch (error) {
       if (payload.length > maxEarlyBytes) throw error
       const { rid } = readRequest(payload)
       return { kind: 'verdict', ref: submission.ref, ok: true, rid, answer: failure(rid, refusalOf(error, this.#host.log)) }
     }
     if (isDeeper(payload, maxDepth + 1)) throw new Refusal('bad_payload', tooDeep)
-    const leaveLong = isLong(name) ? await this.#long.enter(user) : undefined
+    const leaveLong = operation?.long === true ? await this.#long.enter(user) : undefined
     const leave = await this.#queue.enter(user)
     try {
       if (asked.gone) throw new CallerGone()
@@ -114,11 +122,12 @@ export class Requests {
     const { rid, params } = readRequest(submission.payload)
     const answer = (bytes: Uint8Array): Verdict => ({ kind: 'verdict', ref: submission.ref, ok: true, rid, answer: bytes })
     try {
-      const method = this.#control.methods.get(name)
-      if (method === undefined) throw new Refusal('not_found', `no such method: '${name}'`)
+      const operation = requests.get(name)
+      if (operation === undefined) throw new Refusal('not_found', `no such method: '${name}'`)
       const caller: Caller = {
         user,
         session,
+        rid,
         pause: async () => {
           spend()
           goesOnAt = Infinity
@@ -128,7 +137,7 @@ export class Requests {
         charge: requests => { this.#rates.charge(user, requests) },
         owe: requests => { this.#rates.owe(user, requests) }
       }
-      const result = await method(this.#host, caller, params)
+      const result = await operation.run(this.#control.rules, caller, params)
       if (result instanceof Uint8Array) return answer(result)
       if (result instanceof JsonText) return answer(Buffer.concat([Buffer.from(`{"rid":"${rid}","ok":true,"result":`), ...result.parts, Buffer.from('}')]))
       return answer(Buffer.from(JSON.stringify({ rid, ok: true, result: result ?? {} })))
@@ -160,9 +169,8 @@ function refusalOf (error: unknown, log: Logger): { code: Code, reason: string, 
 }
 
 const tooDeep = `nested deeper than ${maxDepth}, or a number out of range`
-const badMark = 'a read mark is 42 or {"seq":42}'
 
-/** `{"rid":"1",…}`: where the answer goes, and the parameters (`rid` among them, for methods that write their own answer). */
+/** `{"rid":"1",…}`: where the answer goes, and the parameters. */
 function readRequest (payload: Uint8Array): { rid: string, params: Record<string, unknown> } {
   const request = parse(textOf(payload))
   if (!isObject(request)) throw new Refusal('bad_payload', 'a request is a JSON object')
@@ -170,12 +178,4 @@ function readRequest (payload: Uint8Array): { rid: string, params: Record<string
   if (typeof rid !== 'string' || !isId(rid)) throw new Refusal('bad_payload', 'rid: 1 to 64 of A-Z a-z 0-9 . _ -')
   if (!isKeepable(request)) throw new Refusal('bad_payload', tooDeep)
   return { rid, params: request }
-}
-
-/** `42` or `{"seq":42}`. */
-function readMark (payload: Uint8Array): number {
-  const mark = parse(textOf(payload))
-  const seq = isObject(mark) ? mark['seq'] : mark
-  if (!Number.isSafeInteger(seq) || (seq as number) < 1) throw new Refusal('bad_payload', badMark)
-  return seq as number
 }

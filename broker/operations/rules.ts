@@ -1,0 +1,98 @@
+/**
+ * What operations are carried out by: the rules of each subject, as the operations see them. The engine has them; whoever only reads
+ * the table (documents, routes, the command line) needs none of it. A rule throws `Refusal` for what the caller may see.
+ */
+import type { Code } from '../errors.ts'
+
+/** Who asks: the user and the session (device) of a request. */
+export interface Caller {
+  readonly user: string
+  readonly session: string
+  /** Speaks for the operator of the server. */
+  readonly operator?: boolean
+  /** Where the answer goes, for answers that are made as a whole (`sync` with gzip). */
+  readonly rid?: string
+  /**
+   * To be awaited between two pieces of a long answer: resolves at the user's next turn. Rejects with `CallerGone` when nobody
+   * waits for the answer any more.
+   */
+  readonly pause?: Pause
+  /** What the request turned out to be worth, in large requests; throws `Refusal` (`rate_limited`) before anything is done. */
+  readonly charge?: (requests: number) => void
+  /** The same for what was done already: the user's next ones wait for it. */
+  readonly owe?: (requests: number) => void
+}
+
+/** See `Caller.pause`. */
+export type Pause = () => Promise<void>
+
+/** JSON that is written already, in pieces. */
+export interface Written { readonly parts: readonly Buffer[] }
+
+/** `after`: the `next` of the page before. */
+export interface Page { limit: number, after?: string | undefined }
+
+/** Whom a publish with a verb names. */
+export interface Addressee { kind: 'user' | 'group', id: string }
+
+export type Consent = 'everybody' | 'known' | 'nobody'
+type Role = 'owner' | 'admin' | 'member'
+type Listed = Page & { user: string }
+
+/** What became of the users whom somebody wanted in a group. */
+interface Admitted { added: string[], invited: string[], refused: Array<{ user: string, code: Code }> }
+interface Group { gid: string, name: string, owner: string, createdAt: number, meta?: Record<string, unknown> }
+
+export interface Rules {
+  readonly blocks: {
+    add (user: string, other: string): Promise<void>
+    remove (user: string, other: string): Promise<void>
+    list (user: string): Promise<string[]>
+  }
+  readonly consents: {
+    of (user: string): Promise<Consent>
+    /** `undefined`: as the server's default says. */
+    set (user: string, consent: Consent | undefined): Promise<Consent>
+  }
+  readonly groups: {
+    create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }, pause?: Pause): Promise<Admitted & { group: Group }>
+    add (by: string, gid: string, users: readonly string[], pause?: Pause): Promise<Admitted>
+    /** Resolves to those that were in it. */
+    remove (by: string, gid: string, users: readonly string[], pause?: Pause): Promise<string[]>
+    invitations (user: string): Promise<Array<{ gid: string, name: string, by: string, ts: number }>>
+    accept (user: string, gid: string): Promise<void>
+    refuse (user: string, gid: string): Promise<void>
+    leave (user: string, gid: string): Promise<void>
+    dissolve (by: string, gid: string, pause?: Pause): Promise<void>
+    role (by: string, gid: string, user: string, role: Role): Promise<void>
+  }
+  readonly groupViews: {
+    info (gid: string, page: Listed): Promise<Group & { size: number, role: Role, members: Array<{ user: string, role: Role, mutedUntil?: number }>, next?: string }>
+    list (page: Listed): Promise<{ groups: Array<{ gid: string, name: string, owner?: string, role: Role, size: number }>, next?: string }>
+  }
+  readonly conversations: {
+    list (caller: Caller, page: Page): Promise<Written>
+    unread (caller: Caller): Promise<Written>
+    set (user: string, conv: string, settings: { muted?: boolean, pinned?: boolean }): Promise<void>
+    /** Resolves to the number up to which it is hidden. */
+    clear (user: string, conv: string): Promise<number>
+    /** Everything up to `seq` was read. */
+    mark (user: string, target: Addressee, seq: number): Promise<void>
+  }
+  readonly messages: {
+    history (user: string, conv: string, range: { limit: number, before?: number | undefined, after?: number | undefined }): Promise<Written>
+    /** Resolves to how many were not hidden before. */
+    hide (user: string, conv: string, seqs: readonly number[]): Promise<number>
+    reads (conv: string, seq: number, page: Listed): Promise<{ read: string[], delivered: string[], next?: string }>
+  }
+  readonly sync: {
+    /** `have`: the last number of each conversation that the device has. */
+    missing (caller: Caller, have: ReadonlyMap<string, number>, limit: number): Promise<Written>
+    /** The whole answer, packed. */
+    packed (caller: Caller, result: Written): Promise<Uint8Array>
+  }
+  readonly server: { info (): ServerInfo }
+}
+
+// Not an interface: it crosses the link as plain data.
+export type ServerInfo = { name: string, version: string, mode: 'dev' | 'password', prefix: string, limits: Record<string, number>, features: string[] }

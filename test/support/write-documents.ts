@@ -1,0 +1,17 @@
+/** Writes what documents hold of the code: the requests of topics.md, the keys of the configuration. Tests hold them to it. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { markdownTable, sampleYaml } from '../../broker/config/present.ts'
+import { defaultConfig } from '../../broker/config/schema.ts'
+import { methodTable } from '../../broker/operations/present.ts'
+import { packageRoot } from './package-root.ts'
+
+function replace (file: string, part: RegExp, text: string): void {
+  const url = new URL(file, packageRoot)
+  const document = readFileSync(url, 'utf8')
+  if (!part.test(document)) throw new Error(`${file} has no place for it`)
+  writeFileSync(url, document.replace(part, () => text))
+}
+
+replace('topics.md', /(?<=<!-- methods: [^\n]* -->\n)[^]*(?=<!-- \/methods -->)/, methodTable())
+replace('docs/configuration.md', /(?<=<!-- keys -->\n)[^]*(?=<!-- \/keys -->)/, markdownTable())
+writeFileSync(new URL('config/sabethes.yaml', packageRoot), sampleYaml(defaultConfig()))

@@ -1,0 +1,161 @@
+/** The table of operations: each entry says all that is to be known of it, and does what it says. */
+import { readdirSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import { z } from 'zod'
+import { requests, verbs } from '../../broker/operations.ts'
+import type { Operation } from '../../broker/operations/operation.ts'
+import { request } from '../../broker/operations/operation.ts'
+import type { Rules } from '../../broker/operations/rules.ts'
+import { type Bench, bench } from '../support/control-host.ts'
+import { openBench } from '../support/engine-bench.ts'
+import { packageRoot } from '../support/package-root.ts'
+
+type Params = Record<string, unknown>
+/** A request of alice's and what its result holds; one that is refused, and the code and the parameter that is named. */
+interface Example { good: Params, result: object, bad: Params, refusal: [code: string, parameter: string] }
+
+const conv = 'd:alice:bob'
+/** Of `crowd` alice is the owner, of `theirs` a member; `asked` has invited her. */
+const examples: Record<string, Example> = {
+  'blocks.add': { good: { user: 'eve' }, result: { user: 'eve', blocked: true }, bad: { user: 'e v e' }, refusal: ['bad_payload', 'user'] },
+  'blocks.list': { good: {}, result: { users: ['mallory'] }, bad: {}, refusal: ['', ''] },
+  'blocks.remove': { good: { user: 'mallory' }, result: { user: 'mallory', blocked: false }, bad: {}, refusal: ['bad_payload', 'user'] },
+  'conversations.clear': { good: { conv }, result: { conv, clearedSeq: 3 }, bad: { conv: 'd:bob:alice' }, refusal: ['bad_payload', 'conv'] },
+  'conversations.list': { good: { limit: 1 }, result: { conversations: { length: 1 }, unread: 1, next: String }, bad: { limit: 1001 }, refusal: ['bad_payload', 'limit'] },
+  'conversations.mute': { good: { with: 'bob' }, result: { conv, muted: true }, bad: { with: 'bob', on: 1 }, refusal: ['bad_payload', 'on'] },
+  'conversations.pin': { good: { conv, on: false }, result: { conv, pinned: false }, bad: { on: true }, refusal: ['bad_payload', 'conv'] },
+  'groups.accept': { good: { gid: 'asked' }, result: { gid: 'asked', conv: 'g:asked' }, bad: { gid: '' }, refusal: ['bad_payload', 'gid'] },
+  'groups.add': { good: { gid: 'crowd', users: ['dora', 'bob'] }, result: { added: ['dora'], invited: [], refused: [] }, bad: { gid: 'crowd' }, refusal: ['bad_payload', 'users'] },
+  'groups.consent': { good: { consent: 'nobody' }, result: { consent: 'nobody' }, bad: { consent: 'some' }, refusal: ['bad_payload', 'consent'] },
+  'groups.create': { good: { gid: 'new', members: ['bob'] }, result: { gid: 'new', conv: 'g:new', name: 'new', owner: 'alice', size: 2, added: ['bob'] }, bad: { meta: { fill: 'x'.repeat(5000) } }, refusal: ['too_large', 'meta'] },
+  'groups.dissolve': { good: { gid: 'crowd' }, result: { gid: 'crowd' }, bad: { gid: 7 }, refusal: ['bad_payload', 'gid'] },
+  'groups.info': { good: { gid: 'crowd' }, result: { gid: 'crowd', conv: 'g:crowd', owner: 'alice', role: 'owner', size: 2 }, bad: { gid: 'crowd', after: '' }, refusal: ['bad_payload', 'after'] },
+  'groups.invitations': { good: {}, result: { invitations: [{ gid: 'asked', by: 'zoe' }] }, bad: {}, refusal: ['', ''] },
+  'groups.leave': { good: { gid: 'theirs' }, result: { gid: 'theirs' }, bad: {}, refusal: ['bad_payload', 'gid'] },
+  'groups.list': { good: {}, result: { groups: [{ gid: 'crowd', conv: 'g:crowd', role: 'owner', size: 2 }, { gid: 'theirs', role: 'member' }] }, bad: { limit: 0 }, refusal: ['bad_payload', 'limit'] },
+  'groups.refuse': { good: { gid: 'asked' }, result: { gid: 'asked' }, bad: {}, refusal: ['bad_payload', 'gid'] },
+  'groups.remove': { good: { gid: 'crowd', members: ['bob', 'nobody'] }, result: { removed: ['bob'] }, bad: { gid: 'crowd', users: Array.from({ length: 1001 }, (_, i) => `u${i}`) }, refusal: ['too_large', 'users'] },
+  'groups.role': { good: { gid: 'crowd', user: 'bob', role: 'admin' }, result: { gid: 'crowd', user: 'bob', role: 'admin' }, bad: { gid: 'crowd', user: 'bob', role: 'king' }, refusal: ['bad_payload', 'role'] },
+  'messages.delete': { good: { conv, seqs: [1, 1, 2] }, result: { conv, deleted: 2 }, bad: { conv, seqs: [0] }, refusal: ['bad_payload', 'seqs'] },
+  'messages.history': { good: { conv, limit: 2 }, result: { conv, head: 3, messages: [{ seq: 2 }, { seq: 3, body: 'three' }], more: true, before: 2 }, bad: { conv, after: '1' }, refusal: ['bad_payload', 'after'] },
+  'messages.reads': { good: { conv, seq: 2 }, result: { conv, seq: 2, read: ['bob'], delivered: [] }, bad: { conv }, refusal: ['bad_payload', 'seq'] },
+  'server.info': { good: {}, result: { name: 'sabethes', version: '1.2.3', prefix: 'im', mode: 'dev', limits: { maxBlocks: 3 } }, bad: {}, refusal: ['', ''] },
+  sync: { good: { convs: { [conv]: 2 }, limit: 1 }, result: { conversations: [{ conv, head: 3, last: 3, messages: [{ seq: 3 }] }], more: true }, bad: { convs: { x: 1 } }, refusal: ['bad_payload', 'convs'] },
+  unread: { good: {}, result: { conversations: { [conv]: 1 }, total: 1 }, bad: {}, refusal: ['', ''] }
+}
+
+async function filled (t: Parameters<typeof bench>[0]): Promise<Bench> {
+  const b = await bench(t, { setup: { version: '1.2.3' } })
+  await b.send('alice', { user: 'bob' }, 'one')
+  await b.send('alice', { user: 'bob' }, 'two')
+  await b.send('bob', { user: 'alice' }, 'three')
+  await b.ask('alice', 'groups.create', { gid: 'crowd', members: ['bob'] })
+  await b.ask('zoe', 'groups.create', { gid: 'theirs', members: ['alice'] })
+  await b.ask('alice', 'groups.consent', { consent: 'known' })
+  await b.ask('zoe', 'groups.create', { gid: 'asked', members: ['alice'] })
+  await b.ask('alice', 'blocks.add', { user: 'mallory' })
+  return b
+}
+
+const all: readonly Operation[] = [...requests.values(), ...verbs.values()]
+
+await t.test('every entry has a schema, a permission, a rate class and its documentation', async t => {
+  t.ok(requests.size > 20 && verbs.has('read'))
+  for (const operation of all) {
+    const { name, params, permission, rate, text } = operation
+    t.match(name, /^[a-z]+(\.[a-z]+)?$/)
+    t.match(text, /^[^|\n]{8,}[^.|\n]$/, `${name} says what it does`)
+    t.ok(['user', 'operator'].includes(permission), `${name}: who may`)
+    t.ok(['plain', 'heavy'].includes(rate), `${name}: how much it counts for`)
+    t.ok(params instanceof z.ZodObject, `${name}: parameters`)
+    if (operation.kind === 'verb') {
+      t.match(operation.payload, /^`.+`$/, `${name}: payload`)
+      continue
+    }
+    t.ok(operation.result instanceof z.ZodObject && operation.result.safeParse({ more: 'than documented' }).success === false, `${name}: result`)
+    t.type(operation.query, 'boolean')
+    t.equal(operation.long, operation.rate === 'heavy' || name === 'messages.history', `${name}: one at a time`)
+  }
+})
+
+await t.test('what is described can be described to others: JSON Schema, each parameter with its type', async t => {
+  for (const { name, params } of all) {
+    const { properties = {} } = z.toJSONSchema(params, { unrepresentable: 'any', io: 'input' })
+    t.same(Object.keys(properties), Object.keys(params.shape), name)
+    for (const [param, schema] of Object.entries(properties)) t.type((schema as { type?: unknown }).type, 'string', `${name}: ${param}`)
+  }
+})
+
+await t.test('a file is in the table when it is in the list', async t => {
+  const folder = new URL('broker/operations/', packageRoot)
+  const list = readFileSync(new URL('list.ts', folder), 'utf8')
+  const described = (file: string): number => (readFileSync(new URL(file, folder), 'utf8').match(/^export const \w+ = (request|verb)\(\{$/gm) ?? []).length
+  const files = readdirSync(folder, { encoding: 'utf8' }).filter(file => described(file) > 0)
+  t.equal(files.reduce((sum, file) => sum + described(file), 0), all.length)
+  for (const file of files) t.ok(list.includes(`export * from './${file}'\n`), file)
+})
+
+await t.test('every request answers as it says, and refuses what is wrong', async t => {
+  t.same(Object.keys(examples).sort(), [...requests.keys()].sort(), 'each has an example')
+  for (const [name, { good, result, bad, refusal: [code, parameter] }] of Object.entries(examples)) {
+    await t.test(name, async t => {
+      const b = await filled(t)
+      if (code === '') t.same(Object.keys(requests.get(name)?.params.shape ?? {}), [], 'there is nothing to be wrong')
+      else await t.rejects(b.ask('alice', name, bad), { code, message: new RegExp(`^${parameter}: `) })
+      t.match(await b.ask('alice', name, { ...good, unknown: 1, rid: '1' }), result)
+    })
+  }
+})
+
+await t.test('null is as nothing, and the first wrong parameter is named', async t => {
+  const b = await filled(t)
+  t.match(await b.ask('alice', 'messages.history', { conv, before: null, limit: null }), { head: 3 })
+  await t.rejects(b.ask('alice', 'messages.history', { conv: null }), { code: 'bad_payload', message: /^conv: is missing/ })
+  await t.rejects(b.ask('alice', 'messages.reads', { limit: 0, seq: 'x' }), { message: /^conv: is missing/ })
+  await t.rejects(b.ask('alice', 'messages.reads', { limit: 0, seq: 'x', conv }), { message: /^seq: must be a whole number from 0 / })
+  await t.rejects(b.ask('alice', 'messages.delete', { seqs: [] }), { message: /^conv: is missing/ })
+})
+
+await t.test('how much is said of what is wrong does not grow with it', async t => {
+  const keys = Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`key${i}`, i]))
+  const list = Array.from({ length: 3000 }, () => ({}))
+  for (const { name, params } of all) {
+    const names = Object.keys(params.shape)
+    for (const value of [keys, list, 'x'.repeat(10_000), -1]) {
+      const { error } = params.safeParse(Object.fromEntries(names.map(param => [param, value])))
+      t.ok((error?.issues.length ?? 0) <= 3 * names.length, `${name}: ${typeof value}`)
+      for (const { message } of error?.issues ?? []) t.ok(message.length < 120, message)
+    }
+  }
+})
+
+await t.test('what is for the operator is refused to users, before it is looked at', async t => {
+  const operation = request({
+    name: 'server.stop',
+    text: 'ends the server',
+    permission: 'operator',
+    rate: 'plain',
+    query: false,
+    params: () => z.object({ now: z.boolean('must be true or false') }),
+    result: () => z.strictObject({}),
+    run: async () => ({})
+  })
+  const rules = {} as unknown as Rules
+  await t.rejects(operation.run(rules, { user: 'bob', session: 'bob/x' }, {}), { code: 'forbidden' })
+  await t.rejects(operation.run(rules, { user: 'bob', session: 'bob/x', operator: true }, {}), { code: 'bad_payload', message: /^now: / })
+  t.same(await operation.run(rules, { user: 'bob', session: 'bob/x', operator: true }, { now: true }), {})
+})
+
+await t.test('verbs: a number or an object; others, and verbs that there are not, are refused', async t => {
+  const b = await openBench(t)
+  await b.verdict(b.send('alice', 'im/to/u/bob', 'one'))
+  const say = async (verb: string, payload: string) => await b.verdict(b.send('bob', `im/to/u/alice/${verb}`, payload))
+  for (const good of ['1', '{"seq":1}', '{"seq":1,"more":2}']) t.match(await say('read', good), { ok: true }, good)
+  for (const bad of ['', 'x', '0', '-1', '1.5', '1e999', '[1]', '{}', '{"seq":"1"}', '{"seq":null}', 'null', '"1"']) {
+    t.match(await say('read', bad), { ok: false, code: 'bad_payload', reason: /^seq: .*; the payload is 42 or \{"seq":42\}$/ }, bad)
+  }
+  t.match(await say('unknown', '1'), { ok: false, code: 'not_found', reason: "no such verb: 'unknown'" })
+  t.match(await say('constructor', '1'), { ok: false, code: 'not_found' })
+  t.match(await b.verdict(b.send('bob', 'im/rpc/constructor', '{"rid":"1"}')), { ok: true, rid: '1' })
+  t.match(await b.verdict(b.send('carol', 'im/to/u/bob/read', '1')), { ok: false, code: 'not_found' })
+})
