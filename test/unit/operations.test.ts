@@ -2,9 +2,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { z } from 'zod'
+import { configKeys } from '../../broker/config/keys.ts'
 import { requests, verbs } from '../../broker/operations.ts'
 import type { Operation } from '../../broker/operations/operation.ts'
-import { request } from '../../broker/operations/operation.ts'
+import { request, verb } from '../../broker/operations/operation.ts'
 import type { Rules } from '../../broker/operations/rules.ts'
 import { type Bench, bench } from '../support/control-host.ts'
 import { openBench } from '../support/engine-bench.ts'
@@ -57,6 +58,7 @@ async function filled (t: Parameters<typeof bench>[0]): Promise<Bench> {
   return b
 }
 
+const oneAtATime = configKeys.find(key => key.path === 'requests.concurrencyPerUser')?.description ?? ''
 const all: readonly Operation[] = [...requests.values(), ...verbs.values()]
 
 await t.test('every entry has a schema, a permission, a rate class and its documentation', async t => {
@@ -74,7 +76,9 @@ await t.test('every entry has a schema, a permission, a rate class and its docum
     }
     t.ok(operation.result instanceof z.ZodObject && operation.result.safeParse({ more: 'than documented' }).success === false, `${name}: result`)
     t.type(operation.query, 'boolean')
-    t.equal(operation.long, operation.rate === 'heavy' || name === 'messages.history', `${name}: one at a time`)
+    // What the configuration says of those that are served one at a time.
+    if (rate === 'heavy') t.ok(operation.long, `${name}: one at a time`)
+    else if (operation.long) t.match(oneAtATime, name)
   }
 })
 
@@ -144,6 +148,30 @@ await t.test('what is for the operator is refused to users, before it is looked 
   await t.rejects(operation.run(rules, { user: 'bob', session: 'bob/x' }, {}), { code: 'forbidden' })
   await t.rejects(operation.run(rules, { user: 'bob', session: 'bob/x', operator: true }, {}), { code: 'bad_payload', message: /^now: / })
   t.same(await operation.run(rules, { user: 'bob', session: 'bob/x', operator: true }, { now: true }), {})
+})
+
+await t.test('a verb is judged as a request is', async t => {
+  const asked: unknown[] = []
+  const typing = verb({
+    name: 'typing',
+    text: 'you are writing to this user',
+    permission: 'user',
+    rate: 'plain',
+    payload: '`true` or `{"on":true}`',
+    params: () => z.object({ on: z.boolean('must be true or false'), device: z.string().optional() }),
+    short: 'on',
+    run: async (_rules, { user }, target, params) => { asked.push({ user, target, params }) }
+  })
+  const rules = {} as unknown as Rules
+  const bob = { user: 'bob', session: 'bob/x' }
+  const alice = { kind: 'user', id: 'alice' } as const
+  await typing.run(rules, bob, alice, true)
+  await typing.run(rules, bob, alice, { on: false, device: 'phone', more: 1 })
+  t.same(asked, [{ user: 'bob', target: alice, params: { on: true } }, { user: 'bob', target: alice, params: { on: false, device: 'phone' } }])
+  for (const bad of [undefined, null, 1, 'true', [true], {}]) {
+    await t.rejects(typing.run(rules, bob, alice, bad), { code: 'bad_payload', message: /^on: .*; the payload is true or \{"on":true\}$/ }, JSON.stringify(bad))
+  }
+  t.equal(asked.length, 2)
 })
 
 await t.test('verbs: a number or an object; others, and verbs that there are not, are refused', async t => {
