@@ -1,6 +1,7 @@
 /**
  * A bounded cache of store look-ups for the message path: synchronous when warm, exact after `forget`. Loads of one key are
- * shared; a load that was under way when its key was forgotten is answered to those who wait, and never kept.
+ * shared; a load that was under way when its key was forgotten is answered to those who wait, and never kept. What lru-cache has
+ * for this (`fetch`) answers with a promise when it is warm, too.
  */
 export class LookupCache<Value> {
   readonly #load: (key: string) => Promise<Value>

@@ -1,6 +1,6 @@
 /** Which conversations users are in, by user: the keys of the rows, not the rows. Bounded by the number of keys. */
 import { key, parts } from './keys.ts'
-import { WeightedLru } from './weighted-lru.ts'
+import { WeightedLru } from '../cache/weighted-lru.ts'
 
 /** The keys of a user's rows and of their conversations' heads, in the order of the rows. */
 interface List { members: readonly string[], heads: readonly string[] }

@@ -6,9 +6,9 @@ import type { Batch } from './batch.ts'
 import type { Database } from './database.ts'
 import { parts, under } from './keys.ts'
 import { Lists } from './lists.ts'
-import { Lru } from './lru.ts'
+import { Lru } from '../cache/lru.ts'
 import { rebuildEventHead, rebuildGroupSize, rebuildHead } from './rebuild.ts'
-import { WeightedLru } from './weighted-lru.ts'
+import { WeightedLru } from '../cache/weighted-lru.ts'
 
 /**
  * How many rows of each kind stay in memory. Entries; a member's row takes about 300 bytes. `lists`: keys of the rows of users whose

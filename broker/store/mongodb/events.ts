@@ -3,7 +3,7 @@
  * not in memory is read together with what the log holds behind it.
  */
 import type { AnyBulkWriteOperation } from 'mongodb'
-import { Lru } from '../level/lru.ts'
+import { Lru } from '../cache/lru.ts'
 import type { NewEvent, Outcome, StoredEvent } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, quick, whole } from './connection.ts'

@@ -4,7 +4,7 @@
  */
 import type { AnyBulkWriteOperation } from 'mongodb'
 import { groupId } from '../../topics.ts'
-import { Lru } from '../level/lru.ts'
+import { Lru } from '../cache/lru.ts'
 import type { DropGroup, DropMember, Member, PutGroup, PutMember } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'

@@ -11,7 +11,7 @@
  */
 import type { AnyBulkWriteOperation, Filter } from 'mongodb'
 import { directUsers } from '../../topics.ts'
-import { Lru } from '../level/lru.ts'
+import { Lru } from '../cache/lru.ts'
 import type { Member } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, whole } from './connection.ts'

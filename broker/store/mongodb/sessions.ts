@@ -1,6 +1,6 @@
 /** Persistent sessions with their cursors. */
 import type { AnyBulkWriteOperation } from 'mongodb'
-import { Lru } from '../level/lru.ts'
+import { Lru } from '../cache/lru.ts'
 import type { Cursor, Marks, Page, SessionRow, UserRow } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, quick, whole } from './connection.ts'
