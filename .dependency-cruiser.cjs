@@ -10,6 +10,7 @@ module.exports = {
     { name: 'engine-knows-only-the-store-contract', severity: 'error', from: { path: '^broker/engine/' }, to: { path: '^broker/(store/(level|mongodb)|gateway|ordinary|mqtt|cli|http)/' } },
     { name: 'operations-describe', comment: 'what runs is the engine\'s; whoever reads the table needs none of it', severity: 'error', from: { path: '^broker/operations(/|\\.ts$)' }, to: { path: '^broker/', pathNot: '^broker/(operations(/|\\.ts$)|topics\\.ts$|errors\\.ts$)' } },
     { name: 'operations-are-found-in-the-table', severity: 'error', from: { path: '^(broker|plugins)/', pathNot: '^broker/operations(/|\\.ts$)' }, to: { path: '^broker/operations/', pathNot: '^broker/operations/(operation|rules)\\.ts$' } },
+    { name: 'subjects-do-not-reach-into-each-other', severity: 'error', from: { path: '^broker/engine/(messages|groups|people|reading|sessions|feed)/' }, to: { path: '^broker/engine/(messages|groups|people|reading|sessions|feed|intake|commit|plugins)/', pathNot: '^broker/engine/$1/' } },
     { name: 'store-knows-nobody', severity: 'error', from: { path: '^broker/store/' }, to: { path: '^broker/(gateway|ordinary|link|engine|cli|http|config)/' } },
     { name: 'backends-do-not-know-each-other', severity: 'error', from: { path: '^broker/store/(level|mongodb)/' }, to: { path: '^broker/store/(level|mongodb)/', pathNot: '^broker/store/$1/' } },
     { name: 'only-level-imports-classic-level', severity: 'error', from: { pathNot: '^(broker/store/level|test|bench)/' }, to: { path: 'node_modules/classic-level/' } },

@@ -5,18 +5,18 @@ import { type AccountOptions, type Accounts, createAccounts } from './people/acc
 import { Blocks } from './people/blocks.ts'
 import type { Control, ControlOptions } from './control-port.ts'
 import { Consents } from './groups/consent.ts'
-import { Expiry } from './messages/expiry.ts'
+import { Expiry } from './reading/expiry.ts'
 import { Groups } from './groups/groups.ts'
 import { GroupViews } from './groups/group-views.ts'
 import type { EngineHost } from './host.ts'
-import { History } from './messages/history.ts'
+import { History } from './reading/history.ts'
 import { Marks } from './reading/marks.ts'
 import { Purge } from './messages/purge.ts'
 import { Receipts } from './reading/receipts.ts'
 import { Conversations } from './reading/conversations.ts'
 import { Sync } from './reading/sync.ts'
 import { Sessions } from './sessions/sessions.ts'
-import { Streams } from './sessions/streams.ts'
+import { Streams } from './reading/streams.ts'
 
 /** Beside the agreed options: what only control needs to know. */
 export interface ControlSetup extends ControlOptions {

@@ -1,8 +1,8 @@
 /** Random histories against a model that counts and filters in the plainest way; each backend is run against it. */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { Expiry } from '../../broker/engine/messages/expiry.ts'
-import { unreadOf } from '../../broker/engine/messages/visible.ts'
+import { Expiry } from '../../broker/engine/reading/expiry.ts'
+import { unreadOf } from '../../broker/engine/reading/visible.ts'
 import type { Store } from '../../broker/store/store.ts'
 import { directId } from '../../broker/topics.ts'
 

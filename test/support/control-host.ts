@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { pino } from 'pino'
 import { type ControlParts, type ControlSetup, createControl } from '../../broker/engine/control.ts'
-import { envelope, envelopeContent, envelopeTail, eventPayload } from '../../broker/engine/messages/envelope.ts'
+import { envelope, envelopeContent, envelopeTail, eventPayload } from '../../broker/engine/envelope.ts'
 import type { EngineHost, EngineLimits } from '../../broker/engine/host.ts'
 import { JsonText } from '../../broker/engine/requests/json-text.ts'
 import { MemberChanges, pushMembers } from '../../broker/engine/commit/member-changes.ts'

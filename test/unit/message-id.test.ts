@@ -1,5 +1,5 @@
 import t from 'tap'
-import { envelope, eventText } from '../../broker/engine/messages/envelope.ts'
+import { envelope, eventText } from '../../broker/engine/envelope.ts'
 import { messageIds } from '../../broker/engine/commit/message-id.ts'
 
 await t.test('ids grow, also within a millisecond and when the clock goes back', async t => {

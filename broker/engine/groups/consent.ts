@@ -4,7 +4,6 @@
  */
 import type { Code } from '../../errors.ts'
 import { directId } from '../../topics.ts'
-import type { Blocks } from '../people/blocks.ts'
 import type { EngineHost, Pause } from '../host.ts'
 import { LookupCache } from '../lookup-cache.ts'
 import { Slots } from '../slots.ts'
@@ -23,15 +22,18 @@ const usersOfPiece = 50
 
 const settingKey = (user: string): string => `groups/consent/${user}`
 
+/** Who does not want to hear of whom. */
+export interface BlockLists { has (receiver: string, sender: string): boolean | Promise<boolean> }
+
 export class Consents {
   readonly #host: EngineHost
-  readonly #blocks: Blocks
+  readonly #blocks: BlockLists
   readonly #settings: LookupCache<Consent>
   readonly #slots = new Slots(maxLooking)
   /** Of those who have not said anything. */
   readonly #fallback: Consent
 
-  constructor (host: EngineHost, blocks: Blocks, fallback: Consent) {
+  constructor (host: EngineHost, blocks: BlockLists, fallback: Consent) {
     this.#host = host
     this.#blocks = blocks
     this.#fallback = fallback

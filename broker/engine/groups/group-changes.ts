@@ -4,7 +4,7 @@
  */
 import { groupId } from '../../topics.ts'
 import type { Operation } from '../../store/store.ts'
-import { envelopeContent, envelopeTail } from '../messages/envelope.ts'
+import { envelopeContent, envelopeTail } from '../envelope.ts'
 import type { GroupCounts } from './group-counts.ts'
 import type { EngineHost } from '../host.ts'
 

@@ -3,11 +3,11 @@ import type { Conversation, GroupRow, Member, Store, StoredMessage } from '../..
 import type { Page } from '../../operations/rules.ts'
 import type { Caller } from '../host.ts'
 import { Refusal } from '../../errors.ts'
-import { envelopeText } from '../messages/envelope.ts'
-import type { Expiry } from '../messages/expiry.ts'
+import { envelopeText } from '../envelope.ts'
+import type { Expiry } from './expiry.ts'
 import { JsonText } from '../requests/json-text.ts'
 import { peerOf } from './receipts.ts'
-import { lastVisible, unreadOf } from '../messages/visible.ts'
+import { lastVisible, unreadOf } from './visible.ts'
 
 /** Rows of one read, and the conversations that are looked at in one piece: no row outlives its piece. Most lists are a few pieces. */
 const pageSize = 100

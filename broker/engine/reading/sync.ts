@@ -2,12 +2,12 @@
 import { once } from 'node:events'
 import { createGzip } from 'node:zlib'
 import type { Written } from '../../operations/rules.ts'
-import { envelopeText } from '../messages/envelope.ts'
+import { envelopeText } from '../envelope.ts'
 import type { Caller, EngineHost } from '../host.ts'
 import { JsonText } from '../requests/json-text.ts'
 import { answerBytes, entriesOf } from './listing.ts'
 import { RequestQueue } from '../requests/request-queue.ts'
-import { floorOf, visibleAfter } from '../messages/visible.ts'
+import { floorOf, visibleAfter } from './visible.ts'
 
 /** Most of the gain at a third of the time. */
 const packLevel = 3

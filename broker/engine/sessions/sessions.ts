@@ -5,7 +5,6 @@ import type { SessionRow, TimeMs } from '../../store/store.ts'
 import type { Topics } from '../../topics.ts'
 import type { EngineHost } from '../host.ts'
 import { KeyedQueue } from '../keyed-queue.ts'
-import type { Marks } from '../reading/marks.ts'
 import type { Engine, SessionResume, SessionStart } from '../../link/port.ts'
 import { SubscriptionDates, withDates } from './subscription-dates.ts'
 import { expiry, forEverSeconds, SessionEnds, withEnd, type SessionEnd } from './session-ends.ts'
@@ -13,6 +12,12 @@ import { expiry, forEverSeconds, SessionEnds, withEnd, type SessionEnd } from '.
 const pageSize = 100
 /** After a crash the sessions that it left are given their end this soon, milliseconds. */
 const firstSweepMs = 1_000
+
+/** What has been acknowledged on its way to the store. */
+export interface PendingMarks {
+  /** Resolves when the user's marks that wait are written. */
+  settled (user: string): Promise<void>
+}
 
 export interface SessionsOptions {
   /** What filters mean. */
@@ -27,7 +32,7 @@ export interface SessionsOptions {
 
 export class Sessions {
   readonly #host: EngineHost
-  readonly #marks: Marks
+  readonly #marks: PendingMarks
   readonly #topics: Topics
   readonly #queue = new KeyedQueue()
   /** Sessions with a connection, and since when. */
@@ -38,7 +43,7 @@ export class Sessions {
   #round: Promise<void> | undefined
   #closed = false
 
-  constructor (host: EngineHost, marks: Marks, { topics, sweepIntervalMs, maxUnstoredEnds, retryMs }: SessionsOptions) {
+  constructor (host: EngineHost, marks: PendingMarks, { topics, sweepIntervalMs, maxUnstoredEnds, retryMs }: SessionsOptions) {
     this.#topics = topics
     this.#host = host
     this.#marks = marks

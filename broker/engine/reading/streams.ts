@@ -8,13 +8,12 @@
  */
 import { eventLogId } from '../../topics.ts'
 import type { Cursor, Member } from '../../store/store.ts'
-import { envelope, eventPayload } from '../messages/envelope.ts'
+import { envelope, eventPayload } from '../envelope.ts'
 import type { EngineHost } from '../host.ts'
-import type { Marks } from '../reading/marks.ts'
+import type { Marks } from './marks.ts'
 import type { Engine, LogEntry, StreamState } from '../../link/port.ts'
-import type { Sessions } from './sessions.ts'
 import { eventBefore, messageBefore } from './since.ts'
-import { floorOf, visibleAfter } from '../messages/visible.ts'
+import { floorOf, visibleAfter } from './visible.ts'
 
 type Query = Parameters<Engine['streams']>[0]
 type Page = Awaited<ReturnType<Engine['streams']>>
@@ -23,12 +22,20 @@ type ReadQuery = Parameters<Engine['read']>[0]
 /** Streams of one page, whatever was asked. */
 const maxPage = 1_000
 
+/** What is known of the sessions that read. */
+export interface ReadingSessions {
+  /** It outlives its connection, and has cursors. */
+  isPersistent (session: string): boolean
+  /** Since when it subscribes to what, by connections before this one; milliseconds since the epoch. `gid` for groups. */
+  dates (session: string): Promise<{ of (kind: Query['kind'], gid?: string): number | undefined }>
+}
+
 export class Streams {
   readonly #host: EngineHost
   readonly #marks: Marks
-  readonly #sessions: Sessions
+  readonly #sessions: ReadingSessions
 
-  constructor (host: EngineHost, marks: Marks, sessions: Sessions) {
+  constructor (host: EngineHost, marks: Marks, sessions: ReadingSessions) {
     this.#host = host
     this.#marks = marks
     this.#sessions = sessions
