@@ -141,7 +141,18 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   }
   let closed: Promise<void> | undefined
 
+  const { authenticate, openSession, saveSubscriptions, closeSession, streams, read, advance, prove, isMember, serverInfo } = control
   return {
+    authenticate,
+    openSession,
+    saveSubscriptions,
+    closeSession,
+    streams,
+    read,
+    advance,
+    prove,
+    isMember,
+    serverInfo,
     host,
     control,
     feed,
@@ -149,19 +160,9 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     plugins: running.map(({ name, counts }) => ({ name, counts })),
     now,
     submit: batch => { lanes.submit(batch) },
-    authenticate: request => control.authenticate(request),
     willRefusal: will => recipient.willRefusal(will),
-    openSession: start => control.openSession(start),
-    saveSubscriptions: (session, subscriptions) => control.saveSubscriptions(session, subscriptions),
     hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
     isHeld: session => lanes.isFull(session),
-    closeSession: end => control.closeSession(end),
-    streams: query => control.streams(query),
-    read: query => control.read(query),
-    advance: moves => { control.advance(moves) },
-    prove: marks => { control.prove(marks) },
-    isMember: (user, gid) => control.isMember(user, gid),
-    serverInfo: () => control.serverInfo(),
     close () {
       closed ??= closing()
       return closed
