@@ -85,11 +85,16 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
 
   const mqttAt = await listenTcp(access, config.mqtt.tcp)
   cleanup.add(() => { mqttAt.close() })
-  const httpAt = await serveHttp(config, log, access, { ready: () => core.health(), alive: () => lost === undefined }, cleanup)
-  const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
+  const listenHttp = await prepareHttp(config, log, access, { ready: () => core.health(), alive: () => lost === undefined }, cleanup)
   const { startControl } = await import('./http/control.ts')
-  const control = await startControl(config.store.path, controlTarget(config, { core, access, addresses, startedAt }))
+  let tell: (addresses: RunningServer['addresses']) => void = () => {}
+  const told = new Promise<RunningServer['addresses']>(resolve => { tell = resolve })
+  const control = await startControl(config.store.path, controlTarget(config, { core, access, addresses: told, startedAt }))
   cleanup.add(() => control.close())
+  // Last, and nothing is waited for behind it: who finds the server ready finds the operator's channel and the file, too.
+  const httpAt = await listenHttp()
+  const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
+  tell(addresses)
   cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, ...addresses }, err => {
     log.warn({ err }, 'no room for the file that names the ports: commands that look for this server take the configured ones')
   }))
@@ -106,8 +111,8 @@ async function openInThread (config: Config, log: Logger, events: CoreEvents): P
   })
 }
 
-/** Health pages and WebSocket. HTTP's router takes a while to load: MQTT listens by then, and commands that need the store alone do without. */
-async function serveHttp (config: Config, log: Logger, access: Access, health: Pick<Health, 'ready' | 'alive'>, cleanup: Cleanup): Promise<Listening> {
+/** Health pages and WebSocket; resolves to what lets them listen. HTTP's router takes a while to load: MQTT listens by then, and commands that need the store alone do without. */
+async function prepareHttp (config: Config, log: Logger, access: Access, health: Pick<Health, 'ready' | 'alive'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
   const { createHttp } = await import('./http/server.ts')
   const hostAllowed = hostRule(config.http.host, config.http.hosts)
   const http = await createHttp({
@@ -119,13 +124,15 @@ async function serveHttp (config: Config, log: Logger, access: Access, health: P
     hostAllowed
   })
   const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: Math.max(config.mqtt.ws.frameBytes, config.mqtt.limits.packetBytes), hostAllowed })
-  const httpAt = await listening(http, config.http)
-  cleanup.add(() => {
-    stopWebSocket()
-    http.closeIdleConnections()
-    httpAt.close()
-  })
-  return httpAt
+  return async () => {
+    const httpAt = await listening(http, config.http)
+    cleanup.add(() => {
+      stopWebSocket()
+      http.closeIdleConnections()
+      httpAt.close()
+    })
+    return httpAt
+  }
 }
 
 async function ordinary (config: Config, records: Records, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {
@@ -150,7 +157,7 @@ function accessLimits (config: Config, log: Logger): AccessLimits {
   }
 }
 
-interface Running { core: Core, access: Access, addresses: RunningServer['addresses'], startedAt: number }
+interface Running { core: Core, access: Access, addresses: Promise<RunningServer['addresses']>, startedAt: number }
 
 function controlTarget (config: Config, { core, access, addresses, startedAt }: Running): ControlTarget {
   return {
@@ -162,7 +169,7 @@ function controlTarget (config: Config, { core, access, addresses, startedAt }: 
       mode: config.auth.mode,
       connections: access.connections.size,
       retentionSeconds: config.messages.retentionSeconds,
-      addresses,
+      addresses: await addresses,
       store: { driver: config.store.driver, path: config.store.path, healthy: await core.health().then(() => true, () => false) },
     }),
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => core.backup(path, progress)) },

@@ -42,6 +42,7 @@ await t.test('a backup does not go into the data folder, nor around it', async t
   mkdirSync(join(folder, 'other'))
   symlinkSync(join(server.data, 'not-yet'), join(folder, 'dangling'))
   const listing = readdirSync(server.data).sort()
+  for (const name of ['control.sock', 'server.json']) t.ok(listing.includes(name), `${name}: who finds the server ready finds it`)
   const inside = [join(server.data, 'a', 'b'), join(folder, 'alias', 'copy'), join(folder, 'alias'), join(folder, 'dangling'), folder]
   const attempts = async (): Promise<void> => {
     for (const path of inside) {
