@@ -208,6 +208,38 @@ export async function feed (t: Test, name: string, open: Open): Promise<void> {
       t.same(short(all).filter(one => one.includes('bob')), [1, 2, 3, 4].map(seq => `purged ${direct} ${seq} 1`).concat([5, 6, 7, 8, 9, 10].map(seq => `${direct} ${seq}`)))
     })
 
+    await t.test('a reader far behind while the retention purge runs: each place is a message or told to be purged', async t => {
+      const { store } = await open(t)
+      await store.feed.register('slow', now)
+      const convs = ['d:a:b', 'd:a:c', 'g:dev']
+      let at = 0
+      const commit = async (count: number): Promise<void> => { await store.commit(Array.from({ length: count }, (_, i) => message(convs[(at + i) % 3] as string, 'a', { ts: ++at }))) }
+      for (let i = 0; i < 20; i++) await commit(1 + i % 7)
+      const all: FeedEntry[] = []
+      for (let round = 0; round < 12; round++) {
+        const after = (await store.feed.reader('slow'))?.position ?? 0
+        const [entries] = await Promise.all([store.feed.read(after, { ...page, limit: 9 }), store.purge(at - 40 + round, 1000), commit(3)])
+        all.push(...entries)
+        await store.feed.acknowledge('slow', entries.at(-1)?.position ?? 0)
+        await store.feed.trim(0, 100)
+      }
+      all.push(...await drain(store, 'slow'))
+      let next = 1
+      const seqs = new Map<string, number>()
+      for (const entry of all) {
+        const count = entry.kind === 'gap' ? entry.count : 1
+        if (entry.kind === 'gap' && entry.reason !== 'purged') t.fail(JSON.stringify(entry))
+        const conv = entry.conv as string
+        const seq = entry.kind === 'gap' ? entry.seq : entry.message.seq
+        if (seq !== (seqs.get(conv) ?? 0) + 1) t.fail(`${conv}: ${seq} behind ${seqs.get(conv)}`)
+        seqs.set(conv, (seqs.get(conv) ?? 0) + count)
+        next += count
+        if (entry.position !== next - 1) t.fail(`position ${entry.position}, expected ${next - 1}`)
+      }
+      t.equal(next - 1, await store.feed.end(), 'every place')
+      t.ok(all.some(({ kind }) => kind === 'gap') && all.some(({ kind }) => kind === 'message'))
+    })
+
     await t.test('messages of a group that was removed are gone at once, told in one piece', async t => {
       const { store } = await open(t)
       await append(store, group('dev'), join('dev', 'alice'))

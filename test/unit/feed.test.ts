@@ -142,6 +142,20 @@ await t.test('rows go when all have passed them, or when they are too old', asyn
   t.same(await store.feed.read(0, { limit: 9, maxBytes: 1e6 }), [{ kind: 'gap', position: 2, count: 2, reason: 'missing' }], 'nothing is left')
 })
 
+await t.test('a temporary reader that asks for nothing any more is gone', async t => {
+  const { feed: other, store, send } = await world(t)
+  await other.close()
+  const feed = new Feed({ store: store.feed, log: pino({ level: 'silent' }), now: () => 1_790_000_500_000, temporaryMs: -1 })
+  t.teardown(() => feed.close())
+  await feed.register('look', { temporary: true })
+  await feed.register('stays')
+  await send()
+  t.same(seqs(await feed.read('look')), [1])
+  await feed.trim()
+  await t.rejects(feed.read('look'), { code: 'not_found' })
+  t.same((await feed.readers()).map(({ name }) => name), ['stays'])
+})
+
 await t.test('keepSeconds 0 waits for ever', async t => {
   const { feed, store, send } = await world(t, { keepSeconds: 0 })
   await feed.register('a')

@@ -32,7 +32,7 @@ export interface FeedReaderState extends FeedReader {
 export interface FeedQuery {
   /** Default: what the reader has acknowledged. */
   after?: number
-  /** Milliseconds to wait for the first entry, at most 60,000; 0 when absent. */
+  /** Milliseconds to wait for the first entry, at most 30,000; 0 when absent. */
   waitMs?: number
   /** Ends the wait. */
   signal?: AbortSignal
@@ -46,9 +46,11 @@ export interface FeedParts {
   options?: FeedOptions
   /** Milliseconds between two looks for rows that can go. */
   trimIntervalMs?: number
+  /** Milliseconds after which a temporary reader that asks for nothing is gone. */
+  temporaryMs?: number
 }
 
-const maxWaitMs = 60_000
+const maxWaitMs = 30_000
 /** Milliseconds after which a feed that other servers write too is looked at again. */
 const sharedPollMs = 1000
 /** Rows that are removed at once, and the pause behind it in milliseconds. */
@@ -63,6 +65,9 @@ export class Feed {
   readonly #timer: NodeJS.Timeout
   readonly #end = new AbortController()
   readonly #waiting = new Set<() => void>()
+  readonly #temporaryMs: number
+  /** When temporary readers asked last. */
+  readonly #asked = new Map<string, number>()
   /** Grows with each commit into the feed. */
   #appends = 0
   /** Something may be there to be trimmed. */
@@ -70,11 +75,12 @@ export class Feed {
   #trimming: Promise<void> | undefined
   #registering: Promise<unknown> = Promise.resolve()
 
-  constructor ({ store, log, now, options = defaultFeedOptions, trimIntervalMs = 30_000 }: FeedParts) {
+  constructor ({ store, log, now, options = defaultFeedOptions, trimIntervalMs = 30_000, temporaryMs = 60_000 }: FeedParts) {
     this.#store = store
     this.#log = log
     this.#now = now
     this.#options = options
+    this.#temporaryMs = temporaryMs
     store.onAppend = () => { this.#wake() }
     this.#timer = setInterval(() => {
       this.trim().catch((error: unknown) => { log.error({ err: error }, 'the feed could not be trimmed') })
@@ -93,7 +99,9 @@ export class Feed {
       const { maxReaders } = this.#options
       if (known.length >= maxReaders && known.every(reader => reader.name !== name)) throw new Refusal('conflict', `the feed has ${known.length} readers, and feed.maxReaders is ${maxReaders}`)
       this.#mayTrim = true
-      return await this.#store.register(name, { from, createdAt: this.#now(), temporary })
+      const reader = await this.#store.register(name, { from, createdAt: this.#now(), temporary })
+      if (reader.temporary === true) this.#asked.set(name, performance.now())
+      return reader
     })
     // The error is the caller's.
     this.#registering = registered.catch(() => undefined)
@@ -110,6 +118,7 @@ export class Feed {
   /** Ends a reader; what waits for it goes. Throws `Refusal` (`not_found`). */
   async remove (name: string): Promise<void> {
     if (!await this.#store.remove(name)) throw unknownReader(name)
+    this.#asked.delete(name)
     this.#mayTrim = true
     this.#wake()
   }
@@ -132,6 +141,7 @@ export class Feed {
       const appends = this.#appends
       const reader = await this.#store.reader(name)
       if (reader === undefined) throw unknownReader(name)
+      if (reader.temporary === true) this.#asked.set(name, performance.now())
       const entries = await this.#store.read(Math.max(after, reader.position), page)
       const missing = entries.reduce((sum, entry) => sum + (entry.kind === 'gap' && entry.reason === 'missing' ? entry.count : 0), 0)
       if (missing > 0) this.#log.warn({ reader: name, missing }, 'a reader of the feed missed what had become too old, or is damaged')
@@ -149,6 +159,8 @@ export class Feed {
   }
 
   async #trim (): Promise<void> {
+    // Whoever looked on may have been killed.
+    for (const [name, at] of this.#asked) if (performance.now() - at > this.#temporaryMs) await this.remove(name)
     const { keepSeconds } = this.#options
     const before = keepSeconds === 0 ? 0 : this.#now() - keepSeconds * 1000
     // Where nobody reads, nothing comes any more; where somebody does, rows become old.

@@ -24,7 +24,7 @@ export function follow ({ feed, name, handle, log, retryMs = 1000, maxRetryMs = 
     let waitMs = retryMs
     while (!signal.aborted) {
       try {
-        const entries = await feed.read(name, { waitMs: 60_000, signal })
+        const entries = await feed.read(name, { waitMs: 30_000, signal })
         const last = entries.at(-1)
         if (last === undefined) {
           // The engine has ended, or nothing came.
