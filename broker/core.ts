@@ -26,6 +26,7 @@ async function around (config: Config, log: Logger, store: Store, output: CoreEv
     engine,
     records: store.records,
     accounts: engine.control.accounts.users,
+    feed: engine.feed,
     plugins: plugins as RunningPluginInfo[],
     health: () => store.health(),
     backup: (path, progress) => store.backup(path, progress),

@@ -62,7 +62,7 @@ function answer (method: Method | undefined, { id, name, args }: Extract<Ask, { 
 
 /** What the other side may ask for. The last argument of a call is for its progress. */
 function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method> {
-  const { engine, records, accounts } = core
+  const { engine, records, accounts, feed } = core
   return new Map<string, Method>([
     ['engine.submit', (batch: Submission[]) => { engine.submit(batch) }],
     ['engine.hangUp', (session, graceful) => { engine.hangUp(session, graceful) }],
@@ -90,6 +90,11 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
     ['accounts.list', query => accounts.list(query)],
     ['accounts.ban', (uid, banned) => accounts.ban(uid, banned)],
     ['accounts.remove', uid => accounts.remove(uid)],
+    ['feed.readers', () => feed.readers()],
+    ['feed.register', (name, options) => feed.register(name, options)],
+    ['feed.acknowledge', (name, position) => feed.acknowledge(name, position)],
+    ['feed.remove', name => feed.remove(name)],
+    ['feed.read', (name, query) => feed.read(name, query)],
     ['health', () => core.health()],
     ['backup', (path, progress) => core.backup(path, progress)],
     ['purge', retentionSeconds => core.purge(retentionSeconds)],

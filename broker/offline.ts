@@ -30,6 +30,7 @@ export async function openOffline (config: Config, { loadModules = false }: Offl
   const { engine } = opened
   return {
     users: engine.control.accounts.users,
+    feed: engine.feed,
     status: async () => ({
       version: packageVersion(),
       pid: process.pid,

@@ -162,6 +162,7 @@ interface Running { core: Core, access: Access, addresses: Promise<RunningServer
 function controlTarget (config: Config, { core, access, addresses, startedAt }: Running): ControlTarget {
   return {
     users: core.accounts,
+    feed: core.feed,
     status: async () => ({
       version: packageVersion(),
       pid: process.pid,

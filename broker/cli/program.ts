@@ -5,6 +5,7 @@ import { suggest } from '../config/suggestion.ts'
 import { Refusal } from '../errors.ts'
 import type { BenchOptions } from './bench.ts'
 import type { DoctorOptions } from './doctor.ts'
+import type { AddOptions, LagOptions, TailOptions } from './feed.ts'
 import { userOptions, type UserOptions } from './chat.ts'
 import type { MigrateOptions } from './migrate.ts'
 import type { PluginOptions } from './plugin.ts'
@@ -138,6 +139,21 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async (options: DoctorOptions) => { outcome.code = await (await import('./doctor.ts')).doctor(terminal, options) })
   verb(program, 'purge', 'remove messages past messages.retentionSeconds now')
     .action(async (options: CommonOptions) => { await (await import('./purge.ts')).purge(terminal, options) })
+  const feed = program.command('feed').description('what is committed, for readers that must miss nothing')
+  verb(feed, 'readers', 'list the readers, and how far they are behind')
+    .action(async (options: CommonOptions) => { await (await import('./feed.ts')).readers(terminal, options) })
+  verb(feed, 'lag', 'the same; exit code 1 when a reader is behind').option('--max <number>', 'by more than so many entries', '0')
+    .action(async (options: LagOptions) => { await (await import('./feed.ts')).lag(terminal, options) })
+  verb(feed, 'tail', 'show what is committed, until Ctrl-C')
+    .option('--reader <name>', 'as this reader, made when it is not there: acknowledges what it shows, and goes on there the next time')
+    .option('--from <place>', 'where a new reader begins: now, or the oldest that is kept for others', 'now')
+    .option('--count <number>', 'stop after so many entries')
+    .action(async (options: TailOptions) => { await (await import('./feed.ts')).tail(terminal, options) })
+  verb(feed, 'add <reader>', 'make a reader; what is committed from now on waits for it')
+    .option('--from <place>', 'where it begins: now, or the oldest that is kept for others', 'now')
+    .action(async (name: string, options: AddOptions) => { await (await import('./feed.ts')).add(terminal, name, options) })
+  verb(feed, 'remove <reader>', 'end a reader: nothing waits for it any more')
+    .action(async (name: string, options: CommonOptions) => { await (await import('./feed.ts')).remove(terminal, name, options) })
   verb(program.command('plugin').description('plugins'), 'list', 'the order in which plugins run')
     .option('--load', 'when no server runs: run the code of the modules that the configuration names, to list what they say of themselves')
     .action(async (options: PluginOptions) => { await (await import('./plugin.ts')).list(terminal, options) })

@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline'
 import { codes, Refusal, type Code } from '../errors.ts'
 import { isAlive, socketToReach } from './control-socket.ts'
 import type { ControlTarget } from './control-target.ts'
+import { feedClient } from './feed-client.ts'
 import type { Problem } from './problem.ts'
 
 /** The running server of the data folder `dataPath`; `undefined` when none runs. */
@@ -26,6 +27,7 @@ export function controlClient (path: string): ControlTarget {
       ban: async (uid, banned) => { await call(banned ? 'PUT' : 'DELETE', userPath(uid) + '/ban') },
       remove: async uid => { await call('DELETE', userPath(uid)) }
     },
+    feed: feedClient(call),
     status: async () => await call('GET', '/v1/status') as Awaited<ReturnType<ControlTarget['status']>>,
     purge: async retentionSeconds => await call('POST', '/v1/purge', retentionSeconds === undefined ? {} : { retentionSeconds }) as Awaited<ReturnType<ControlTarget['purge']>>,
     plugins: async () => await call('GET', '/v1/plugins') as Awaited<ReturnType<ControlTarget['plugins']>>,

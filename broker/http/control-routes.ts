@@ -6,6 +6,7 @@ import { StoreDamagedError, StoreUnavailableError } from '../store/errors.ts'
 import { isId } from '../topics.ts'
 import type { Routes } from './app.ts'
 import type { ControlTarget } from './control-target.ts'
+import { feedRoutes } from './feed-routes.ts'
 import { answerLines } from './json-lines.ts'
 import { problemOf, refusalOf, type Problem } from './problem.ts'
 
@@ -43,6 +44,7 @@ export function controlRoutes (target: ControlTarget): Routes {
       })
     })
     userRoutes(target)(app)
+    feedRoutes(target.feed)(app)
   }
 }
 

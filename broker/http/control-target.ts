@@ -1,4 +1,5 @@
 /** What the control channel offers: the server implements it, the command line uses it, over the socket or offline. */
+import type { FeedReaders } from '../link/feed.ts'
 
 /** Progress of a long job: rows or bytes so far. */
 export type ControlProgress = (done: number, total: number | undefined) => void
@@ -54,6 +55,7 @@ export interface ControlTarget {
     /** Removes the account; its messages stay. `not_found`. */
     remove (uid: string): Promise<void>
   }
+  readonly feed: FeedReaders
   status (): Promise<ServerStatus>
   /** Writes a copy of the store into `path` (absolute, outside the data folder; absent or empty, otherwise `conflict`). */
   backup (path: string, progress: ControlProgress): Promise<void>

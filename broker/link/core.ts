@@ -1,4 +1,5 @@
 /** Everything behind the border: what the gateway, the ordinary broker and the operator's channel ask of the engine's side. */
+import type { FeedReaders } from './feed.ts'
 import type { Engine, Output } from './port.ts'
 
 export interface RecordChange { key: string, value: Uint8Array | null }
@@ -31,6 +32,7 @@ export interface Core {
   readonly engine: Engine
   readonly records: Records
   readonly accounts: Accounts
+  readonly feed: FeedReaders
   readonly plugins: RunningPluginInfo[]
   /** Rejects when the store does not take anything. */
   health (): Promise<void>

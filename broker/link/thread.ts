@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import { StoreUnavailableError } from '../store/errors.ts'
 import type { Accounts, Core, CoreEvents, Records, RunningPluginInfo } from './core.ts'
+import type { FeedReaders } from './feed.ts'
 import type { Engine } from './port.ts'
 import { fromWire, packed } from './wire.ts'
 import type { Ask, Tell, WireError } from './wire.ts'
@@ -115,6 +116,7 @@ class ThreadCore implements Core {
   readonly engine: Engine
   readonly records: Records
   readonly accounts: Accounts
+  readonly feed: FeedReaders
   readonly plugins: RunningPluginInfo[]
   readonly #link: ThreadLink
 
@@ -124,6 +126,7 @@ class ThreadCore implements Core {
     this.engine = threadEngine(link, info)
     this.records = threadRecords(link)
     this.accounts = remote<Accounts>(link, 'accounts', ['add', 'passwd', 'list', 'ban', 'remove'])
+    this.feed = remote<FeedReaders>(link, 'feed', ['readers', 'register', 'acknowledge', 'remove', 'read'])
   }
 
   async health (): Promise<void> { await this.#link.call('health', []) }

@@ -2,4 +2,4 @@
 import t from 'tap'
 import { onMongodb } from '../support/on-mongodb.ts'
 
-await onMongodb(t, ['faults/e2e-kill9', 'faults/e2e-cuts', 'e2e/group-large', 'e2e/stalled-reader'])
+await onMongodb(t, ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill', 'e2e/group-large', 'e2e/stalled-reader'])

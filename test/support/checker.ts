@@ -67,6 +67,8 @@ export class Checker {
     log.byConv.set(seen.conv, list)
   }
 
+  conversations (): IterableIterator<string> { return this.#members.keys() }
+
   /** What was sent to a conversation, in the order of sending. */
   sentTo (conv: string): Array<{ from: string, body: string, acknowledged: boolean }> {
     return [...this.#sent].filter(([, sent]) => sent.conv === conv).map(([body, { from, acknowledged }]) => ({ from, body, acknowledged }))

@@ -1,10 +1,13 @@
 /** A `ControlTarget` in memory. */
 import { Refusal } from '../../broker/errors.ts'
 import type { AccountInfo, ControlTarget } from '../../broker/http/control-target.ts'
+import { fakeFeed } from './fake-feed.ts'
+import type { FakeFeed } from './fake-feed.ts'
 
 export interface FakeTarget extends ControlTarget {
   readonly accounts: Map<string, AccountInfo & { password?: string }>
   readonly backups: string[]
+  readonly feed: FakeFeed
   closed: number
   close (): Promise<void>
 }
@@ -20,6 +23,7 @@ export function fakeTarget (): FakeTarget {
   return {
     accounts,
     backups,
+    feed: fakeFeed(),
     closed: 0,
     users: {
       add: async (uid, password) => {
