@@ -1,11 +1,13 @@
 /** Puts the server together from a configuration. The only file that knows all parts. */
 import type { Logger } from 'pino'
-import { Access } from './gateway/gateway.ts'
+import { Gateway } from './gateway/gateway.ts'
 import type { OrdinaryBroker } from './ordinary/adapter.ts'
 import { connectionsThatFit, descriptorLimit } from './gateway/listener/descriptors.ts'
-import type { AccessLimits } from './gateway/limits.ts'
+import type { GatewayLimits } from './gateway/limits.ts'
 import { listenTcp, listening, type Listening } from './gateway/listener/listeners.ts'
 import { OpenTopics } from './gateway/open-topics.ts'
+import type { Sessions } from './gateway/sessions.ts'
+import type { Acceptor } from './gateway/listener/transport.ts'
 import { serveWebSocket } from './gateway/listener/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
@@ -18,6 +20,7 @@ import type { ControlTarget } from './http/control-target.ts'
 import type { Health } from './http/health.ts'
 import { hostRule } from './http/host-rule.ts'
 import type { Core, CoreEvents, Records } from './link/core.ts'
+import type { Output } from './link/port.ts'
 import { createLog } from './log.ts'
 import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
@@ -63,16 +66,11 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const failed = new Promise<Error>(resolve => { lose = resolve })
   const topics = new Topics(config.mqtt.prefix)
   const openTopics = new OpenTopics(config.mqtt.openTopics, config.mqtt.prefix)
-  const access = new Access({
-    topics,
-    openTopics,
-    limits: accessLimits(config, log),
-    log: log.child({ part: 'access' }),
-    anonymous: config.auth.mode === 'dev' && config.mqtt.openTopics.length > 0
-  })
+  // Before there is a gateway nobody is connected: nothing that the engine says then is for anybody.
+  let hear = (_outputs: Output[]): void => {}
   const open = config.engine.thread ? openInThread : openCore
   const core = await open(config, log, {
-    output: outputs => { access.output(outputs) },
+    output: outputs => { hear(outputs) },
     onLost: error => {
       lost = error
       lose(error)
@@ -80,16 +78,27 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   })
   // Sessions are put away while the engine still takes them; then it writes what it has.
   cleanup.add(() => core.close())
-  access.use(core.engine, await ordinary(config, core.records, openTopics, log))
-  cleanup.add(() => access.close())
+  const ordinary = await openOrdinary(config, core.records, openTopics, log)
+  cleanup.add(() => ordinary?.close())
+  const gateway = new Gateway({
+    engine: core.engine,
+    topics,
+    openTopics,
+    ordinary,
+    limits: gatewayLimits(config, log),
+    log: log.child({ part: 'access' }),
+    anonymous: config.auth.mode === 'dev' && config.mqtt.openTopics.length > 0
+  })
+  hear = outputs => { gateway.output(outputs) }
+  cleanup.add(() => gateway.close())
 
-  const mqttAt = await listenTcp(access, config.mqtt.tcp)
+  const mqttAt = await listenTcp(gateway, config.mqtt.tcp)
   cleanup.add(() => { mqttAt.close() })
-  const listenHttp = await prepareHttp(config, log, access, { ready: () => core.health(), alive: () => lost === undefined }, cleanup)
+  const listenHttp = await prepareHttp(config, log, gateway, { ready: () => core.health(), alive: () => lost === undefined }, cleanup)
   const { startControl } = await import('./http/control.ts')
   let tell: (addresses: RunningServer['addresses']) => void = () => {}
   const told = new Promise<RunningServer['addresses']>(resolve => { tell = resolve })
-  const control = await startControl(config.store.path, controlTarget(config, { core, access, addresses: told, startedAt }))
+  const control = await startControl(config.store.path, controlTarget(config, { core, sessions: gateway.sessions, addresses: told, startedAt }))
   cleanup.add(() => control.close())
   // Last, and nothing is waited for behind it: who finds the server ready finds the operator's channel and the file, too.
   const httpAt = await listenHttp()
@@ -112,7 +121,7 @@ async function openInThread (config: Config, log: Logger, events: CoreEvents): P
 }
 
 /** Health pages and WebSocket; resolves to what lets them listen. HTTP's router takes a while to load: MQTT listens by then, and commands that need the store alone do without. */
-async function prepareHttp (config: Config, log: Logger, access: Access, health: Pick<Health, 'ready' | 'alive'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
+async function prepareHttp (config: Config, log: Logger, acceptor: Acceptor, health: Pick<Health, 'ready' | 'alive'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
   const { createHttp } = await import('./http/server.ts')
   const hostAllowed = hostRule(config.http.host, config.http.hosts)
   const http = await createHttp({
@@ -123,7 +132,7 @@ async function prepareHttp (config: Config, log: Logger, access: Access, health:
     limits: config.http,
     hostAllowed
   })
-  const stopWebSocket = serveWebSocket(access, http, { ...config.mqtt.ws, maxFrameBytes: Math.max(config.mqtt.ws.frameBytes, config.mqtt.limits.packetBytes), hostAllowed })
+  const stopWebSocket = serveWebSocket(acceptor, http, { ...config.mqtt.ws, maxFrameBytes: Math.max(config.mqtt.ws.frameBytes, config.mqtt.limits.packetBytes), hostAllowed })
   return async () => {
     const httpAt = await listening(http, config.http)
     cleanup.add(() => {
@@ -135,7 +144,7 @@ async function prepareHttp (config: Config, log: Logger, access: Access, health:
   }
 }
 
-async function ordinary (config: Config, records: Records, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {
+async function openOrdinary (config: Config, records: Records, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {
   if (config.mqtt.openTopics.length === 0) return undefined
   const { limits } = config.mqtt
   // Aedes is loaded by those who use it: it costs start-up time and memory.
@@ -143,7 +152,7 @@ async function ordinary (config: Config, records: Records, openTopics: OpenTopic
   return await OrdinaryBroker.start({ records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
 }
 
-function accessLimits (config: Config, log: Logger): AccessLimits {
+function gatewayLimits (config: Config, log: Logger): GatewayLimits {
   const { connections: configured, descriptorReserve } = config.mqtt.limits
   const connections = connectionsThatFit(configured, descriptorReserve, descriptorLimit())
   if (connections < configured) {
@@ -157,9 +166,9 @@ function accessLimits (config: Config, log: Logger): AccessLimits {
   }
 }
 
-interface Running { core: Core, access: Access, addresses: Promise<RunningServer['addresses']>, startedAt: number }
+interface Running { core: Core, sessions: Sessions, addresses: Promise<RunningServer['addresses']>, startedAt: number }
 
-function controlTarget (config: Config, { core, access, addresses, startedAt }: Running): ControlTarget {
+function controlTarget (config: Config, { core, sessions, addresses, startedAt }: Running): ControlTarget {
   return {
     users: core.accounts,
     feed: core.feed,
@@ -168,7 +177,7 @@ function controlTarget (config: Config, { core, access, addresses, startedAt }: 
       pid: process.pid,
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
       mode: config.auth.mode,
-      connections: access.connections.size,
+      connections: sessions.connections.size,
       retentionSeconds: config.messages.retentionSeconds,
       addresses: await addresses,
       store: { driver: config.store.driver, path: config.store.path, healthy: await core.health().then(() => true, () => false) },

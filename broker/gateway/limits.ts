@@ -1,5 +1,5 @@
 /** Limits of the access side; each has a configuration key `mqtt.limits.<name>` unless another is named. */
-export interface AccessLimits {
+export interface GatewayLimits {
   /** Bytes of one packet. */
   packetBytes: number
   /** Bytes of the CONNECT packet. */

@@ -8,15 +8,15 @@ interface Flushable { flush (): void }
  * go to the kernel in one write. Sockets are read in the loop's poll phase; the tick runs right after it.
  */
 export class Tick {
-  #engine: Engine | undefined
+  readonly #engine: Pick<Engine, 'submit'>
   #submissions: Submission[] = []
   #dirty: Flushable[] = []
   #scheduled: NodeJS.Immediate | undefined
   #running = false
   readonly #run = (): void => { this.run() }
 
-  /** The engine that publishes go to. */
-  use (engine: Engine): void { this.#engine = engine }
+  /** `engine`: where publishes go. */
+  constructor (engine: Pick<Engine, 'submit'>) { this.#engine = engine }
 
   submit (submission: Submission): void {
     this.#submissions.push(submission)
@@ -49,7 +49,7 @@ export class Tick {
       if (this.#submissions.length > 0) {
         const batch = this.#submissions
         this.#submissions = []
-        this.#engine?.submit(batch)
+        this.#engine.submit(batch)
       }
       const dirty = this.#dirty
       this.#dirty = []

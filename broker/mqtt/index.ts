@@ -26,7 +26,7 @@
  */
 export * from './types.ts'
 export { ProtocolError } from './protocol-error.ts'
-export { Framer } from './framer.ts'
+export { Framer, type FrameSink } from './framer.ts'
 export { decodeConnect } from './connect.ts'
 export { decodePublish } from './publish.ts'
 export { decodeSubscribe, decodeUnsubscribe } from './subscribe.ts'

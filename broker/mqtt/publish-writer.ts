@@ -26,7 +26,7 @@ export function encodePublishProperties (properties: PublishProperties): Buffer 
  * Bytes of a PUBLISH with its fixed header. `properties` comes from `encodePublishProperties` or is `noProperties` for an MQTT 5 client, and is
  * undefined for a 3.x client.
  */
-export function publishSize (topicBytes: Buffer, qos: Qos, payloadBytes: number, properties: Buffer | undefined): number {
+export function publishSize (topicBytes: Uint8Array, qos: Qos, payloadBytes: number, properties: Buffer | undefined): number {
   const remaining = remainingBytes(topicBytes, qos, payloadBytes, properties)
   return 1 + varintBytes(remaining) + remaining
 }
@@ -35,7 +35,7 @@ export function publishSize (topicBytes: Buffer, qos: Qos, payloadBytes: number,
  * Writes a PUBLISH at `at`; returns the offset after it. `target` has room for `publishSize`. `header` comes from `publishHeader`; `packetId` is
  * not written at QoS 0. Throws `RangeError` for a packet id of 0 at QoS 1 or 2 ([MQTT-2.3.1-1] of 3.1.1), and where there is no room.
  */
-export function writePublish (target: Buffer, at: number, header: number, packetId: number, topicBytes: Buffer, properties: Buffer | undefined, payload: Uint8Array): number {
+export function writePublish (target: Buffer, at: number, header: number, packetId: number, topicBytes: Uint8Array, properties: Buffer | undefined, payload: Uint8Array): number {
   const qos = (header >> 1 & 3) as Qos
   if (qos !== 0 && !(packetId > 0 && packetId <= 0xffff)) throw new RangeError(`${packetId} is no packet id`)
   const remaining = remainingBytes(topicBytes, qos, payload.length, properties)
@@ -68,6 +68,6 @@ export function writeAck (target: Buffer, at: number, type: AckType, packetId: n
   return at + 4
 }
 
-function remainingBytes (topicBytes: Buffer, qos: Qos, payloadBytes: number, properties: Buffer | undefined): number {
+function remainingBytes (topicBytes: Uint8Array, qos: Qos, payloadBytes: number, properties: Buffer | undefined): number {
   return 2 + topicBytes.length + (qos === 0 ? 0 : 2) + (properties === undefined ? 0 : properties.length) + payloadBytes
 }

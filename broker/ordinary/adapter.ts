@@ -1,14 +1,12 @@
 import { Aedes, type AedesOptions, type Client, type PublishPacket } from 'aedes'
 import mqttPacket from 'mqtt-packet'
 import type { Logger } from 'pino'
-import type { Access } from '../gateway/gateway.ts'
-import type { Session } from '../gateway/delivery/session.ts'
-import type { Connection } from '../gateway/connection/connection.ts'
 import { logFailure } from '../gateway/connection/failure.ts'
-import { packetTypes, type Subscription, type Will } from '../mqtt/index.ts'
-import { maxChatPacketId } from '../gateway/delivery/window.ts'
+import { maxChatPacketId } from '../gateway/connection/packet-ids.ts'
+import type { GatewayLimits } from '../gateway/limits.ts'
 import type { OpenTopics } from '../gateway/open-topics.ts'
-import type { AccessLimits } from '../gateway/limits.ts'
+import type { OrdinaryClient, OrdinaryPeer, OrdinaryTopics } from '../gateway/ordinary-topics.ts'
+import { packetTypes, type Subscription, type Will } from '../mqtt/index.ts'
 import { grantedQos } from './persistence-grant.ts'
 import type { PacketLike } from './persistence-packets.ts'
 import { recordsPersistence, type RecordsLike, type RecordsPersistence } from './persistence.ts'
@@ -21,37 +19,26 @@ interface ForwardedPacket { messageId?: number | undefined, qos: number, topic: 
 
 const neverExpires = 0xffffffff
 
-/** One connection's client in Aedes. */
-export interface OrdinaryClient {
-  /** Gives Aedes a packet as it came. */
-  forward (frame: Buffer): void
-  /** `granted` is called when the subscriptions are in force and stored, before retained messages are sent. */
-  subscribe (subscriptions: Subscription[], identifier: number | undefined, granted: () => void): Promise<void>
-  unsubscribe (filters: string[]): Promise<void>
-  filters (): string[]
-  /** The will is not published when the client goes. */
-  dropWill (): void
-  end (graceful: boolean): void
-}
-
 export interface OrdinaryOptions {
   records: RecordsLike
   openTopics: OpenTopics
-  limits: Pick<AccessLimits, 'offlineQueue' | 'offlineQueueBytes' | 'offlineBytes' | 'retained' | 'retainedBytes'>
+  limits: Pick<GatewayLimits, 'offlineQueue' | 'offlineQueueBytes' | 'offlineBytes' | 'retained' | 'retainedBytes' | 'outputBytes'>
   log: Logger
 }
 
 /** Every dependence on Aedes: ordinary topics of the sessions that use them. Chat topics never pass here. */
-export class OrdinaryBroker {
+export class OrdinaryBroker implements OrdinaryTopics {
   readonly #broker: Aedes
   readonly #persistence: RecordsPersistence
   /** Clients that Aedes has; resolved when it has done with them. */
   readonly #leaving = new Map<string, { gone: Promise<void>, leave: () => void }>()
-  readonly #connections = new WeakMap<Client, { access: Access, session: Session }>()
+  readonly #peers = new WeakMap<Client, OrdinaryPeer>()
+  readonly #outputBytes: number
 
-  private constructor (broker: Aedes, persistence: RecordsPersistence) {
+  private constructor (broker: Aedes, persistence: RecordsPersistence, outputBytes: number) {
     this.#broker = broker
     this.#persistence = persistence
+    this.#outputBytes = outputBytes
     // Aedes would hold its client and a timer for each delayed will, and know nothing of the session's end.
     const internals = broker as unknown as BrokerInternals
     internals.scheduleWill = (client, will, delaySeconds) => { if (!internals.closed) this.#delayWill(client, will, delaySeconds) }
@@ -100,7 +87,7 @@ export class OrdinaryBroker {
     const broker = new Aedes(settings)
     broker.on('error' as 'closed', ((err: Error) => { logFailure(log, err, {}, 'Aedes') }) as () => void)
     await broker.listen()
-    return new OrdinaryBroker(broker, persistence)
+    return new OrdinaryBroker(broker, persistence, limits.outputBytes)
   }
 
   /** True when something is stored for the session, so that it has to be attached when it comes back. */
@@ -109,14 +96,13 @@ export class OrdinaryBroker {
   async forget (session: string): Promise<void> { await this.#persistence.forget(session) }
 
   /** Makes a client for the connection: Aedes sees a CONNECT of our own making, its CONNACK goes no further. */
-  async attach (connection: Connection): Promise<OrdinaryClient> {
-    const { session, will, version } = connection
-    if (session === undefined) throw new Error('the connection has no session')
+  async attach (peer: OrdinaryPeer): Promise<OrdinaryClient> {
+    const { session, will, version } = peer
     // Aedes takes its time to let a client go; the end of the old one must not be taken for the new one's.
     await this.#leaving.get(session.id)?.gone
-    const stream = new AedesStream(connection)
+    const stream = new AedesStream(peer, this.#outputBytes)
     const client = this.#broker.handle(stream)
-    this.#connections.set(client, { access: connection.access, session })
+    this.#peers.set(client, peer)
     const internals = client as unknown as ClientInternals
     internals._nextId = maxChatPacketId + 1
     const connected = new Promise<void>((resolve, reject) => {
@@ -131,7 +117,7 @@ export class OrdinaryBroker {
       clean: !session.persistent,
       keepalive: 0,
       ...(version === 5 && session.persistent ? { properties: { sessionExpiryInterval: neverExpires } } : {}),
-      ...(will !== undefined && !connection.access.topics.isChat(will.topic) ? { will: willPacket(will) } : {})
+      ...(will !== undefined ? { will: willPacket(will) } : {})
     }))
     let leave = (): void => {}
     const gone = new Promise<void>(resolve => { leave = resolve })
@@ -145,16 +131,16 @@ export class OrdinaryBroker {
       throw err
     }
     // Aedes ends a client that breaks its rules; when the connection itself ended, this finds it closed.
-    stream.once('close', () => { connection.close() })
+    stream.once('close', () => { peer.close() })
     return new AttachedClient(client, stream, this.#persistence, session.id, version)
   }
 
   #delayWill (client: Client, will: PacketLike, delaySeconds: number): void {
-    const { access, session } = this.#connections.get(client) ?? {}
+    const peer = this.#peers.get(client)
     const bytes = will.topic.length + will.payload.length + (will.properties === undefined ? 0 : JSON.stringify(will.properties).length)
     const { publish, discard } = this.#willOf(client.id, will)
-    if (access === undefined || session === undefined) publish()
-    else access.delayWill(session, { bytes, delaySeconds, publish, discard })
+    if (peer === undefined) publish()
+    else peer.delayWill({ bytes, delaySeconds, publish, discard })
   }
 
   /** What may become of a will. Holds the packet and the session's id alone; the session's next will is not touched. */

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream'
-import type { Connection } from '../gateway/connection/connection.ts'
+import type { OrdinaryPeer } from '../gateway/ordinary-topics.ts'
 import { packetTypes } from '../mqtt/index.ts'
 
 /**
@@ -7,26 +7,29 @@ import { packetTypes } from '../mqtt/index.ts'
  * sent one), acknowledgements are counted, the rest goes into the connection's output.
  */
 export class AedesStream extends Duplex {
-  readonly #connection: Connection
+  readonly #peer: OrdinaryPeer
+  /** Unsent bytes above which QoS 0 is dropped; above twice as many the connection ends. */
+  readonly #outputBytes: number
   #rest: Buffer | undefined
   #holding = false
 
-  constructor (connection: Connection) {
+  constructor (peer: OrdinaryPeer, outputBytes: number) {
     super({ allowHalfOpen: false, emitClose: true })
-    this.#connection = connection
+    this.#peer = peer
+    this.#outputBytes = outputBytes
   }
 
   /** A client's packet for Aedes. When Aedes is behind, the connection is not read until it asks for more. */
   feed (packet: Buffer): void {
     if (this.destroyed || this.push(packet) || this.#holding) return
     this.#holding = true
-    this.#connection.hold()
+    this.#peer.hold()
   }
 
   override _read (): void {
     if (!this.#holding) return
     this.#holding = false
-    this.#connection.release()
+    this.#peer.release()
   }
 
   override _write (chunk: Buffer, _encoding: string, done: (err?: Error) => void): void {
@@ -52,21 +55,20 @@ export class AedesStream extends Duplex {
   }
 
   #packet (packet: Buffer): void {
-    const connection = this.#connection
+    const peer = this.#peer
     const type = (packet[0] as number) >> 4
-    if (type === packetTypes.connack || connection.phase === 'closed') return
+    if (type === packetTypes.connack || peer.closed) return
     // Aedes does not look at the client's Maximum Packet Size [MQTT-3.1.2-25].
     if (type === packetTypes.publish) {
-      if (packet.length > connection.maximumPacketBytes) return
+      if (packet.length > peer.maximumPacketBytes) return
       // Nothing in Aedes holds a message back for a client that does not read: QoS 0 is dropped, then the connection ends, and a
       // persistent session finds the rest in its queue.
-      const { unsentBytes } = connection.output
-      const { outputBytes } = connection.access.limits
-      if (unsentBytes > outputBytes && ((packet[0] as number) & 6) === 0) return
-      if (unsentBytes > outputBytes * 2) return connection.cutOff()
+      const { unsentBytes } = peer
+      if (unsentBytes > this.#outputBytes && ((packet[0] as number) & 6) === 0) return
+      if (unsentBytes > this.#outputBytes * 2) return peer.cutOff()
     }
-    connection.output.write(packet)
-    if (type === packetTypes.puback || type === packetTypes.pubrec) connection.inbound.ordinaryAcknowledged()
+    peer.write(packet)
+    if (type === packetTypes.puback || type === packetTypes.pubrec) peer.acknowledged()
   }
 }
 

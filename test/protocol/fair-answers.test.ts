@@ -75,7 +75,7 @@ await t.test('answerBytesPerUser: all connections of a user together; others are
     await settled(engine)
   }
   t.equal(phones.reduce((sum, phone) => sum + answers(phone), 0), 20, 'all are answered when they read')
-  t.equal(access.answers.bytes, 0)
+  t.equal(access.answerRoom.bytes, 0)
 })
 
 await t.test('answerBytes: all users together, in turn', async t => {
@@ -119,7 +119,7 @@ await t.test('room is given back when a connection ends, with what it asked and 
   engine.answer()
   await settled(engine)
   t.equal(answers(tablet), 1)
-  t.equal(access.answers.bytes, 0)
+  t.equal(access.answerRoom.bytes, 0)
 })
 
 await t.test('pendingBytes: the socket is not read while so much waits for its commit', async t => {

@@ -93,12 +93,11 @@ await t.test('a connection that closes while it waits for its turn is forgotten'
   bob.lose()
   await worked(all)
   t.ok(answered(bob) < count)
-  t.equal(all.access.connections.size, 0)
+  t.equal(all.access.sessions.connections.size, 0)
 })
 
 await t.test('who is nobody takes turns by network: an IPv6 /64 has one turn, however many addresses it uses', async t => {
-  const all = bench(t, {}, undefined, ['open/#'])
-  all.access.options.anonymous = true
+  const all = bench(t, {}, undefined, ['open/#'], undefined, true)
   const keys = new Set<string>()
   const add = all.access.turns.add.bind(all.access.turns)
   all.access.turns.add = (key, piece) => {

@@ -1,18 +1,18 @@
 /** Limits of connecting: how many, how large, how slow; and of keeping a connection. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { pino } from 'pino'
 import t from 'tap'
-import type { Access } from '../../broker/gateway/gateway.ts'
 import { listenTcp } from '../../broker/gateway/listener/listeners.ts'
 import { Sockets } from '../../broker/gateway/listener/sockets.ts'
-import type { Transport } from '../../broker/gateway/listener/transport.ts'
+import type { Acceptor, Transport } from '../../broker/gateway/listener/transport.ts'
 import { within } from '../support/mailbox.ts'
 import { bench, settled, wideLimits, type Bench } from '../support/memory-client.ts'
 
 /** What the sweep does when `ms` have gone by since the last packet. */
 function later ({ access }: Bench, ms: number): void {
   const now = access.clock.now + ms
-  for (const connection of [...access.connections]) connection.sweep(now)
+  for (const connection of [...access.sessions.connections]) connection.sweep(now)
 }
 
 await t.test('connectionsPerUser, also when they all connect at once', async t => {
@@ -24,10 +24,10 @@ await t.test('connectionsPerUser, also when they all connect at once', async t =
   const open = clients.filter(one => !one.closed)
   t.ok(open.length <= 3 && open.length > 0, `${open.length} are open`)
   t.match(clients.find(one => one.closed)?.packets.waiting, [{ cmd: 'connack', reasonCode: 0x97 }])
-  t.equal(access.countOf('bob'), open.length)
+  t.equal(access.sessions.countOf('bob'), open.length)
   for (const one of open) one.lose()
   await settled(engine)
-  t.equal(access.countOf('bob'), 0)
+  t.equal(access.sessions.countOf('bob'), 0)
   for (let i = 0; i < 3; i++) t.equal((await client().connect('bob', { clientId: `d${i}` })).returnCode, 0)
   t.equal((await client().connect('bob', { clientId: 'd4' })).returnCode, 3)
   t.equal((await client().connect('bob', { clientId: 'd1' })).returnCode, 0, 'a takeover is no further connection')
@@ -127,8 +127,8 @@ await t.test('a closed connection whose peer reads nothing does not keep its soc
   let accepted = (_transport: Transport): void => {}
   const coming = new Promise<Transport>(resolve => { accepted = resolve })
   const sockets = new Sockets({ connections: 10, connectionsPerAddress: 10 }, () => {})
-  const access = { accept: accepted, sockets, limits: { ...wideLimits, stallTimeoutMs: 100 } } as unknown as Access
-  const listening = await listenTcp(access, { host: '127.0.0.1', port: 0 })
+  const acceptor: Acceptor = { accept: accepted, sockets, limits: { ...wideLimits, stallTimeoutMs: 100 }, log: pino({ level: 'silent' }) }
+  const listening = await listenTcp(acceptor, { host: '127.0.0.1', port: 0 })
   const socket = connect({ host: '127.0.0.1', port: listening.port })
   socket.on('error', () => { /* the server resets it */ })
   t.teardown(async () => {

@@ -5,7 +5,7 @@ import { FakeOrdinary } from '../support/fake-ordinary.ts'
 
 await t.test('subscriptionsPerSession: chat and ordinary filters together', async t => {
   const ordinary = new FakeOrdinary()
-  const { client } = bench(t, { subscriptionsPerSession: 4 }, ordinary.broker, ['open/#'])
+  const { client } = bench(t, { subscriptionsPerSession: 4 }, ordinary, ['open/#'])
   const bob = client({ version: 5 })
   await bob.connect('bob')
   t.strictSame(await bob.subscribe(['im/u/bob/inbox', 'open/1']), [1, 1])
@@ -122,7 +122,7 @@ await t.test('packetsPerSecond and bytesPerSecond', async t => {
     const { engine, access, client } = bench(t, limits)
     const bob = client({ version: 5 })
     await bob.connect('bob')
-    const sweep = (): void => { for (const connection of [...access.connections]) connection.sweep(access.clock.now) }
+    const sweep = (): void => { for (const connection of [...access.sessions.connections]) connection.sweep(access.clock.now) }
     sweep()
     for (let second = 0; second < 3; second++) {
       for (let i = 0; i < 9; i++) bob.publish('im/to/u/alice', 'x'.repeat(80))
@@ -164,7 +164,7 @@ await t.test('stallTimeoutMs: cut off when no byte is taken, and nothing is lost
   for (let i = 0; i < 100; i++) engine.commit('d:alice:bob', 'alice', 'x'.repeat(5000))
   await settled(engine)
   t.ok(bob.transport.unsentBytes < 200_000, 'what waits for it is bounded')
-  const sweep = (ms: number): void => { for (const connection of [...access.connections]) connection.sweep(access.clock.now + ms) }
+  const sweep = (ms: number): void => { for (const connection of [...access.sessions.connections]) connection.sweep(access.clock.now + ms) }
   sweep(0)
   sweep(4900)
   t.notOk(bob.closed)
@@ -192,7 +192,7 @@ await t.test('a client that is idle has nothing to take', async t => {
   const { access, client } = bench(t, { stallTimeoutMs: 5000 })
   const bob = client()
   await bob.connect('bob')
-  for (const connection of access.connections) {
+  for (const connection of access.sessions.connections) {
     connection.sweep(access.clock.now + 1e6)
     connection.sweep(access.clock.now + 2e6)
   }

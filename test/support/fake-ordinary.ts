@@ -1,8 +1,7 @@
-/** What access sees of the broker of ordinary topics, in memory: it acknowledges when the test says so. */
-import type { OrdinaryBroker, OrdinaryClient } from '../../broker/ordinary/adapter.ts'
-import type { Connection } from '../../broker/gateway/connection/connection.ts'
+/** What the gateway sees of the broker of ordinary topics, in memory: it acknowledges when the test says so. */
+import type { OrdinaryClient, OrdinaryPeer, OrdinaryTopics } from '../../broker/gateway/ordinary-topics.ts'
 
-export class FakeOrdinary {
+export class FakeOrdinary implements OrdinaryTopics {
   readonly frames: Buffer[] = []
   readonly known = new Set<string>()
   readonly ended: boolean[] = []
@@ -11,6 +10,7 @@ export class FakeOrdinary {
   /** What `forget` waits for. */
   forgetting: Promise<void> = Promise.resolve()
   readonly forgotten: string[] = []
+  readonly peers: OrdinaryPeer[] = []
 
   knows (session: string): boolean { return this.known.has(session) }
 
@@ -20,8 +20,9 @@ export class FakeOrdinary {
     await this.forgetting
   }
 
-  async attach (_connection: Connection): Promise<OrdinaryClient> {
+  async attach (peer: OrdinaryPeer): Promise<OrdinaryClient> {
     this.attached++
+    this.peers.push(peer)
     const filters = new Set<string>()
     return {
       forward: frame => { this.frames.push(frame) },
@@ -35,8 +36,4 @@ export class FakeOrdinary {
       end: graceful => { this.ended.push(graceful) }
     }
   }
-
-  async close (): Promise<void> { /* nothing is open */ }
-
-  get broker (): OrdinaryBroker { return this as unknown as OrdinaryBroker }
 }

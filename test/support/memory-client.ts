@@ -1,17 +1,17 @@
-/** Access with a fake engine, and clients whose byte streams are memory: every step of a race is the test's. */
+/** The gateway with a fake engine, and clients whose byte streams are memory: every step of a race is the test's. */
 import { pino, type Logger } from 'pino'
 import { generate, parser, type IConnackPacket, type IConnectPacket, type IPublishPacket, type ISubackPacket, type Packet } from 'mqtt-packet'
 import type { Test } from 'tap'
-import { Access } from '../../broker/gateway/gateway.ts'
-import type { OrdinaryBroker } from '../../broker/ordinary/adapter.ts'
-import type { AccessLimits } from '../../broker/gateway/limits.ts'
+import { Gateway } from '../../broker/gateway/gateway.ts'
+import type { GatewayLimits } from '../../broker/gateway/limits.ts'
 import { OpenTopics } from '../../broker/gateway/open-topics.ts'
+import type { OrdinaryTopics } from '../../broker/gateway/ordinary-topics.ts'
 import type { Transport, TransportHandler } from '../../broker/gateway/listener/transport.ts'
 import { Topics } from '../../broker/topics.ts'
 import { FakeEngine } from './fake-engine.ts'
 import { Mailbox } from './mailbox.ts'
 
-export const wideLimits: AccessLimits = {
+export const wideLimits: GatewayLimits = {
   packetBytes: 1_000_000,
   connectBytes: 8192,
   connectTimeoutMs: 5000,
@@ -46,21 +46,22 @@ export const wideLimits: AccessLimits = {
   maxSessionExpirySeconds: 86_400
 }
 
-export interface Bench { access: Access, engine: FakeEngine, client (options?: { address?: string, version?: 4 | 5 }): MemoryClient }
+export interface Bench { access: Gateway, engine: FakeEngine, client (options?: { address?: string, version?: 4 | 5 }): MemoryClient }
 
-/** Access with these limits; closed at the end of the test. */
-export function bench (t: Test | undefined, limits: Partial<AccessLimits> = {}, ordinary?: OrdinaryBroker, openTopics: string[] = [], log: Logger = pino({ level: 'silent' })): Bench {
+/** The gateway with these limits; closed at the end of the test. */
+export function bench (t: Test | undefined, limits: Partial<GatewayLimits> = {}, ordinary?: OrdinaryTopics, openTopics: string[] = [], log: Logger = pino({ level: 'silent' }), anonymous = false): Bench {
   const topics = new Topics()
-  const access = new Access({
+  const engine = new FakeEngine()
+  const access = new Gateway({
+    engine,
+    ordinary,
     topics,
     openTopics: new OpenTopics(openTopics, topics.prefix),
     limits: { ...wideLimits, ...limits },
     log,
-    anonymous: false
+    anonymous
   })
-  const engine = new FakeEngine()
   engine.output = outputs => { access.output(outputs) }
-  access.use(engine, ordinary)
   t?.teardown(async () => {
     engine.holding.clear()
     for (const held of [...engine.held]) held.now()
@@ -133,7 +134,7 @@ export class MemoryClient {
   readonly version: 4 | 5
   #packetId = 0
 
-  constructor (access: Access, { address = '192.0.2.1', version = 4 }: { address?: string, version?: 4 | 5 }) {
+  constructor (access: Gateway, { address = '192.0.2.1', version = 4 }: { address?: string, version?: 4 | 5 }) {
     this.version = version
     const reader = parser({ protocolVersion: version })
     reader.on('packet', packet => { this.packets.put(packet) })

@@ -1,5 +1,6 @@
 /** Connecting, takeover and the end of connections while something is under way. */
 import t from 'tap'
+import type { Connection } from '../../broker/gateway/connection/connection.ts'
 import { bench, settled } from '../support/memory-client.ts'
 import { FakeOrdinary } from '../support/fake-ordinary.ts'
 
@@ -26,15 +27,15 @@ await t.test('many connections for one session at once: the last one has it, no 
   for (const one of clients) one.hello('bob', { clean: false })
   await settled(engine)
   t.strictSame(clients.map(one => one.closed), [true, true, true, true, true, false])
-  t.equal(access.sessions.size, 1)
+  t.equal(access.sessions.connected.size, 1)
   t.equal(access.pump.countOf('bob'), 1)
-  t.equal(access.connections.size, 1)
-  Object.assign(access, { pause: async () => {} }) // a refusal waits for a second otherwise
+  t.equal(access.sessions.connections.size, 1)
+  Object.assign(access.locks, { pause: async () => {} }) // a refusal waits for a second otherwise
   const flood = Array.from({ length: 20 }, () => client())
   for (const one of flood) one.hello('bob', { clean: false })
   await settled(engine)
   t.ok(flood.filter(one => one.closed).length >= 12, 'those that would queue without end are closed')
-  t.equal(access.sessions.size, 1)
+  t.equal(access.sessions.connected.size, 1)
 })
 
 await t.test('a client that goes away at each step of its connecting leaves nothing', async t => {
@@ -51,8 +52,8 @@ await t.test('a client that goes away at each step of its connecting leaves noth
     engine.holding.clear()
     engine.next().asked()
     await settled(engine)
-    t.equal(access.connections.size, 0, `${step}: no connection`)
-    t.equal(access.sessions.size, 0, `${step}: no session`)
+    t.equal(access.sessions.connections.size, 0, `${step}: no connection`)
+    t.equal(access.sessions.connected.size, 0, `${step}: no session`)
     t.equal(access.pump.countOf('bob'), 0)
     t.equal(engine.live.size, 0, `${step}: the engine knows`)
   }
@@ -62,16 +63,16 @@ await t.test('gone while what is stored for ordinary topics is dropped', async t
   const ordinary = new FakeOrdinary()
   let go = (): void => {}
   ordinary.forgetting = new Promise(resolve => { go = resolve })
-  const { engine, access, client } = bench(t, {}, ordinary.broker, ['open/#'])
+  const { engine, access, client } = bench(t, {}, ordinary, ['open/#'])
   const bob = client()
   bob.hello('bob', { will: { topic: 'open/will', payload: Buffer.from('w'), qos: 0, retain: false } })
   await settled(engine)
-  const [connection] = access.connections
+  const connection = [...access.sessions.connections][0] as Connection
   bob.lose()
   await settled(engine)
   go()
   await settled(engine)
-  t.equal(connection?.phase, 'closed', 'a closed connection stays closed')
+  t.equal(connection.phase, 'closed', 'a closed connection stays closed')
   t.equal(ordinary.attached, ordinary.ended.length, 'no client is left in Aedes')
 })
 
@@ -86,7 +87,7 @@ await t.test('a kick reaches a connection that is not done with connecting', asy
     const bob = client()
     bob.hello('bob', { clean: false })
     await settled(engine)
-    access.kick('bob', undefined, 'banned')
+    access.sessions.kick('bob', undefined, 'banned')
     engine.holding.clear()
     for (const held of [...engine.held]) held.now()
     await settled(engine)
@@ -133,7 +134,7 @@ await t.test('a refused or failed authentication', async t => {
   engine.next().fail(new Error('disk'))
   await settled(engine)
   t.ok(other.closed)
-  t.equal(access.connections.size, 0)
+  t.equal(access.sessions.connections.size, 0)
 })
 
 await t.test('session present, and what is kept for how long', async t => {

@@ -2,6 +2,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { generate, type IPubackPacket, type Packet } from 'mqtt-packet'
+import type { Connection } from '../../broker/gateway/connection/connection.ts'
 import { bench, settled, type MemoryClient } from '../support/memory-client.ts'
 import { FakeOrdinary } from '../support/fake-ordinary.ts'
 
@@ -36,7 +37,7 @@ await t.test('verdicts, refusals and answers come in the order of the publishes'
 
 await t.test('ordinary and chat publishes in turn', async t => {
   const ordinary = new FakeOrdinary()
-  const { engine, access, client } = bench(t, {}, ordinary.broker, ['open/#'])
+  const { engine, client } = bench(t, {}, ordinary, ['open/#'])
   const bob = client()
   await bob.connect('bob')
   bob.publish('open/a', 'x', 1, 1)
@@ -45,10 +46,9 @@ await t.test('ordinary and chat publishes in turn', async t => {
   bob.publish('open/b', 'x', 1, 4)
   await settled(engine)
   t.strictSame(acks(bob), [], 'the refusal of the second waits for the first')
-  const [connection] = access.connections
   const acknowledge = (messageId: number): void => {
-    connection?.output.write(Buffer.from([0x40, 2, 0, messageId]))
-    connection?.inbound.ordinaryAcknowledged()
+    ordinary.peers[0]?.write(Buffer.from([0x40, 2, 0, messageId]))
+    ordinary.peers[0]?.acknowledged()
   }
   acknowledge(1)
   await settled(engine)
@@ -61,16 +61,15 @@ await t.test('ordinary and chat publishes in turn', async t => {
 
 await t.test('ordinary publishes that Aedes has not acknowledged pause the reading too', async t => {
   const ordinary = new FakeOrdinary()
-  const { engine, access, client } = bench(t, { pendingPublishes: 4 }, ordinary.broker, ['open/#'])
+  const { engine, client } = bench(t, { pendingPublishes: 4 }, ordinary, ['open/#'])
   const bob = client()
   await bob.connect('bob')
   for (let i = 1; i <= 20; i++) bob.publish('open/a', 'x', 1, i)
   await settled(engine)
   t.equal(ordinary.frames.length, 4)
   t.ok(bob.transport.paused)
-  const [connection] = access.connections
   for (let i = 0; i < 20; i++) {
-    connection?.inbound.ordinaryAcknowledged()
+    ordinary.peers[0]?.acknowledged()
     await settled(engine)
   }
   t.equal(ordinary.frames.length, 20)
@@ -177,7 +176,7 @@ await t.test('what a client sent at QoS 0 before it left is taken in, its DISCON
   const packets = Array.from({ length: 1000 }, (_, i) => generate({ cmd: 'publish', topic: 'im/to/u/alice', payload: String(i), qos: 0, dup: false, retain: false }))
   bob.write(Buffer.concat([...packets, generate({ cmd: 'disconnect' })]))
   bob.lose()
-  while (access.connections.size > 0) await settled(engine)
+  while (access.sessions.connections.size > 0) await settled(engine)
   await settled(engine)
   t.same(engine.log('d:alice:bob').length, 1000, 'all of it, and no will')
 })
@@ -207,8 +206,7 @@ await t.test('keep alive counts from the end of a hold: what the client said mea
   const { access, engine, client } = bench(t)
   const bob = client()
   await bob.connect('bob', { clientId: 'phone' })
-  const [connection] = access.connections
-  if (connection === undefined) throw new Error('no connection')
+  const connection = [...access.sessions.connections][0] as Connection
   connection.keepAliveMs = 200
   engine.hold('bob/phone', true)
   await setTimeout(400)

@@ -15,8 +15,8 @@ await t.test('connections that wait for their password are refused when it was r
     engine.holding.clear()
     while (engine.held.length > 0) engine.next().now()
     await settled(engine)
-    t.equal(access.countOf('bob'), 0, 'nobody is in')
-    t.strictSame([...access.sessions.keys()], ['carol/phone'], 'but the others')
+    t.equal(access.sessions.countOf('bob'), 0, 'nobody is in')
+    t.strictSame([...access.sessions.connected.keys()], ['carol/phone'], 'but the others')
     for (const [at, one] of waiting.entries()) {
       t.match(one.packets.waiting, [at % 2 === 0 ? { cmd: 'connack', reasonCode: v5 } : { cmd: 'connack', returnCode: v4 }])
       t.ok(one.closed)
@@ -36,7 +36,7 @@ await t.test('the kick between the answer and the entry', async t => {
   engine.output([{ kind: 'kick', user: 'bob', code: 'banned' }])
   await settled(engine)
   t.match(bob.packets.waiting, [{ cmd: 'connack', reasonCode: 0x8a }])
-  t.equal(access.sessions.size, 0)
+  t.equal(access.sessions.connected.size, 0)
 })
 
 await t.test('a wrong password is told nothing of it', async t => {
@@ -65,7 +65,7 @@ await t.test('connections that wait for their session, or for their turn', async
   while (engine.held.length > 0) engine.next().now()
   await settled(engine)
   t.strictSame([...same, another].map(one => one.closed), Array(6).fill(true))
-  t.equal(access.sessions.size, 0)
-  t.equal(access.connections.size, 0)
+  t.equal(access.sessions.connected.size, 0)
+  t.equal(access.sessions.connections.size, 0)
   t.equal(engine.live.size, 0, 'the engine knows')
 })

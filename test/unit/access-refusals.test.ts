@@ -2,6 +2,7 @@
 import { pino, type Logger } from 'pino'
 import t from 'tap'
 import { Refusal } from '../../broker/errors.ts'
+import type { Gateway } from '../../broker/gateway/gateway.ts'
 import { PerSecond } from '../../broker/per-second.ts'
 import { bench, settled } from '../support/memory-client.ts'
 
@@ -10,6 +11,12 @@ type Line = Record<string, unknown>
 function recorder (): { log: Logger, lines: Line[] } {
   const lines: Line[] = []
   return { log: pino({ level: 'info', base: null }, { write: (line: string) => { lines.push(JSON.parse(line) as Line) } }), lines }
+}
+
+/** So many takeovers of a session, all within one second. */
+function takeovers (access: Gateway, most: number): void {
+  const second = new PerSecond(most, () => 0)
+  Object.assign(access.takeovers, { has: (id: string) => second.has(id), take: (id: string) => second.take(id) })
 }
 
 for (const call of ['authenticate', 'openSession'] as const) {
@@ -28,7 +35,7 @@ for (const call of ['authenticate', 'openSession'] as const) {
     }
     t.match(lines.filter(({ level }) => level === 40), [{ msg: 'a CONNECT could not be answered', user: 'bob', clientId: 'c4', address: '192.0.2.1', reason: 'the disk is gone' }, { clientId: 'c5' }])
     t.notOk(lines.some(({ level, err }) => Number(level) >= 50 || err !== undefined), 'no stacks')
-    t.equal(access.connections.size, 0)
+    t.equal(access.sessions.connections.size, 0)
   })
 }
 
@@ -48,7 +55,7 @@ await t.test('a refusal of the session itself is answered', async t => {
 await t.test('too many connections at once for one session', async t => {
   const { log, lines } = recorder()
   const { engine, client, access } = bench(t, {}, undefined, [], log)
-  Object.assign(access, { pause: async () => {} })
+  Object.assign(access.locks, { pause: async () => {} })
   engine.holding.add('openSession')
   const crowd = Array.from({ length: 20 }, (_, i) => client({ version: i % 2 === 0 ? 4 : 5 }))
   for (const one of crowd) one.hello('bob', { clientId: 'same' })
@@ -64,7 +71,8 @@ await t.test('takeoversPerSecond: a session that is fought for stays where it is
   const { engine, client, access } = bench(t, {}, undefined, [], log)
   // All within one second, however slow this machine is.
   let pauses = 0
-  Object.assign(access, { takeovers: new PerSecond(3, () => 0), pause: async () => { pauses++ } })
+  takeovers(access, 3)
+  Object.assign(access.locks, { pause: async () => { pauses++ } })
   let asked = 0
   const { authenticate } = engine
   engine.authenticate = async (...args) => { asked++; return await authenticate.apply(engine, args) }
@@ -80,7 +88,7 @@ await t.test('takeoversPerSecond: a session that is fought for stays where it is
   t.equal(open[0], crowd[3], 'the fourth had it last')
   t.match(crowd[29]?.packets.waiting, [{ cmd: 'connack', returnCode: 3 }])
   t.equal(asked, 4, 'the others were refused before anybody asked for their passwords')
-  t.equal(access.sessions.size, 1)
+  t.equal(access.sessions.connected.size, 1)
   t.equal(pauses, 26, 'and had to wait for it')
   t.equal((await client().connect('bob', { clientId: 'another' })).returnCode, 0)
   t.match(lines.filter(({ msg }) => msg === 'disconnected').length, 3)
@@ -89,7 +97,7 @@ await t.test('takeoversPerSecond: a session that is fought for stays where it is
 
 await t.test('a stop does not wait for those who wait for their refusal', async t => {
   const { engine, client, access } = bench(t)
-  Object.assign(access, { takeovers: new PerSecond(0, () => 0) })
+  takeovers(access, 0)
   const [first, second] = [client(), client()]
   await first.connect('bob', { clientId: 'same' })
   second.hello('bob', { clientId: 'same' })

@@ -26,7 +26,7 @@ await t.test('a SUBSCRIBE that was being judged does not overwrite the list of t
 
 await t.test('nor does it make a client for ordinary topics', async t => {
   const ordinary = new FakeOrdinary()
-  const { engine, client } = bench(t, {}, ordinary.broker, ['open/#'])
+  const { engine, client } = bench(t, {}, ordinary, ['open/#'])
   engine.join('dev', 'bob')
   const old = client()
   await old.connect('bob', { clean: false })
@@ -43,7 +43,7 @@ await t.test('nor does it make a client for ordinary topics', async t => {
 
 await t.test('nor one whose list is being stored', async t => {
   const ordinary = new FakeOrdinary()
-  const { engine, client } = bench(t, {}, ordinary.broker, ['open/#'])
+  const { engine, client } = bench(t, {}, ordinary, ['open/#'])
   const old = client()
   await old.connect('bob', { clean: false })
   engine.holding.add('saveSubscriptions')

@@ -18,12 +18,12 @@ await t.test('acknowledgements out of order move no cursor past an unacknowledge
   t.ok(ids[1] === ids[0] as number % 0x7fff + 1 && ids[2] === ids[1] % 0x7fff + 1, 'each follows the one before')
   bob.ack(three as { messageId: number })
   bob.ack(two as { messageId: number })
-  access.pump.flush()
+  access.pump.cursors.flush()
   t.equal(engine.cursor('bob/phone', conv), 0)
   bob.ack(one as { messageId: number })
   bob.ack(one as { messageId: number })
   bob.ack({ messageId: (ids[2] as number) % 0x7fff + 1 })
-  access.pump.flush()
+  access.pump.cursors.flush()
   t.equal(engine.cursor('bob/phone', conv), 3)
   t.equal(bob.closed, false, 'acknowledgements that fit nothing are ignored')
 })
@@ -157,7 +157,7 @@ await t.test('a message in flight that is not there any more is skipped', async 
   const got = bob.take()
   t.strictSame(got.map(name), [`${conv}#2`])
   for (const one of got) bob.ack(one)
-  access.pump.flush()
+  access.pump.cursors.flush()
   t.equal(engine.cursor('bob/phone', conv), 2)
 })
 
@@ -175,7 +175,7 @@ await t.test('expiry: what is left of the interval, or nothing at all', async t 
   t.strictSame(got.map(name), [`${conv}#2`, `${conv}#3`])
   t.strictSame(got.map(one => one.properties?.messageExpiryInterval), [60, 0xffffffff])
   for (const one of got) bob.ack(one)
-  access.pump.flush()
+  access.pump.cursors.flush()
   t.equal(engine.cursor('bob/phone', conv), 3)
 })
 
@@ -200,7 +200,7 @@ await t.test('a packet over the Maximum Packet Size is dropped as if it had been
   await settled(engine)
   engine.commit(conv, 'alice', 'x'.repeat(300))
   engine.output([{ kind: 'notice', user: 'bob', payload: Buffer.alloc(300, 'x') }])
-  access.pump.flush()
+  access.pump.cursors.flush()
   t.equal(engine.cursor('bob/phone', conv), 1, 'the cursor goes on')
   engine.commit(conv, 'alice', 'y')
   await settled(engine)
@@ -240,11 +240,11 @@ await t.test('QoS 0 streams do not stay in memory', async t => {
   await bob.subscribe('im/u/bob/inbox', 0)
   await settled(engine)
   for (let i = 0; i < 50; i++) engine.commit(`d:bob:u${i}`, `u${i}`)
-  access.pump.flush()
+  access.pump.cursors.flush()
   t.equal(bob.take().length, 0, 'bytes go out at the end of the turn')
   await settled(engine)
   t.equal(bob.take().length, 50)
-  t.equal(access.sessions.get('bob/phone')?.session.streams.size, 0)
+  t.equal(access.sessions.connected.get('bob/phone')?.session.streams.size, 0)
 })
 
 await t.test('own messages to groups: on the inbox, unless the session reads the group', async t => {
@@ -273,17 +273,17 @@ await t.test('a caught-up stream leaves memory and comes back with the next mess
   await bob.connect('bob', { clean: false })
   await bob.subscribe('im/u/bob/inbox')
   await settled(engine)
-  const streams = access.sessions.get('bob/phone')?.session.streams
+  const streams = access.sessions.connected.get('bob/phone')?.session.streams
   for (let seq = 1; seq <= 3; seq++) {
     engine.commit(conv, 'alice')
     await settled(engine)
     const [packet] = bob.take()
     t.equal(packet === undefined ? '' : name(packet), `${conv}#${seq}`)
     t.equal(streams?.size, 1)
-    access.pump.flush()
+    access.pump.cursors.flush()
     t.equal(streams?.size, 1, 'not while it is in flight')
     bob.ack(packet as { messageId: number })
-    access.pump.flush()
+    access.pump.cursors.flush()
     t.equal(streams?.size, 0)
     t.equal(engine.cursor('bob/phone', conv), seq)
   }
@@ -320,7 +320,7 @@ await t.test('the log cannot be read', async t => {
     await settled(engine)
     t.ok(bob.closed, `${call}: the connection ends`)
     t.equal(engine.ends.length, 1, 'its session is put away once')
-    t.equal(access.sessions.size, 0)
+    t.equal(access.sessions.connected.size, 0)
     const again = client({ version: 5 })
     t.equal((await again.connect('bob', { clean: false, properties: { sessionExpiryInterval: 100 } })).sessionPresent, true)
     await settled(engine)
@@ -355,14 +355,14 @@ await t.test('a scan of many streams that are behind keeps few in memory, and mi
   let most = 0
   for (let round = 0; round < 2000 && seen.size < total; round++) {
     await settled(engine)
-    most = Math.max(most, access.sessions.get('bob/phone')?.session.streams.size ?? 0)
+    most = Math.max(most, access.sessions.connected.get('bob/phone')?.session.streams.size ?? 0)
     const got = bob.take()
     for (const one of got) {
       t.notOk(seen.has(name(one)) && name(one))
       seen.add(name(one))
       bob.ack(one)
     }
-    access.pump.flush()
+    access.pump.cursors.flush()
   }
   t.equal(seen.size, total)
   t.ok(most <= 450, `${most} streams at most`)

@@ -134,7 +134,7 @@ class World {
         this.#heard()
         return
       case 'flush':
-        access.pump.flush()
+        access.pump.cursors.flush()
         return
     }
     const device = this.devices[step.device] as Device
@@ -206,7 +206,7 @@ class World {
     for (const device of this.devices) device.client?.lose()
     await settled(engine)
     const { access } = this.bench
-    if (access.sessions.size + access.connections.size + access.pump.groupScans.size + access.pump.countOf('bob') !== 0) throw new Error('something is left')
+    if (access.sessions.connected.size + access.sessions.connections.size + access.pump.groups.scans.size + access.pump.countOf('bob') !== 0) throw new Error('something is left')
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Random lives of one device against the server's access, engine and store: packet ids and words that come again and again,
+ * Random lives of one device against the server's gateway, engine and store: packet ids and words that come again and again,
  * connections that break with the server having read what was sent or not, answers that arrive or not, apps that begin
  * anew, DISCONNECTs, clean starts, and ends of the server that store no end of a session. Whatever is acknowledged is stored, and a
  * resend on the next connection is the same message.
@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import pino from 'pino'
 import t from 'tap'
 import type { Test } from 'tap'
-import { Access } from '../../broker/gateway/gateway.ts'
+import { Gateway } from '../../broker/gateway/gateway.ts'
 import { OpenTopics } from '../../broker/gateway/open-topics.ts'
 import { createEngine } from '../../broker/engine/engine.ts'
 import type { Engine } from '../../broker/link/port.ts'
@@ -46,7 +46,7 @@ class World {
   /** By packet id: what the app has not seen the answer to, in the order of sending. */
   open = new Map<number, Sent>()
   readonly #store: Store
-  #access: Access | undefined
+  #access: Gateway | undefined
   #engine: Awaited<ReturnType<typeof createEngine>> | undefined
   #crashing = false
   #client: MemoryClient | undefined
@@ -67,13 +67,11 @@ class World {
   async begin (): Promise<void> {
     const topics = new Topics()
     const log = pino({ level: 'silent' })
-    const access = new Access({ topics, openTopics: new OpenTopics([], topics.prefix), limits: wideLimits, log, anonymous: false })
-    const engine = await createEngine({ store: this.#store, limits, mode: 'dev', log, plugins: [], receiptIntervalMs: 10, output: outputs => { access.output(outputs) } })
+    const engine = await createEngine({ store: this.#store, limits, mode: 'dev', log, plugins: [], receiptIntervalMs: 10, output: outputs => { this.#access?.output(outputs) } })
     // A server that dies stores no end of a session.
     const mortal: Engine = { ...engine, closeSession: async end => { if (!this.#crashing) await engine.closeSession(end) } }
-    access.use(mortal, undefined)
     this.#crashing = false
-    this.#access = access
+    this.#access = new Gateway({ engine: mortal, topics, openTopics: new OpenTopics([], topics.prefix), ordinary: undefined, limits: wideLimits, log, anonymous: false })
     this.#engine = engine
   }
 
@@ -86,7 +84,7 @@ class World {
     this.#mute = this.#deaf = false
     this.#unproven.clear()
     this.#answered.clear()
-    this.#client = new MemoryClient(this.#access as Access, {})
+    this.#client = new MemoryClient(this.#access as Gateway, {})
     await this.#client.connect('alice', { clean: false })
     if (clean) throw new Error('a clean start is a connection of its own')
     if (this.#subscribes) await this.#client.subscribe('im/u/alice/inbox')
@@ -96,7 +94,7 @@ class World {
   }
 
   async cleanStart (): Promise<void> {
-    const client = new MemoryClient(this.#access as Access, {})
+    const client = new MemoryClient(this.#access as Gateway, {})
     await client.connect('alice', { clean: true })
     client.lose()
     // What is open may be stored once more: the server was told to forget.

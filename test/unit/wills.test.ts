@@ -87,7 +87,7 @@ await t.test('who is banned or removed while Aedes takes the connection leaves n
       await held
       return await attach(connection)
     }
-    const { engine, access, client } = bench(t, {}, ordinary.broker, ['news/#'])
+    const { engine, access, client } = bench(t, {}, ordinary, ['news/#'])
     const bob = client({ version: 5 })
     await bob.connect('bob', { will: { topic: 'news/x', payload: Buffer.from('gone'), qos: 0, retain: false } })
     if (code !== undefined) access.output([{ kind: 'kick', user: 'bob', code }])
@@ -103,7 +103,7 @@ await t.test('a CONNECT that is refused when its session is open already leaves 
   const ordinary = new FakeOrdinary()
   ordinary.forgetting = Promise.reject(new Error('the store is away'))
   ordinary.forgetting.catch(() => { /* it is for who waits for it */ })
-  const b = bench(t, {}, ordinary.broker, ['news/#'])
+  const b = bench(t, {}, ordinary, ['news/#'])
   const { properties: _, ...prompt } = will
   const bob = b.client()
   bob.hello('bob', { will: prompt })

@@ -1,28 +1,82 @@
-/** The QoS 1 packets in flight. */
+/** What is in flight: entries in the session's window, packet ids in the MQTT sink. */
 import t from 'tap'
-import { Stream } from '../../broker/gateway/delivery/stream.ts'
-import type { Session } from '../../broker/gateway/delivery/session.ts'
-import { maxChatPacketId, Window } from '../../broker/gateway/delivery/window.ts'
+import { maxChatPacketId, maxWindow, PacketIds } from '../../broker/gateway/connection/packet-ids.ts'
+import { Stream, type Reader } from '../../broker/gateway/delivery/stream.ts'
+import { Window } from '../../broker/gateway/delivery/window.ts'
 
-const stream = new Stream({} as Session, 'd:alice:bob', 'direct', Buffer.from('t'), 1, 0, 100)
-const never = (): void => { throw new Error('nothing is acknowledged') }
+const reader: Reader = { id: 'bob/phone', user: 'bob', persistent: true, streams: new Map(), live: () => {} }
+function streamOf (id: string): Stream { return new Stream(reader, id, 'direct', Buffer.from('t'), 1, 0, 100) }
+
+await t.test('a cursor follows the oldest entry that is not acknowledged', async t => {
+  const window = new Window(3)
+  const [a, b] = [streamOf('d:alice:bob'), streamOf('d:bob:carol')]
+  window.add(a, 1)
+  window.add(b, 1)
+  window.add(a, 2)
+  t.equal(window.free, 0)
+  const settled: string[] = []
+  const note = (stream: Stream, seq: number): void => { settled.push(`${stream.id} ${seq}`) }
+  t.ok(window.acknowledge('d:alice:bob', 2, note))
+  t.notOk(window.acknowledge('d:alice:bob', 2, note), 'once')
+  t.notOk(window.acknowledge('d:alice:bob', 3, note), 'it was not sent')
+  t.notOk(window.acknowledge('d:bob:carol', 2, note), 'nor this one')
+  t.strictSame(settled, [], 'older ones wait')
+  t.equal(window.free, 0)
+  t.ok(window.acknowledge('d:alice:bob', 1, note))
+  t.strictSame(settled, ['d:alice:bob 1'])
+  window.add(b, 2)
+  t.ok(window.acknowledge('d:bob:carol', 1, note))
+  t.strictSame(settled, ['d:alice:bob 1', 'd:bob:carol 1', 'd:alice:bob 2'])
+  t.strictSame([window.count, a.inflight, b.inflight], [1, 0, 1])
+})
+
+await t.test('a stream that begins anew has what is in flight of the earlier one', async t => {
+  const window = new Window(3)
+  const [before, after] = [streamOf('d:alice:bob'), streamOf('d:alice:bob')]
+  window.add(before, 7)
+  window.adopt(after)
+  t.strictSame([after.inflight, after.sentTo], [1, 7])
+  let settled: Stream | undefined
+  t.ok(window.acknowledge('d:alice:bob', 7, stream => { settled = stream }))
+  t.equal(settled, after)
+})
 
 await t.test('packet ids begin anywhere: a PUBACK that a library kept from an earlier connection finds nothing', async t => {
-  const first = new Set(Array.from({ length: 100 }, () => new Window(64).add(stream, 1, 0)))
+  const first = new Set(Array.from({ length: 100 }, () => new PacketIds(64).add('d:alice:bob', 1, 0)))
   t.ok(first.size > 90, 'of 100 connections hardly two begin with the same one')
   for (const id of first) t.ok(id >= 1 && id <= maxChatPacketId)
-  const window = new Window(64, 500)
-  t.equal(window.add(stream, 1, 0), 500)
-  t.equal(window.acknowledge(1, never), -1)
-  t.equal(window.count, 1)
+  const ids = new PacketIds(64, 500)
+  t.equal(ids.add('d:alice:bob', 1, 0), 500)
+  t.equal(ids.find(1), -1)
+  t.equal(ids.find(0), -1)
+  t.equal(ids.count, 1)
 })
 
 await t.test('behind the last one comes the first, and what is sent again keeps its own', async t => {
-  const window = new Window(4, maxChatPacketId)
-  t.same([window.add(stream, 1, 0), window.add(stream, 2, 0), window.add(stream, 3, 0, 77), window.add(stream, 4, 0)], [maxChatPacketId, 1, 77, 78])
-  const settled: number[] = []
-  window.acknowledge(1, (_, seq) => { settled.push(seq) })
-  t.same(settled, [], 'an older one waits')
-  window.acknowledge(maxChatPacketId, (_, seq) => { settled.push(seq) })
-  t.same(settled, [1, 2])
+  const ids = new PacketIds(4, maxChatPacketId)
+  const add = (seq: number, packetId?: number): number => ids.add('d:alice:bob', seq, seq * 10, packetId)
+  t.strictSame([add(1), add(2), add(3, 77), add(4)], [maxChatPacketId, 1, 77, 78])
+  const second = ids.find(1)
+  t.strictSame([ids.streamAt(second), ids.seqAt(second), ids.answeredAt(second)], ['d:alice:bob', 2, 20])
+  ids.free(second)
+  t.equal(ids.find(1), -1, 'acknowledged once')
+  t.strictSame(ids.list().map(one => one.packetId), [maxChatPacketId, 77, 78])
+  t.equal(ids.count, 4, 'an older one waits')
+  ids.free(ids.find(maxChatPacketId))
+  t.equal(ids.count, 2)
+  t.strictSame([add(5), add(6)], [79, 80])
+  t.strictSame(ids.list().map(one => [one.packetId, one.seq]), [[77, 3], [78, 4], [79, 5], [80, 6]])
+})
+
+await t.test('no packet id is in use twice', async t => {
+  const ids = new PacketIds(maxWindow, 1)
+  const used = new Set<number>([ids.add('d:alice:bob', 1, 0)])
+  // The oldest stays; all the others come and go until the ring is full of them.
+  for (let seq = 2; seq <= maxWindow; seq++) {
+    const id = ids.add('d:alice:bob', seq, 0)
+    if (used.has(id)) t.fail(`packet id ${id} is in use`)
+    used.add(id)
+    ids.free(ids.find(id))
+  }
+  t.equal(ids.count, maxWindow)
 })

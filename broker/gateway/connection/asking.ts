@@ -1,13 +1,27 @@
-import { reservedBytes } from './answers.ts'
-import type { Connection } from './connection.ts'
 import type { PublishFrame } from '../../mqtt/index.ts'
+import type { GatewayLimits } from '../limits.ts'
+import { reservedBytes, type AnswerRoom } from './answers.ts'
+
+/** The connection, as its requests need it. */
+export interface AskingClient {
+  readonly user: string
+  readonly output: { readonly unsentBytes: number }
+  hold (): void
+  release (): void
+}
+
+export interface AskingContext {
+  readonly answerRoom: AnswerRoom
+  readonly limits: Pick<GatewayLimits, 'pendingRequests' | 'outputBytes'>
+}
 
 /**
  * The requests of one connection: how many the engine has, and how much of the answers the client has not taken. What exceeds that
  * waits in the socket, not here.
  */
 export class Asking {
-  readonly #connection: Connection
+  readonly #client: AskingClient
+  readonly #context: AskingContext
   readonly #submit: (packet: PublishFrame) => void
   /** Requests that the engine has. */
   #open = 0
@@ -18,8 +32,9 @@ export class Asking {
   #waits = false
   #closed = false
 
-  constructor (connection: Connection, submit: (packet: PublishFrame) => void) {
-    this.#connection = connection
+  constructor (client: AskingClient, context: AskingContext, submit: (packet: PublishFrame) => void) {
+    this.#client = client
+    this.#context = context
     this.#submit = submit
   }
 
@@ -30,7 +45,7 @@ export class Asking {
       return
     }
     this.#held = packet
-    this.#connection.hold()
+    this.#client.hold()
   }
 
   /** The engine answered a request, with so many bytes. To be followed by `taken`, when they are written. */
@@ -38,18 +53,18 @@ export class Asking {
     if (this.#closed) return
     this.#open--
     this.#unsent += bytes
-    this.#connection.access.answers.change(this.#connection.user, bytes - reservedBytes)
+    this.#context.answerRoom.change(this.#client.user, bytes - reservedBytes)
   }
 
   /** The client may have taken something. */
   taken (): void {
     if (this.#unsent === 0 && this.#held === undefined) return
-    const { access, output, user } = this.#connection
+    const { output, user } = this.#client
     const { unsentBytes } = output
     if (this.#unsent > unsentBytes) {
       const bytes = this.#unsent - unsentBytes
       this.#unsent = unsentBytes
-      access.answers.change(user, -bytes)
+      this.#context.answerRoom.change(user, -bytes)
     }
     this.#retry()
   }
@@ -59,20 +74,20 @@ export class Asking {
     if (this.#closed) return
     this.#closed = true
     this.#held = undefined
-    const { access, user } = this.#connection
-    access.answers.change(user, -(this.#open * reservedBytes + this.#unsent))
+    this.#context.answerRoom.change(this.#client.user, -(this.#open * reservedBytes + this.#unsent))
   }
 
   #mayAsk (): boolean {
-    const { access, output, user } = this.#connection
-    if (this.#open >= access.limits.pendingRequests || output.unsentBytes >= access.limits.outputBytes) return false
-    if (access.answers.take(user)) {
+    const { output, user } = this.#client
+    const { answerRoom, limits } = this.#context
+    if (this.#open >= limits.pendingRequests || output.unsentBytes >= limits.outputBytes) return false
+    if (answerRoom.take(user)) {
       this.#open++
       return true
     }
     if (!this.#waits) {
       this.#waits = true
-      access.answers.wait(user, () => {
+      answerRoom.wait(user, () => {
         this.#waits = false
         this.#retry()
       })
@@ -85,6 +100,6 @@ export class Asking {
     if (held === undefined || !this.#mayAsk()) return
     this.#held = undefined
     this.#submit(held)
-    this.#connection.release()
+    this.#client.release()
   }
 }

@@ -29,6 +29,8 @@ export class Output {
     this.#drained = drained
   }
 
+  get closed (): boolean { return this.#closed }
+
   /** Bytes that the kernel has not taken, those of this turn included. */
   get unsentBytes (): number { return this.#pendingBytes + this.#used + this.#transport.unsentBytes }
 

@@ -1,13 +1,19 @@
 import type { ChatFilter } from '../../topics.ts'
-import { Scan } from './scan.ts'
-import type { Session } from './session.ts'
-import type { StreamKind } from './stream.ts'
+import type { Stream, StreamKind } from './stream.ts'
 
 type Granted = -1 | 0 | 1
 
+/** The session, as a change of its interest needs it. */
+export interface Interested {
+  readonly streams: ReadonlyMap<string, Stream>
+  dropStream (stream: Stream): void
+  /** Looks for what the session has not read in streams of this kind, or in one group's. */
+  scan (kind: StreamKind, gid?: string): void
+  cancelScans (kind: StreamKind): void
+}
+
 /** What a session's chat subscriptions add up to: overlapping filters deliver each message once, at the highest QoS. */
 export class Interest {
-  readonly #session: Session
   readonly #filters = new Map<string, { means: ChatFilter, qos: 0 | 1 }>()
   inbox: Granted = -1
   event: Granted = -1
@@ -17,8 +23,6 @@ export class Interest {
   #groups = new Map<string, Granted>()
   /** What the session's streams agree with. */
   #applied = { inbox: -1 as Granted, event: -1 as Granted, allGroups: -1 as Granted, groups: new Map<string, Granted>() }
-
-  constructor (session: Session) { this.#session = session }
 
   get size (): number { return this.#filters.size }
   has (filter: string): boolean { return this.#filters.has(filter) }
@@ -38,34 +42,28 @@ export class Interest {
   }
 
   /** Makes the session's streams agree with its filters: drops what is not wanted any more, scans for what is new. */
-  apply (): void {
+  apply (session: Interested): void {
     const before = this.#applied
     this.sum()
     this.#applied = { inbox: this.inbox, event: this.event, allGroups: this.allGroups, groups: this.#groups }
-    const session = this.#session
     for (const stream of [...session.streams.values()]) {
       if (this.qosOf(stream.kind, stream.id) !== stream.qos) session.dropStream(stream)
     }
     // A narrower filter went, a wider one of another QoS stays.
     const lost = [...before.groups.keys()].filter(gid => !this.#groups.has(gid) && this.allGroups !== -1 && !session.streams.has(`g:${gid}`))
-    if (this.inbox !== before.inbox) this.#rescan('direct', this.inbox)
-    if (this.event !== before.event) this.#rescan('event', this.event)
+    if (this.inbox !== before.inbox) rescan(session, 'direct', this.inbox)
+    if (this.event !== before.event) rescan(session, 'event', this.event)
     const own = this.allGroups === -1 ? this.inbox : -1
-    if (own !== (before.allGroups === -1 ? before.inbox : -1)) this.#rescan('own', own)
+    if (own !== (before.allGroups === -1 ? before.inbox : -1)) rescan(session, 'own', own)
     if (this.allGroups !== before.allGroups) {
-      this.#rescan('group', this.allGroups)
-      if (this.allGroups === -1) for (const gid of this.#groups.keys()) session.addScan(new Scan(session, 'group', gid))
+      rescan(session, 'group', this.allGroups)
+      if (this.allGroups === -1) for (const gid of this.#groups.keys()) session.scan('group', gid)
       return
     }
     for (const [gid, qos] of this.#groups) {
-      if (before.groups.get(gid) !== qos) session.addScan(new Scan(session, 'group', gid))
+      if (before.groups.get(gid) !== qos) session.scan('group', gid)
     }
-    for (const gid of lost) session.addScan(new Scan(session, 'group', gid))
-  }
-
-  #rescan (kind: StreamKind, qos: Granted): void {
-    this.#session.cancelScans(kind)
-    if (qos !== -1) this.#session.addScan(new Scan(this.#session, kind))
+    for (const gid of lost) session.scan('group', gid)
   }
 
   /** Adds up the filters. `apply` does it too; a session that resumes needs it before. */
@@ -86,6 +84,11 @@ export class Interest {
       }
     }
   }
+}
+
+function rescan (session: Interested, kind: StreamKind, qos: Granted): void {
+  session.cancelScans(kind)
+  if (qos !== -1) session.scan(kind)
 }
 
 function max (a: Granted, b: Granted): Granted { return a > b ? a : b }

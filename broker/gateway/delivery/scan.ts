@@ -1,10 +1,26 @@
 import type { StreamState } from '../../link/port.ts'
-import type { Session } from './session.ts'
-import { type StreamKind, unknownHead } from './stream.ts'
+import type { Shared } from './shared.ts'
+import { type Stream, type StreamKind, unknownHead } from './stream.ts'
 
 const pageSize = 200
 /** A scan waits while this many streams of its session are behind: memory does not grow with the backlog. */
 export const maxBehind = 200
+
+/** The session, as its scans need it. */
+export interface Scanned {
+  readonly id: string
+  readonly user: string
+  readonly closed: boolean
+  readonly behindCount: number
+  readonly streams: ReadonlyMap<string, Stream>
+  qosOf (kind: StreamKind, id: string): -1 | 0 | 1
+  addStream (id: string, cursor: number, head: number): Stream | undefined
+  dropStream (stream: Stream): void
+  queueBehind (stream: Stream): void
+  catchUp (): void
+  scanEnded (scan: Scan): void
+  fail (err: Error): void
+}
 
 /**
  * Finds what a session has not read in the streams of one kind, page by page, while commits go on. A stream that the scan has
@@ -13,7 +29,8 @@ export const maxBehind = 200
  */
 export class Scan {
   readonly kind: StreamKind
-  readonly #session: Session
+  readonly #session: Scanned
+  readonly #shared: Pick<Shared, 'engine' | 'cursors'>
   readonly #gid: string | undefined
   #passed = ''
   #inFlight = false
@@ -22,8 +39,9 @@ export class Scan {
   readonly #raced = new Map<string, { first: number, last: number }>()
   readonly #removed = new Set<string>()
 
-  constructor (session: Session, kind: StreamKind, gid?: string) {
+  constructor (session: Scanned, shared: Pick<Shared, 'engine' | 'cursors'>, kind: StreamKind, gid?: string) {
     this.#session = session
+    this.#shared = shared
     this.kind = kind
     this.#gid = gid
   }
@@ -59,8 +77,8 @@ export class Scan {
     if (this.#inFlight || this.#done || this.#cancelled || session.closed || session.behindCount >= maxBehind) return
     this.#inFlight = true
     // What other devices of the user have acknowledged decides where this one starts.
-    session.pump.flush()
-    session.pump.engine.streams({
+    this.#shared.cursors.flush()
+    this.#shared.engine.streams({
       session: session.id,
       user: session.user,
       kind: this.kind,

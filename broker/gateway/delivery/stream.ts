@@ -1,20 +1,33 @@
 import type { StreamKind } from '../../topics.ts'
-import type { Session } from './session.ts'
 
 export type { StreamKind }
 
 /** `head` of a stream whose log has not been looked at yet: it counts as behind until a scan tells. */
 export const unknownHead = Number.MAX_SAFE_INTEGER
 
+/** What of a log's entry delivery needs. */
+export interface Entry { seq: number, payload: Uint8Array, expiresAt?: number }
+
+/** Whose stream it is: a session, as far as those that only know the stream need it. */
+export interface Reader {
+  readonly id: string
+  readonly user: string
+  /** Its cursors are kept. */
+  readonly persistent: boolean
+  readonly streams: Map<string, Stream>
+  /** A commit to a stream of this reader. */
+  live (stream: Stream, entry: Entry): void
+}
+
 /** One log as one session reads it: a conversation, the own messages of a group, or the event log. */
 export class Stream {
-  readonly session: Session
+  readonly reader: Reader
   /** `d:…`, `g:…`, `o:{gid}` or `e:{user}`. */
   readonly id: string
   readonly kind: StreamKind
-  /** The topic that it is delivered on, UTF-8. */
-  readonly topic: Buffer
-  /** At QoS 0 a stream is live only. */
+  /** What the sink wants at hand for each entry (`Sink.label`). */
+  readonly label: Uint8Array
+  /** At QoS 0 a stream is live only, and nothing of it is acknowledged. */
   readonly qos: 0 | 1
   /** The newest number of the log that is known here. */
   head: number
@@ -22,9 +35,9 @@ export class Stream {
   sentTo: number
   /** The cursor: numbers up to it need never be sent again. */
   acked: number
-  /** Numbers up to it were sent on an earlier connection: they carry DUP [MQTT-3.3.1-1]. */
+  /** Numbers up to it were sent on an earlier connection. */
   redeliverTo = 0
-  /** Packets of it in the session's window. */
+  /** Entries of it in the session's window. */
   inflight = 0
   /** It is in the session's queue of streams that are behind. */
   queued = false
@@ -32,11 +45,11 @@ export class Stream {
   dirty = false
   closed = false
 
-  constructor (session: Session, id: string, kind: StreamKind, topic: Buffer, qos: 0 | 1, cursor: number, head: number) {
-    this.session = session
+  constructor (reader: Reader, id: string, kind: StreamKind, label: Uint8Array, qos: 0 | 1, cursor: number, head: number) {
+    this.reader = reader
     this.id = id
     this.kind = kind
-    this.topic = topic
+    this.label = label
     this.qos = qos
     this.sentTo = cursor
     this.acked = cursor

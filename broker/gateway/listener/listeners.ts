@@ -1,7 +1,6 @@
 import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
-import type { Access } from '../gateway.ts'
 import type { Place } from './sockets.ts'
-import type { Transport, TransportHandler } from './transport.ts'
+import type { Acceptor, Transport, TransportHandler } from './transport.ts'
 
 /** A TCP socket as a transport. */
 class TcpTransport implements Transport {
@@ -52,10 +51,10 @@ export function endWithin (socket: Socket, lingerMs: number): void {
 export interface Listening { host: string, port: number, close (): void }
 
 /** Listens for MQTT over TCP; rejects when the address cannot be used (EADDRINUSE, EACCES, …). */
-export async function listenTcp (access: Access, options: { host: string, port: number }): Promise<Listening> {
+export async function listenTcp (acceptor: Acceptor, options: { host: string, port: number }): Promise<Listening> {
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, socket => {
-    const place = access.sockets.enter(socket)
-    if (place !== undefined) access.accept(new TcpTransport(socket, place, access.limits.stallTimeoutMs))
+    const place = acceptor.sockets.enter(socket)
+    if (place !== undefined) acceptor.accept(new TcpTransport(socket, place, acceptor.limits.stallTimeoutMs))
   })
   return await listening(server, options)
 }

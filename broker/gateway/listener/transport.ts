@@ -1,3 +1,6 @@
+import type { Logger } from 'pino'
+import type { Sockets } from './sockets.ts'
+
 /** A connection's byte stream: a TCP socket or a WebSocket. */
 export interface Transport {
   /** The peer's address, for limits and logs. */
@@ -25,4 +28,13 @@ export interface TransportHandler {
   onDrain (): void
   /** Called once, whatever the cause. */
   onClose (): void
+}
+
+/** Who takes new byte streams: what listeners need of the gateway. */
+export interface Acceptor {
+  readonly sockets: Sockets
+  readonly limits: { readonly connectTimeoutMs: number, readonly stallTimeoutMs: number }
+  readonly log: Pick<Logger, 'info'>
+  /** Takes a byte stream, whose socket `sockets` has counted. */
+  accept (transport: Transport): void
 }

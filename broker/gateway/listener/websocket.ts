@@ -2,10 +2,9 @@ import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
-import type { Access } from '../gateway.ts'
 import { endWithin } from './listeners.ts'
 import type { Place } from './sockets.ts'
-import type { Transport, TransportHandler } from './transport.ts'
+import type { Acceptor, Transport, TransportHandler } from './transport.ts'
 
 /** A WebSocket as a transport: bytes in binary frames, wherever MQTT packets begin [MQTT-6.0.0-1], [MQTT-6.0.0-2]. */
 class WebSocketTransport implements Transport {
@@ -62,7 +61,7 @@ export interface WebSocketOptions {
 }
 
 /** Serves MQTT over WebSocket on an HTTP server, and counts that server's sockets. Returns the function that stops it. */
-export function serveWebSocket (access: Access, server: Server, options: WebSocketOptions): () => void {
+export function serveWebSocket (acceptor: Acceptor, server: Server, options: WebSocketOptions): () => void {
   const settings: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     maxPayload: options.maxFrameBytes,
@@ -75,20 +74,20 @@ export function serveWebSocket (access: Access, server: Server, options: WebSock
   const sockets = new WebSocketServer(settings)
   const places = new WeakMap<Duplex, Place>()
   const connection = (socket: Socket): void => {
-    const place = access.sockets.enter(socket)
+    const place = acceptor.sockets.enter(socket)
     if (place !== undefined) places.set(socket, place)
   }
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const refusal = refusalOf(request, options)
     if (refusal !== undefined) {
-      access.log.info({ address: request.socket.remoteAddress, origin: request.headers.origin, host: request.headers.host, reason: refusal }, 'upgrade refused')
+      acceptor.log.info({ address: request.socket.remoteAddress, origin: request.headers.origin, host: request.headers.host, reason: refusal }, 'upgrade refused')
       socket.on('error', () => { socket.destroy() })
       socket.write(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-      endWithin(request.socket, access.limits.connectTimeoutMs)
+      endWithin(request.socket, acceptor.limits.connectTimeoutMs)
       return
     }
     sockets.handleUpgrade(request, socket, head, webSocket => {
-      access.accept(new WebSocketTransport(webSocket, request.socket.remoteAddress ?? '', places.get(socket)))
+      acceptor.accept(new WebSocketTransport(webSocket, request.socket.remoteAddress ?? '', places.get(socket)))
     })
   }
   server.on('connection', connection)

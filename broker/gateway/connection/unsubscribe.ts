@@ -1,0 +1,64 @@
+import type { Engine } from '../../link/port.ts'
+import { encodeUnsuback, type ProtocolVersion, type UnsubscribeFrame } from '../../mqtt/index.ts'
+import type { Topics } from '../../topics.ts'
+import type { Session } from '../delivery/session.ts'
+import type { OrdinaryClient } from '../ordinary-topics.ts'
+import { unitsOfFilters, type Allowance } from './allowance.ts'
+import type { Evidence } from './evidence.ts'
+import type { Output } from './output.ts'
+import { saveSubscriptions } from './stored-subscriptions.ts'
+
+/** UNSUBACK (MQTT 5.0, section 3.11.3). */
+const noSubscription = 0x11
+
+export interface UnsubscribingClient {
+  readonly version: ProtocolVersion
+  readonly session: Session | undefined
+  readonly output: Output
+  readonly evidence: Evidence | undefined
+  readonly allowance: Allowance
+  readonly ordinary: OrdinaryClient | undefined
+  readonly ordinaryFilters: Set<string> | undefined
+  during (work: Promise<void>): void
+}
+
+export interface UnsubscribeContext {
+  readonly engine: Pick<Engine, 'saveSubscriptions'>
+  readonly topics: Topics
+}
+
+/** UNSUBSCRIBE. */
+export class UnsubscribeHandler {
+  readonly #context: UnsubscribeContext
+
+  constructor (context: UnsubscribeContext) { this.#context = context }
+
+  handle (client: UnsubscribingClient, frame: UnsubscribeFrame): void {
+    client.allowance.spend(unitsOfFilters(frame.filters.length))
+    client.evidence?.reuse(frame.packetId)
+    client.during(this.#unsubscribe(client, frame))
+  }
+
+  async #unsubscribe (client: UnsubscribingClient, frame: UnsubscribeFrame): Promise<void> {
+    const { session, ordinaryFilters } = client
+    const { engine, topics } = this.#context
+    if (session === undefined) return
+    const done = new Array<number>(frame.filters.length)
+    const ordinary: string[] = []
+    let changed = false
+    for (const [at, filter] of frame.filters.entries()) {
+      const had = session.interest.delete(filter)
+      changed ||= had
+      // A session that was resumed may hold ordinary filters that this connection has not named.
+      if (!had && !topics.isChat(filter) && (client.ordinary !== undefined || ordinaryFilters?.has(filter) === true)) ordinary.push(filter)
+      done[at] = had || ordinaryFilters?.delete(filter) === true ? 0 : noSubscription
+    }
+    if (changed) {
+      session.applyInterest()
+      await saveSubscriptions(engine, client)
+    }
+    if (session.closed) return
+    if (ordinary.length > 0) await client.ordinary?.unsubscribe(ordinary)
+    client.output.write(encodeUnsuback(client.version, frame.packetId, done))
+  }
+}

@@ -1,0 +1,124 @@
+import type { Shared } from './shared.ts'
+import type { Entry, Stream } from './stream.ts'
+
+const readBytes = 65536
+/** Messages of one read for a device that keeps up with its backlog. */
+const maxReadAhead = 128
+/** What was read ahead is kept this long. */
+const aheadMs = 1000
+
+/** The session, as catching up needs it. */
+export interface Follower {
+  readonly user: string
+  readonly closed: boolean
+  /** Entries that the window has room for, and has room for when it is empty. */
+  readonly free: number
+  readonly capacity: number
+  readonly crowded: boolean
+  send (stream: Stream, entry: Entry): void
+  /** Numbers that were looked at were not for this user. */
+  skipped (stream: Stream): void
+  /** A stream is not behind any more. */
+  caughtUp (): void
+  fail (err: Error): void
+}
+
+/** A page of a stream's log, of which `at` entries were sent. `head` is the stream's when the page was asked for. */
+interface Ahead { stream: Stream, entries: readonly Entry[], at: number, last: number, head: number }
+
+/** The streams of a session that are behind, and what is read of them from the log. */
+export class CatchingUp {
+  readonly #session: Follower
+  readonly #shared: Pick<Shared, 'engine' | 'pauses' | 'steady'>
+  #behind: Stream[] = []
+  #reading = false
+  #woken = false
+  #ahead: Ahead | undefined
+  #aheadAt = 0
+  #readAhead = 0
+
+  constructor (session: Follower, shared: Pick<Shared, 'engine' | 'pauses' | 'steady'>) {
+    this.#session = session
+    this.#shared = shared
+  }
+
+  /** Streams that are behind. */
+  get count (): number { return this.#behind.length }
+
+  queue (stream: Stream): void {
+    if (stream.queued || stream.closed) return
+    stream.queued = true
+    this.#behind.push(stream)
+    this.catchUp()
+  }
+
+  /** Reads on at the end of this turn: the acknowledgements of one read make room for one step, not for one each. */
+  wake (): void {
+    if (this.#woken) return
+    this.#woken = true
+    setImmediate(() => {
+      this.#woken = false
+      this.catchUp()
+    })
+  }
+
+  /** Reads on for the streams that are behind, in turn, as far as window and sink have room. */
+  catchUp (): void {
+    const session = this.#session
+    if (session.closed || this.#reading) return
+    while (this.#behind.length > 0 && (this.#behind[0] as Stream).closed) this.#behind.shift()
+    const stream = this.#behind[0]
+    if (stream === undefined || session.free === 0 || session.crowded) return
+    if (this.#ahead?.stream === stream) return this.#deliver(this.#ahead)
+    this.#ahead = undefined
+    if (this.#shared.pauses.holds(this)) return
+    this.#reading = true
+    const { head } = stream
+    // A device that takes what it gets is read ahead for; the first read brings no more than it has room for.
+    const limit = Math.max(session.free, this.#readAhead)
+    this.#shared.engine.read({ user: session.user, stream: stream.id, after: stream.sentTo, limit, maxBytes: readBytes }).then(page => {
+      this.#reading = false
+      this.#shared.pauses.wasRead(page.entries.length)
+      if (session.closed) return
+      if (stream.closed) this.catchUp()
+      else this.#deliver({ stream, entries: page.entries, at: 0, last: page.last, head })
+    }).catch((err: Error) => {
+      this.#reading = false
+      session.fail(err)
+    })
+  }
+
+  /** Sends of a page what there is room for; the stream is the first of those that are behind. */
+  #deliver (page: Ahead): void {
+    const session = this.#session
+    const { stream, entries, head } = page
+    while (page.at < entries.length) {
+      if ((stream.qos === 1 && session.free === 0) || session.crowded) {
+        this.#ahead = page
+        this.#aheadAt = this.#shared.steady()
+        return
+      }
+      session.send(stream, entries[page.at++] as Entry)
+    }
+    this.#ahead = undefined
+    this.#readAhead = Math.min(Math.max(this.#readAhead, session.capacity) * 2, maxReadAhead)
+    const before = stream.sentTo
+    stream.sentTo = Math.max(before, entries.length === 0 && page.last <= before ? head : page.last)
+    if (stream.sentTo > before) session.skipped(stream)
+    this.#behind.shift()
+    stream.queued = false
+    if (stream.sentTo < stream.head) this.queue(stream)
+    else if (this.#behind.length === 0) this.#readAhead = 0
+    session.caughtUp()
+    this.catchUp()
+  }
+
+  /** Forgets what was read ahead for a device that has taken nothing for a while: it costs a read when it does again. */
+  trim (now: number): void {
+    if (this.#ahead === undefined || now - this.#aheadAt < aheadMs) return
+    this.#ahead = undefined
+    this.#readAhead = 0
+  }
+
+  close (): void { this.#behind = [] }
+}

@@ -1,0 +1,36 @@
+import type { Engine } from '../../link/port.ts'
+import type { Entry } from './stream.ts'
+
+/** Of one read; the window bounds how many are sent again. */
+const resendBytes = 1_048_576
+
+/** Where an entry is. */
+export interface Place { stream: string, seq: number }
+
+/** What the user may still see of these places, by stream and number. Ends early when `closed` says so. */
+export async function entriesAt (engine: Pick<Engine, 'read'>, user: string, places: readonly Place[], closed: () => boolean): Promise<Map<string, Map<number, Entry>>> {
+  const numbers = new Map<string, number[]>()
+  for (const { stream, seq } of places) {
+    const seqs = numbers.get(stream)
+    if (seqs === undefined) numbers.set(stream, [seq])
+    else seqs.push(seq)
+  }
+  return new Map(await Promise.all([...numbers].map(async ([stream, seqs]) => [stream, await entriesOf(engine, user, stream, seqs, closed)] as const)))
+}
+
+/** What is left of these numbers of a stream, read in pages: they mostly follow each other. */
+async function entriesOf (engine: Pick<Engine, 'read'>, user: string, stream: string, seqs: readonly number[], closed: () => boolean): Promise<Map<number, Entry>> {
+  const wanted = [...new Set(seqs)].sort((a, b) => a - b)
+  const found = new Map<number, Entry>()
+  while (wanted.length > 0 && !closed()) {
+    const first = wanted[0] as number
+    const page = await engine.read({ user, stream, after: first - 1, limit: wanted.length, maxBytes: resendBytes })
+    const entries = new Map(page.entries.map(entry => [entry.seq, entry]))
+    while (wanted.length > 0 && (wanted[0] as number) <= Math.max(first, page.last)) {
+      const seq = wanted.shift() as number
+      const entry = entries.get(seq)
+      if (entry !== undefined) found.set(seq, entry)
+    }
+  }
+  return found
+}

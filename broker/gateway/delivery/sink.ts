@@ -1,0 +1,22 @@
+import type { Entry, Stream, StreamKind } from './stream.ts'
+
+/**
+ * Where a session's entries go: an MQTT connection, or whatever else a device listens on. A sink writes; what was sent, what is sent
+ * next and what was acknowledged is the session's, by stream and number. Calls come one by one and never from within a call of the sink.
+ */
+export interface Sink {
+  /** So much waits to be taken that nothing more is to come; `Session.catchUp` is called when that is over. */
+  readonly crowded: boolean
+  /** Bytes that the sink wants at hand with each entry of a stream: asked for when a stream begins, kept as `Stream.label`. */
+  label (kind: StreamKind, id: string): Uint8Array
+  /**
+   * Takes one entry; the payload is only lent. `again`: an earlier connection of the session was sent it. `leftMs`: in so many
+   * milliseconds it expires. False when this device cannot take it at all (too large): it counts as sent and acknowledged. At QoS 1 each
+   * entry that was taken is acknowledged to `Session.acknowledge` when the device has it.
+   */
+  deliver (stream: Stream, entry: Entry, again: boolean, leftMs: number | undefined): boolean
+  /** Takes live words of the server for the user; they may be lost. */
+  notice (payload: Uint8Array): void
+  /** The session cannot go on: its connection is to end. */
+  fail (err: Error): void
+}

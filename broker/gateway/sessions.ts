@@ -1,0 +1,170 @@
+import type { Logger } from 'pino'
+import type { Code } from '../errors.ts'
+import type { Engine } from '../link/port.ts'
+import type { Clock } from './clock.ts'
+import { disconnectReasons } from './connection/disconnect-reasons.ts'
+import type { Evidence } from './connection/evidence.ts'
+import { logFailure } from './connection/failure.ts'
+import type { MqttSink } from './connection/mqtt-sink.ts'
+import type { Publishes } from './connection/publishes.ts'
+import type { ChatWills, TestatorClient } from './connection/will.ts'
+import type { Wills } from './connection/wills.ts'
+import type { Pump } from './delivery/pump.ts'
+import type { Session } from './delivery/session.ts'
+import type { WaitingWill } from './ordinary-topics.ts'
+import type { Tick } from './tick.ts'
+
+/** A connection, as those who list it need it. */
+export interface ListedConnection extends TestatorClient {
+  user: string
+  /** The user name while its password is looked at. */
+  claims: string | undefined
+  /** The account was banned, removed or changed meanwhile: whoever has the right password is refused with this. */
+  kicked: Code | undefined
+  readonly transport: { settle (known: boolean): void }
+  readonly sink: MqttSink | undefined
+  readonly evidence: Evidence | undefined
+  readonly publishes: Publishes
+  /** Holds the connection as long as the engine says. */
+  pace (held: boolean): void
+  dropWill (): void
+  close (how: { reason: number }): void
+  sweep (now: number): void
+}
+
+/** A connected session with its connection; `ended` resolves when the engine knows that it is over. */
+export interface Connected { session: Session, connection: ListedConnection, /** it goes on with an earlier one */ present: boolean, ended: Promise<void>, end: () => void }
+
+export interface SessionsContext {
+  readonly engine: Pick<Engine, 'submit' | 'hangUp' | 'closeSession' | 'prove'>
+  readonly pump: Pick<Pump, 'remove'>
+  readonly tick: Pick<Tick, 'discard'>
+  readonly clock: Clock
+  readonly wills: Wills
+  readonly chatWills: Pick<ChatWills, 'publish'>
+  readonly log: Logger
+  /** Removes what is stored elsewhere for a session that is over. */
+  forget (session: string): Promise<void>
+}
+
+/** Which connections there are, of whom, and which session each has. */
+export class Sessions {
+  readonly #context: SessionsContext
+  readonly connections = new Set<ListedConnection>()
+  /** By session id. */
+  readonly connected = new Map<string, Connected>()
+  readonly #users = new Map<string, number>()
+
+  constructor (context: SessionsContext) { this.#context = context }
+
+  /** The connection's user is known; `countOf` counts it from now on. */
+  enter (connection: ListedConnection, user: string): void {
+    connection.user = user
+    connection.transport.settle(true)
+    connection.claims = undefined
+    this.#users.set(user, this.countOf(user) + 1)
+  }
+
+  /** The connections of a user, those that are not done with connecting included. */
+  countOf (user: string): number { return this.#users.get(user) ?? 0 }
+
+  /** `present`: it goes on with what was stored; otherwise an earlier one of its name is over. */
+  add (session: Session, connection: ListedConnection, present: boolean): void {
+    const { wills } = this.#context
+    if (present) wills.goesOn(session.id)
+    else wills.ended(session.id)
+    let end = (): void => {}
+    const ended = new Promise<void>(resolve => { end = resolve })
+    this.connected.set(session.id, { session, connection, present, ended, end })
+  }
+
+  /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */
+  kick (user: string, session?: string, code: Code = 'unauthorized'): void {
+    // Who is banned or removed says nothing more, not even by a will.
+    const silent = code === 'banned' || code === 'not_found'
+    if (silent) this.#context.wills.discard(user)
+    // Not by session: those that are not done with connecting have none that the pump knows.
+    for (const connection of [...this.connections]) {
+      if (connection.claims === user && session === undefined) connection.kicked = code
+      if (connection.user !== user || (session !== undefined && connection.session?.id !== session)) continue
+      if (silent) connection.dropWill()
+      connection.close({ reason: disconnectReasons.administrative })
+    }
+  }
+
+  /** The session is over: what is stored elsewhere for it goes. */
+  expired (session: string): void {
+    const { wills, log } = this.#context
+    wills.ended(session)
+    this.#context.forget(session).catch((err: Error) => { logFailure(log, err, { session }, 'an expired session was not forgotten') })
+  }
+
+  /** Lets the will of a session wait that ordinary topics have let go, which may be a while after the session's connection ended. */
+  delayWill (session: Session, will: WaitingWill): void {
+    const { wills, clock } = this.#context
+    const { bytes, publish, discard } = will
+    const current = this.connected.get(session.id)
+    if (current !== undefined && current.session !== session) return current.present ? discard() : publish()
+    const delaySeconds = Math.min(will.delaySeconds, session.expirySeconds)
+    if (delaySeconds === 0) return publish()
+    wills.add(session.id, { user: session.user, dueMs: clock.now + delaySeconds * 1000, bytes, publish, discard })
+  }
+
+  /** The connection is over: its session is put away, its will published unless it said goodbye. Safe to call twice. */
+  leave (connection: ListedConnection, graceful: boolean): void {
+    if (this.connections.delete(connection)) {
+      // What is left of its socket is no more than a stranger's.
+      connection.transport.settle(false)
+      const ofUser = this.countOf(connection.user) - 1
+      if (ofUser > 0) this.#users.set(connection.user, ofUser)
+      else this.#users.delete(connection.user)
+    }
+    const { session } = connection
+    if (session !== undefined && !session.closed) this.#putAway(session, connection, graceful)
+  }
+
+  #putAway (session: Session, connection: ListedConnection, graceful: boolean): void {
+    const { engine, pump, tick, chatWills, log } = this.#context
+    const { evidence, publishes, sink } = connection
+    pump.remove(session)
+    session.close()
+    const inflight = sink?.inflight() ?? []
+    // What was read this turn is the engine's before it hears that nobody waits for answers.
+    const unsubmitted = tick.discard(session.id)
+    if (unsubmitted.length > 0) engine.submit(unsubmitted)
+    engine.hangUp(session.id, graceful)
+    chatWills.publish(connection)
+    const connected = this.connected.get(session.id)
+    // Publishes that the engine has not answered are not graceful, whatever the client said.
+    const clean = graceful && !publishes.busy
+    const proven = clean && !publishes.unfinished ? evidence?.number : evidence?.proven
+    engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight, proven: proven ?? 0 })
+      .catch((err: Error) => { logFailure(log, err, { session: session.id }, 'the end of a session was not stored') })
+      .then(() => {
+        if (connected?.session !== session) return
+        this.connected.delete(session.id)
+        if (!session.persistent) this.expired(session.id)
+        connected.end()
+      }, (err: Error) => { log.error({ err }, 'a session was not put away') })
+  }
+
+  /** Called every second: limits of time and rate, and the engine hears which answers the clients have. */
+  sweep (now: number): void {
+    for (const connection of this.connections) connection.sweep(now)
+    const proofs = []
+    for (const { session, connection: { evidence, publishes } } of this.connected.values()) {
+      if (evidence === undefined || publishes.resends === undefined || evidence.proven === evidence.told || session.closed) continue
+      evidence.told = evidence.proven
+      proofs.push({ session: session.id, epoch: publishes.resends.epoch, proven: evidence.proven })
+    }
+    if (proofs.length > 0) this.#context.engine.prove(proofs)
+  }
+
+  /** Closes all connections (MQTT 5 clients are told); resolves when their sessions are stored, after `flush` has handed on what they brought. */
+  async close (flush: () => void): Promise<void> {
+    const ends = [...this.connected.values()].map(async one => { await one.ended })
+    for (const connection of [...this.connections]) connection.close({ reason: disconnectReasons.shuttingDown })
+    flush()
+    await Promise.all(ends)
+  }
+}
