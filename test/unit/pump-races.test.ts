@@ -21,6 +21,22 @@ await t.test('commits while a page of streams is read', async t => {
   t.strictSame(got, ['d:aaron:bob#1', 'd:alice:bob#1', 'd:alice:bob#2', 'd:bob:carol#1', 'd:bob:carol#2', 'd:bob:zoe#1'], 'each once, whatever the page showed')
 })
 
+await t.test('at QoS 0 nothing waits for a scan: what is committed right after the SUBACK is delivered', async t => {
+  const { engine, client } = bench(t)
+  engine.append('d:alice:bob', 'alice')
+  const bob = client()
+  await bob.connect('bob')
+  engine.holding.add('streams')
+  await bob.subscribe('im/u/bob/inbox', 0)
+  engine.commit('d:alice:bob', 'alice')
+  engine.commit('d:bob:carol', 'carol')
+  engine.holding.clear()
+  for (const held of [...engine.held]) held.asked()
+  engine.commit('d:alice:bob', 'alice')
+  await settled(engine)
+  t.strictSame(bob.seqs(), ['d:alice:bob#2', 'd:bob:carol#1', 'd:alice:bob#3'])
+})
+
 await t.test('what a session sends right after its SUBACK comes back to it', async t => {
   const { engine, client } = bench(t)
   engine.join('dev', 'alice')

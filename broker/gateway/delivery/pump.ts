@@ -75,8 +75,10 @@ export class Pump implements Shared {
   #lazily (session: Session, kind: StreamKind, id: string, message: Committed): void {
     let stream = session.streams.get(id)
     if (stream === undefined) {
-      if (session.qosOf(kind, id) === -1) return
-      for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, message.seq)) return
+      const qos = session.qosOf(kind, id)
+      if (qos === -1) return
+      // At QoS 0 a stream is live only: it waits for no scan.
+      if (qos === 1) for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, message.seq)) return
       stream = session.addStream(id, message.seq - 1, message.seq - 1)
       if (stream === undefined) return
       if (stream.qos === 0) this.cursors.moved(stream)
