@@ -169,6 +169,13 @@ export class MemoryClient {
     await this.packets.take(one => one.cmd === 'unsuback' && one.messageId === messageId, 5000, 'unsuback')
   }
 
+  /** Subscribes or unsubscribes, and waits for nothing. */
+  ask (what: 'subscribe' | 'unsubscribe', filters: string[]): void {
+    const messageId = ++this.#packetId
+    if (what === 'subscribe') this.send({ cmd: what, messageId, subscriptions: filters.map(topic => ({ topic, qos: 1 })) })
+    else this.send({ cmd: what, messageId, unsubscriptions: filters })
+  }
+
   publish (topic: string, payload: string | Buffer, qos: 0 | 1 | 2 = 1, messageId = ++this.#packetId): number {
     this.send({ cmd: 'publish', topic, payload, qos, dup: false, retain: false, messageId })
     return messageId
@@ -190,6 +197,9 @@ export class MemoryClient {
 
   /** All kinds of packets that have arrived and were not taken. */
   kinds (): string[] { return this.packets.waiting.splice(0).map(one => one.cmd) }
+
+  /** Says goodbye. */
+  leave (): void { this.send({ cmd: 'disconnect' }) }
 
   /** Disappears without a word. */
   lose (): void { this.transport.destroy() }
