@@ -1,17 +1,19 @@
 /** The outgoing queues of all sessions. */
-import { Bodies, decodeReference, encodeReference, withIdentifiers } from './persistence-bodies.ts'
-import type { BodyPlace, Reference } from './persistence-bodies.ts'
-import { bodyKey, bounds, sharedKey, splitKey } from './persistence-records.ts'
+import { Bodies, encodeReference, withIdentifiers } from './persistence-bodies.ts'
+import type { BodyPlace } from './persistence-bodies.ts'
+import { packetOf } from './persistence-entry-packets.ts'
+import { makeRoom } from './persistence-room.ts'
+import { loadQueues, readBodies, readStates } from './persistence-loading.ts'
+import { mergeRecipients } from './persistence-recipients.ts'
+import type { Recipient } from './persistence-recipients.ts'
+import { sharedKey } from './persistence-records.ts'
 import type { BatchWriter, RecordChange, RecordsLike } from './persistence-records.ts'
-import { bodyOf, decode, encode, isExpired } from './persistence-packets.ts'
+import { bodyOf, encode, isExpired } from './persistence-packets.ts'
 import type { Body, PacketLike } from './persistence-packets.ts'
-import { OutgoingQueue, storedBroker } from './persistence-queue.ts'
-import type { Entry, State } from './persistence-queue.ts'
+import { OutgoingQueue } from './persistence-queue.ts'
+import type { Entry } from './persistence-queue.ts'
 import { StreamGates } from './persistence-gates.ts'
 import type { ClientLike } from './persistence-gates.ts'
-
-/** A session that a message goes to. */
-export interface Recipient { clientId: string, qos?: 0 | 1 | 2, rap?: boolean, nl?: boolean, subscriptionIdentifier?: number }
 
 /** Entries that were queued together; `undo` takes them back when they could not be written. */
 export interface StagedEntries { changes: RecordChange[], entries: Map<string, Entry>, undo: () => void }
@@ -58,39 +60,10 @@ export class OutgoingQueues {
 
   /** Reads which numbers are queued, row by row; bodies stay on disk. */
   async load (): Promise<void> {
-    const { records } = this.#options
-    const states = new Map<string, Map<number, State>>()
-    for await (const [key, value] of records.range(...bounds('s'))) {
-      const { client, rest } = splitKey(key)
-      let own = states.get(client)
-      if (own === undefined) states.set(client, own = new Map())
-      own.set(Number(rest), JSON.parse(Buffer.from(value).toString()) as State)
-    }
-    for await (const [key, value] of records.range(...bounds('b'))) this.#bodies.found(Number(key.slice(2)), value.byteLength)
-    let seqs: number[] = []
-    let places = new Map<number, BodyPlace>()
-    let current: string | undefined
-    const finish = (client: string) => {
-      const own = states.get(client) ?? new Map<number, State>()
-      states.delete(client)
-      for (const [seq, state] of own) if (state.rel === 1 && !seqs.includes(seq)) seqs.push(seq)
-      const queue = this.#newQueue(client)
-      queue.restore(seqs.sort((a, b) => a - b), own, places)
-      this.#queues.set(client, queue)
-      seqs = []
-      places = new Map()
-    }
-    for await (const [key, value] of records.range(...bounds('q'))) {
-      const { client, rest } = splitKey(key)
-      if (current !== undefined && current !== client) finish(current)
-      current = client
-      seqs.push(Number(rest))
-      places.set(Number(rest), decodeReference(value)?.body ?? -value.byteLength)
-    }
-    if (current !== undefined) finish(current)
-    for (const client of [...states.keys()]) finish(client)
+    const { records, writer } = this.#options
+    await loadQueues(records, this.#bodies, this.#queues, client => this.#newQueue(client))
     const orphans = this.#bodies.orphans()
-    if (orphans.length > 0) this.#options.writer.later(orphans)
+    if (orphans.length > 0) writer.later(orphans)
   }
 
   /**
@@ -98,25 +71,16 @@ export class OutgoingQueues {
    * subscriptions of one client make one message, at the highest of theirs [MQTT-3.3.5-1].
    */
   stage (recipients: Iterable<Recipient>, packet: PacketLike, publisher?: string): StagedEntries {
-    const merged = new Map<string, { qos: 0 | 1 | 2, rap: boolean, identifiers: number[] }>()
-    for (const { clientId, qos = packet.qos, rap = false, nl = false, subscriptionIdentifier } of recipients) {
-      if (nl && publisher === clientId) continue
-      let own = merged.get(clientId)
-      if (own === undefined) merged.set(clientId, own = { qos, rap: false, identifiers: [] })
-      if (qos > own.qos) own.qos = qos
-      own.rap ||= rap
-      if (subscriptionIdentifier !== undefined) own.identifiers.push(subscriptionIdentifier)
-    }
     const staged: StagedEntries = {
       changes: [],
       entries: new Map(),
       undo: () => { for (const [client, entry] of staged.entries) this.#queues.get(client)?.remove(entry) }
     }
-    const receivers = [...merged].filter(([, { qos }]) => Math.min(qos, packet.qos) > 0)
+    const receivers = [...mergeRecipients(recipients, packet.qos, publisher)].filter(([, { qos }]) => Math.min(qos, packet.qos) > 0)
     if (receivers.length === 0) return staged
     const plain = bodyOf(packet)
     const whole = encode(plain)
-    this.#makeRoom(whole.length + receivers.length * referenceBytes, staged.changes)
+    makeRoom(this.#queues, this.#bodies, whole.length + receivers.length * referenceBytes, this.#options, staged.changes, queue => { this.#forget(queue) })
     // A row of its own for one session: the second row would cost more than it saves.
     const shared = receivers.length > 1 && whole.length > referenceBytes ? this.#bodies.add(whole.length) : undefined
     if (shared !== undefined) staged.changes.push({ key: sharedKey(shared), value: whole })
@@ -136,27 +100,6 @@ export class OutgoingQueues {
     if (shared !== undefined) return { place: shared, value: encodeReference({ body: shared, qos: body.qos, retain: body.retain, identifiers }) }
     const value = encode(body)
     return { place: -value.length, value }
-  }
-
-  /**
-   * The queues that hold most (as much as the average, or more) lose what is oldest until so many bytes have room; those of sessions
-   * that are connected only when nothing else is left.
-   */
-  #makeRoom (bytes: number, changes: RecordChange[]): void {
-    const { maxTotalBytes, isOnline, onDrop } = this.#options
-    for (const others of [false, true]) {
-      for (let went = true; went && this.#bodies.bytes + bytes > maxTotalBytes;) {
-        const open = [...this.#queues.values()].filter(queue => queue.size > 0 && (others || !isOnline(queue.client)))
-        const average = open.reduce((sum, queue) => sum + queue.bytes, 0) / open.length
-        went = false
-        for (const queue of open) {
-          if (queue.bytes < average) continue
-          onDrop(queue.client, queue.shed(changes))
-          went = true
-          if (queue.size === 0) this.#forget(queue)
-        }
-      }
-    }
   }
 
   bind (client: string, entry: Entry, packet: PacketLike): void {
@@ -293,11 +236,7 @@ export class OutgoingQueues {
       await writer.flush()
       const stored = this.#queues.get(client.id)
       if (stored !== undefined && stored.coldFrom < stored.coldTo) {
-        const states = new Map<number, State>()
-        for await (const [key, value] of records.range(...bounds('s', client.id))) {
-          states.set(Number(splitKey(key).rest), JSON.parse(Buffer.from(value).toString()) as State)
-        }
-        stored.warm(states)
+        stored.warm(await readStates(records, client.id))
       }
       const queue = this.#queues.get(client.id)
       if (queue === undefined) return
@@ -314,7 +253,7 @@ export class OutgoingQueues {
   }
 
   async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[]): AsyncGenerator<object> {
-    const bodies = await this.#read(queue, page)
+    const bodies = await readBodies(this.#options.records, queue, page)
     const now = Date.now()
     const send: Array<[Entry, Body | undefined]> = []
     const states: RecordChange[] = []
@@ -346,49 +285,9 @@ export class OutgoingQueues {
     }
   }
 
-  async #read (queue: OutgoingQueue, page: readonly Entry[]): Promise<Map<number, Body>> {
-    const bodies = new Map<number, Body>()
-    const references: Array<[number, Reference]> = []
-    const missing = page.filter(entry => entry.body === undefined && !entry.released)
-    const first = missing[0]
-    const last = missing[missing.length - 1]
-    if (first === undefined || last === undefined) return bodies
-    for await (const [key, value] of this.#options.records.range(bodyKey(queue.client, first.seq), bodyKey(queue.client, last.seq + 1))) {
-      const seq = Number(splitKey(key).rest)
-      const reference = decodeReference(value)
-      if (reference === undefined) bodies.set(seq, decode(value).body)
-      else references.push([seq, reference])
-    }
-    await Promise.all(references.map(async ([seq, { body: id, qos, retain, identifiers }]) => {
-      const row = await this.#options.records.get(sharedKey(id))
-      if (row === undefined) return
-      const body = decode(row).body
-      bodies.set(seq, { ...body, qos, retain, ...withIdentifiers(body.properties, identifiers) })
-    }))
-    return bodies
-  }
-
   #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#bodies, this.#options.minPacketId, this.#firstSeq) }
 
-  #packetOf (entry: Entry, client: ClientLike, body = entry.body): object {
-    if (entry.released) return { cmd: 'pubrel', messageId: entry.messageId }
-    if (body === undefined) return { cmd: 'publish', qos: entry.qos, messageId: entry.messageId }
-    const packet: PacketLike = {
-      cmd: 'publish',
-      brokerId: entry.brokerId ?? storedBroker,
-      brokerCounter: entry.brokerCounter ?? entry.seq,
-      topic: body.topic,
-      payload: body.payload,
-      qos: body.qos,
-      retain: body.retain,
-      dup: entry.sentOn !== undefined && entry.sentOn !== this.#connectionOf(client),
-      messageId: entry.messageId
-    }
-    // A copy: Aedes writes the remaining lifetime into the properties.
-    if (body.properties !== undefined) packet.properties = { ...body.properties }
-    if (body.messageExpiry !== undefined) packet.messageExpiry = body.messageExpiry
-    return packet
-  }
+  #packetOf (entry: Entry, client: ClientLike, body = entry.body): object { return packetOf(entry, this.#connectionOf(client), body) }
 
   #connectionOf (client: ClientLike): number {
     let connection = this.#connections.get(client)

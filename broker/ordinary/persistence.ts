@@ -8,15 +8,17 @@
  */
 import type { EventEmitter } from 'node:events'
 import { Readable } from 'node:stream'
-import { BatchWriter, bounds, incomingKey, retainedKey, sessionKey, splitKey, willKey } from './persistence-records.ts'
-import type { RecordChange, RecordsLike } from './persistence-records.ts'
-import { bodyOf, decode, encode } from './persistence-packets.ts'
+import { BatchWriter, bounds, retainedKey, sessionKey, splitKey } from './persistence-records.ts'
+import type { RecordsLike } from './persistence-records.ts'
+import { IncomingIds } from './persistence-incoming.ts'
 import type { PacketLike } from './persistence-packets.ts'
+import { Publishing } from './persistence-publishing.ts'
+import type { Recipient } from './persistence-recipients.ts'
 import { RetainedMessages } from './persistence-retained.ts'
 import { OutgoingQueues } from './persistence-outgoing.ts'
-import type { Recipient, StagedEntries } from './persistence-outgoing.ts'
 import { Subscriptions } from './persistence-subscriptions.ts'
 import type { SubscriptionLike } from './persistence-subscriptions.ts'
+import { StoredWills } from './persistence-wills.ts'
 import type { ClientLike } from './persistence-gates.ts'
 
 export type { RecordsLike } from './persistence-records.ts'
@@ -60,9 +62,6 @@ interface BrokerLike {
   removeListener?: EventEmitter['removeListener']
 }
 
-type Will = PacketLike & { brokerId: string, clientId: string }
-interface Prepared { staged: StagedEntries | undefined, used: boolean }
-
 /** Makes the persistence; give it to Aedes as `persistence`. */
 export function recordsPersistence (options: PersistenceOptions): RecordsPersistence { return new RecordsPersistence(options) }
 
@@ -72,15 +71,10 @@ export class RecordsPersistence {
   readonly #retained: RetainedMessages
   readonly #outgoing: OutgoingQueues
   readonly #subscriptions: Subscriptions
-  readonly #incoming = new Map<string, Set<number>>()
-  /** Packet ids of sessions that end with their connection. */
-  readonly #incomingClean = new WeakMap<object, Set<number>>()
-  readonly #wills = new Map<string, Will>()
+  readonly #publishing: Publishing
+  readonly #incoming: IncomingIds
+  readonly #wills: StoredWills
   readonly #marked = new Set<string>()
-  /** By payload: the one part of a packet that Aedes hands on as it is. */
-  readonly #prepared = new WeakMap<Buffer, Prepared>()
-  /** How many writes of a client's publishes are under way: its later ones may not be answered before them. */
-  readonly #underWay = new WeakMap<object, number>()
   readonly #onClose = (client: ClientLike) => { this.#outgoing.left(client) }
   #broker: BrokerLike | undefined
   #destroyed = false
@@ -105,6 +99,15 @@ export class RecordsPersistence {
         options.onDrop?.({ kind: 'queued', client, count })
       }
     })
+    this.#publishing = new Publishing({
+      writer: this.#writer,
+      retained: this.#retained,
+      outgoing: this.#outgoing,
+      subscriptions: this.#subscriptions,
+      onRetainedDrop: topic => { options.onDrop?.({ kind: 'retained', topic }) }
+    })
+    this.#incoming = new IncomingIds(this.#writer)
+    this.#wills = new StoredWills(this.#writer)
   }
 
   get broker (): BrokerLike | undefined { return this.#broker }
@@ -125,15 +128,9 @@ export class RecordsPersistence {
     await this.#subscriptions.load(records)
     await this.#retained.load(records)
     await this.#outgoing.load()
-    for await (const [key] of records.range(...bounds('i'))) {
-      const { client, rest } = splitKey(key)
-      this.#incomingOf(client).add(Number(rest))
-    }
+    await this.#incoming.load(records)
     for await (const [key] of records.range(...bounds('p'))) this.#marked.add(splitKey(key).client)
-    for await (const [key, value] of records.range(...bounds('w'))) {
-      const { body, extra } = decode(value)
-      this.#wills.set(splitKey(key).client, { ...body, ...extra as { brokerId: string, clientId: string } })
-    }
+    await this.#wills.load(records)
     broker.on?.('clientDisconnect', this.#onClose)
     this.#guardForwarding(broker)
   }
@@ -143,7 +140,7 @@ export class RecordsPersistence {
     const forward = broker.authorizeForward
     if (forward === undefined) return
     broker.authorizeForward = (client, packet) => {
-      const staged = this.#preparedOf(packet)?.staged?.entries.get(client.id)
+      const staged = this.#publishing.entryOf(packet, client.id)
       return this.#outgoing.isLeftToStream(client, packet, staged) ? null : forward.call(broker, client, packet)
     }
   }
@@ -159,84 +156,12 @@ export class RecordsPersistence {
    */
   prepare (client: ClientLike | null, packet: PacketLike): Promise<void> | undefined {
     if (packet.qos !== 1) return undefined
-    return this.#commit(client ?? { id: packet.clientId ?? '' }, packet, [])
+    return this.#publishing.commit(client ?? { id: packet.clientId ?? '' }, packet, [])
   }
 
-  #commit (client: ClientLike, packet: PacketLike, changes: RecordChange[]): Promise<void> | undefined {
-    const retained = packet.retain ? this.#stageRetained(packet) : undefined
-    const recipients = this.#subscriptions.match(packet.topic)
-    const staged = recipients.length > 0 ? this.#outgoing.stage(recipients, packet, client.id) : undefined
-    if (retained !== undefined) changes.push(...retained.changes)
-    if (staged !== undefined) changes.push(...staged.changes)
-    // A view of its own, so that no other packet can share it.
-    const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : Buffer.from(packet.payload.buffer, packet.payload.byteOffset, packet.payload.length)
-    packet.payload = payload
-    const prepared: Prepared = { staged, used: false }
-    this.#prepared.set(payload, prepared)
-    const busy = this.#underWay.get(client) ?? 0
-    if (changes.length === 0 && busy === 0) return undefined
-    this.#underWay.set(client, busy + 1)
-    return this.#written(client, changes, () => {
-      this.#prepared.delete(payload)
-      retained?.undo()
-      staged?.undo()
-    })
-  }
-
-  async #written (client: ClientLike, changes: RecordChange[], undo: () => void): Promise<void> {
-    try {
-      await this.#writer.write(changes)
-    } catch (error) {
-      undo()
-      throw error
-    } finally {
-      this.#underWay.set(client, (this.#underWay.get(client) ?? 1) - 1)
-    }
-  }
-
-  #stageRetained (packet: PacketLike) {
-    const staged = this.#retained.stage(packet)
-    if (staged === undefined) this.#options.onDrop?.({ kind: 'retained', topic: packet.topic })
-    return staged
-  }
-
-  #preparedOf (packet: PacketLike): Prepared | undefined {
-    return typeof packet.payload === 'string' ? undefined : this.#prepared.get(packet.payload)
-  }
-
-  async storeRetained (packet: PacketLike): Promise<void> {
-    if (this.#preparedOf(packet) !== undefined) return
-    const staged = this.#stageRetained(packet)
-    if (staged !== undefined && staged.changes.length > 0) this.#writer.later(staged.changes, packet.qos > 0)
-  }
-
-  async outgoingEnqueue (subscription: Recipient, packet: PacketLike): Promise<void> {
-    await this.outgoingEnqueueCombi([subscription], packet)
-  }
-
-  async outgoingEnqueueCombi (subscriptions: Recipient[], packet: PacketLike): Promise<void> {
-    const prepared = this.#preparedOf(packet)
-    let missing: Recipient[] = subscriptions
-    if (prepared !== undefined && !prepared.used) {
-      prepared.used = true
-      const known = prepared.staged?.entries ?? new Map<string, never>()
-      const current = new Set(subscriptions.map(subscription => subscription.clientId))
-      for (const [client, entry] of known) {
-        if (current.has(client)) this.#outgoing.bind(client, entry, packet)
-        else this.#outgoing.remove(client, entry)
-      }
-      // Those who subscribed since; a No Local subscription of the publisher is not one.
-      missing = subscriptions.filter(subscription => !known.has(subscription.clientId) && subscription.nl !== true)
-    }
-    if (missing.length === 0) return
-    const staged = this.#outgoing.stage(missing, packet)
-    if (prepared !== undefined) {
-      if (prepared.staged === undefined) prepared.staged = staged
-      else for (const [client, entry] of staged.entries) prepared.staged.entries.set(client, entry)
-    }
-    for (const [client, entry] of staged.entries) this.#outgoing.bind(client, entry, packet)
-    if (staged.changes.length > 0) this.#writer.later(staged.changes, true)
-  }
+  async storeRetained (packet: PacketLike): Promise<void> { this.#publishing.retain(packet) }
+  async outgoingEnqueue (subscription: Recipient, packet: PacketLike): Promise<void> { this.#publishing.enqueue([subscription], packet) }
+  async outgoingEnqueueCombi (subscriptions: Recipient[], packet: PacketLike): Promise<void> { this.#publishing.enqueue(subscriptions, packet) }
 
   createRetainedStream (filter: string): Readable { return this.createRetainedStreamCombi([filter]) }
 
@@ -270,10 +195,7 @@ export class RecordsPersistence {
 
   /** Ends the session: its subscriptions, queue and packet ids are gone. */
   async cleanSubscriptions (client: ClientLike): Promise<void> {
-    const changes = [...this.#subscriptions.clear(client.id), ...this.#outgoing.drop(client.id)]
-    for (const packetId of this.#incoming.get(client.id) ?? []) changes.push({ key: incomingKey(client.id, packetId), value: null })
-    this.#incoming.delete(client.id)
-    this.#incomingClean.delete(client)
+    const changes = [...this.#subscriptions.clear(client.id), ...this.#outgoing.drop(client.id), ...this.#incoming.drop(client)]
     if (this.#marked.delete(client.id)) changes.push({ key: sessionKey(client.id), value: null })
     if (changes.length > 0) await this.#writer.write(changes)
   }
@@ -290,7 +212,7 @@ export class RecordsPersistence {
 
   /** Client ids of all sessions that left something here. */
   sessions (): Set<string> {
-    return new Set([...this.#subscriptions.clients(), ...this.#outgoing.clients(), ...this.#incoming.keys(), ...this.#marked])
+    return new Set([...this.#subscriptions.clients(), ...this.#outgoing.clients(), ...this.#incoming.clients(), ...this.#marked])
   }
 
   // ---- delivery
@@ -312,30 +234,14 @@ export class RecordsPersistence {
 
   // ---- QoS 2 towards the server
 
-  #incomingOf (client: string): Set<number> {
-    let ids = this.#incoming.get(client)
-    if (ids === undefined) this.#incoming.set(client, ids = new Set())
-    return ids
-  }
-
-  #idsOf (client: ClientLike): Set<number> | undefined {
-    return client.clean === true ? this.#incomingClean.get(client) : this.#incoming.get(client.id)
-  }
-
   /** Resolves when the id and what the publish leaves behind are on disk, in one write. */
   async incomingStorePacket (client: ClientLike, packet: PacketLike): Promise<void> {
     const packetId = packet.messageId as number
-    const changes: RecordChange[] = []
-    let ids = this.#idsOf(client)
-    if (client.clean !== true) {
-      ids ??= this.#incomingOf(client.id)
-      changes.push({ key: incomingKey(client.id, packetId), value: new Uint8Array() })
-    } else if (ids === undefined) this.#incomingClean.set(client, ids = new Set())
-    ids.add(packetId)
+    const changes = this.#incoming.add(client, packetId)
     try {
-      await this.#commit(client, packet, changes)
+      await this.#publishing.commit(client, packet, changes)
     } catch (error) {
-      ids.delete(packetId)
+      this.#incoming.undo(client, packetId)
       throw error
     }
     // A turn of the event loop for each: Aedes drops a message that another one of the same batch overtakes.
@@ -345,50 +251,27 @@ export class RecordsPersistence {
   /** Rejects when the id is not in use. The packet itself is not kept: it is queued already. */
   async incomingGetPacket (client: ClientLike, packet: PacketLike): Promise<{ messageId: number }> {
     const packetId = packet.messageId as number
-    if (this.#idsOf(client)?.has(packetId) !== true) throw new Error('no such packet')
+    if (!this.#incoming.has(client, packetId)) throw new Error('no such packet')
     await this.#writer.flush()
     return { messageId: packetId }
   }
 
   /** On disk before PUBCOMP: else a reused id would look like a repeat after a crash. */
   async incomingDelPacket (client: ClientLike, packet: PacketLike): Promise<void> {
-    const packetId = packet.messageId as number
-    const ids = this.#idsOf(client)
-    if (ids === undefined || !ids.delete(packetId)) throw new Error('no such packet')
-    if (client.clean === true) return
-    if (ids.size === 0) this.#incoming.delete(client.id)
-    await this.#writer.write([{ key: incomingKey(client.id, packetId), value: null }])
+    await this.#incoming.remove(client, packet.messageId as number)
   }
 
   // ---- wills
 
-  async putWill (client: ClientLike, packet: PacketLike): Promise<void> {
-    const will: Will = Object.assign(packet, { brokerId: this.#broker?.id ?? '', clientId: client.id })
-    this.#wills.set(client.id, will)
-    await this.#writer.write([{ key: willKey(client.id), value: encode(bodyOf(will), { brokerId: will.brokerId, clientId: will.clientId }) }])
-  }
-
+  async putWill (client: ClientLike, packet: PacketLike): Promise<void> { await this.#wills.put(client.id, packet, this.#broker?.id ?? '') }
   async getWill (client: ClientLike): Promise<PacketLike | undefined> { return this.#wills.get(client.id) }
-
-  async delWill (client: ClientLike): Promise<PacketLike | undefined> {
-    const will = this.#wills.get(client.id)
-    if (will === undefined) return undefined
-    this.#wills.delete(client.id)
-    this.#writer.later([{ key: willKey(client.id), value: null }])
-    return will
-  }
+  async delWill (client: ClientLike): Promise<PacketLike | undefined> { return this.#wills.take(client.id) }
 
   /** Forgets this will of a session, if it is not another one by now. */
-  dropWill (client: string, will: PacketLike): void {
-    if (this.#wills.get(client) !== will) return
-    this.#wills.delete(client)
-    this.#writer.later([{ key: willKey(client), value: null }])
-  }
+  dropWill (client: string, will: PacketLike): void { this.#wills.take(client, will) }
 
   /** Wills of brokers that are not in `brokers`: after a restart those of the clients that were connected before. */
-  streamWill (brokers: Readonly<Record<string, unknown>> = {}): Readable {
-    return Readable.from([...this.#wills.values()].filter(will => brokers[will.brokerId] === undefined))
-  }
+  streamWill (brokers: Readonly<Record<string, unknown>> = {}): Readable { return Readable.from(this.#wills.ofOthers(brokers)) }
 
   /** Resolves when everything is written. The records stay open: they are the caller's. */
   async destroy (): Promise<void> {

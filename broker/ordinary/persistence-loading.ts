@@ -1,0 +1,74 @@
+/** Reading the outgoing queues from the records: which numbers are queued, what became of them, and their bodies. */
+import { decodeReference, withIdentifiers } from './persistence-bodies.ts'
+import type { Bodies, BodyPlace, Reference } from './persistence-bodies.ts'
+import { bodyKey, bounds, sharedKey, splitKey } from './persistence-records.ts'
+import type { RecordsLike } from './persistence-records.ts'
+import { decode } from './persistence-packets.ts'
+import type { Body } from './persistence-packets.ts'
+import type { Entry, OutgoingQueue, State } from './persistence-queue.ts'
+
+/** Fills `queues` with what is stored, row by row; bodies stay on disk. */
+export async function loadQueues (records: RecordsLike, bodies: Bodies, queues: Map<string, OutgoingQueue>, newQueue: (client: string) => OutgoingQueue): Promise<void> {
+  const states = new Map<string, Map<number, State>>()
+  for await (const [key, value] of records.range(...bounds('s'))) {
+    const { client, rest } = splitKey(key)
+    let own = states.get(client)
+    if (own === undefined) states.set(client, own = new Map())
+    own.set(Number(rest), stateOf(value))
+  }
+  for await (const [key, value] of records.range(...bounds('b'))) bodies.found(Number(key.slice(2)), value.byteLength)
+  let seqs: number[] = []
+  let places = new Map<number, BodyPlace>()
+  let current: string | undefined
+  const finish = (client: string): void => {
+    const own = states.get(client) ?? new Map<number, State>()
+    states.delete(client)
+    for (const [seq, state] of own) if (state.rel === 1 && !seqs.includes(seq)) seqs.push(seq)
+    const queue = newQueue(client)
+    queue.restore(seqs.sort((a, b) => a - b), own, places)
+    queues.set(client, queue)
+    seqs = []
+    places = new Map()
+  }
+  for await (const [key, value] of records.range(...bounds('q'))) {
+    const { client, rest } = splitKey(key)
+    if (current !== undefined && current !== client) finish(current)
+    current = client
+    seqs.push(Number(rest))
+    places.set(Number(rest), decodeReference(value)?.body ?? -value.byteLength)
+  }
+  if (current !== undefined) finish(current)
+  for (const client of [...states.keys()]) finish(client)
+}
+
+/** What became of a client's messages, by their numbers. */
+export async function readStates (records: RecordsLike, client: string): Promise<Map<number, State>> {
+  const states = new Map<number, State>()
+  for await (const [key, value] of records.range(...bounds('s', client))) states.set(Number(splitKey(key).rest), stateOf(value))
+  return states
+}
+
+/** The bodies of those entries of a page that are not in memory. */
+export async function readBodies (records: RecordsLike, queue: OutgoingQueue, page: readonly Entry[]): Promise<Map<number, Body>> {
+  const bodies = new Map<number, Body>()
+  const references: Array<[number, Reference]> = []
+  const missing = page.filter(entry => entry.body === undefined && !entry.released)
+  const first = missing[0]
+  const last = missing[missing.length - 1]
+  if (first === undefined || last === undefined) return bodies
+  for await (const [key, value] of records.range(bodyKey(queue.client, first.seq), bodyKey(queue.client, last.seq + 1))) {
+    const seq = Number(splitKey(key).rest)
+    const reference = decodeReference(value)
+    if (reference === undefined) bodies.set(seq, decode(value).body)
+    else references.push([seq, reference])
+  }
+  await Promise.all(references.map(async ([seq, { body: id, qos, retain, identifiers }]) => {
+    const row = await records.get(sharedKey(id))
+    if (row === undefined) return
+    const body = decode(row).body
+    bodies.set(seq, { ...body, qos, retain, ...withIdentifiers(body.properties, identifiers) })
+  }))
+  return bodies
+}
+
+function stateOf (value: Uint8Array): State { return JSON.parse(Buffer.from(value).toString()) as State }

@@ -1,0 +1,111 @@
+/** What a publish leaves behind: a retained message and queue entries, on disk before it is acknowledged. */
+import type { BatchWriter, RecordChange } from './persistence-records.ts'
+import type { PacketLike } from './persistence-packets.ts'
+import type { RetainedMessages } from './persistence-retained.ts'
+import type { OutgoingQueues, StagedEntries } from './persistence-outgoing.ts'
+import type { Recipient } from './persistence-recipients.ts'
+import type { Subscriptions } from './persistence-subscriptions.ts'
+import type { ClientLike } from './persistence-gates.ts'
+
+interface Prepared { staged: StagedEntries | undefined, used: boolean }
+
+export interface PublishingParts {
+  writer: BatchWriter
+  retained: RetainedMessages
+  outgoing: OutgoingQueues
+  subscriptions: Subscriptions
+  /** There was no room for a retained message. */
+  onRetainedDrop: (topic: string) => void
+}
+
+export class Publishing {
+  readonly #parts: PublishingParts
+  /** By payload: the one part of a packet that Aedes hands on as it is. */
+  readonly #prepared = new WeakMap<Buffer, Prepared>()
+  /** How many writes of a client's publishes are under way: its later ones may not be answered before them. */
+  readonly #underWay = new WeakMap<object, number>()
+
+  constructor (parts: PublishingParts) { this.#parts = parts }
+
+  /** Writes what the publish leaves behind together with `changes`; `undefined`: nothing to wait for. Rejects when nothing of it was kept. */
+  commit (client: ClientLike, packet: PacketLike, changes: RecordChange[]): Promise<void> | undefined {
+    const { subscriptions, outgoing } = this.#parts
+    const retained = packet.retain ? this.#stageRetained(packet) : undefined
+    const recipients = subscriptions.match(packet.topic)
+    const staged = recipients.length > 0 ? outgoing.stage(recipients, packet, client.id) : undefined
+    if (retained !== undefined) changes.push(...retained.changes)
+    if (staged !== undefined) changes.push(...staged.changes)
+    // A view of its own, so that no other packet can share it.
+    const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : Buffer.from(packet.payload.buffer, packet.payload.byteOffset, packet.payload.length)
+    packet.payload = payload
+    const prepared: Prepared = { staged, used: false }
+    this.#prepared.set(payload, prepared)
+    const busy = this.#underWay.get(client) ?? 0
+    if (changes.length === 0 && busy === 0) return undefined
+    this.#underWay.set(client, busy + 1)
+    return this.#written(client, changes, () => {
+      this.#prepared.delete(payload)
+      retained?.undo()
+      staged?.undo()
+    })
+  }
+
+  async #written (client: ClientLike, changes: RecordChange[], undo: () => void): Promise<void> {
+    try {
+      await this.#parts.writer.write(changes)
+    } catch (error) {
+      undo()
+      throw error
+    } finally {
+      this.#underWay.set(client, (this.#underWay.get(client) ?? 1) - 1)
+    }
+  }
+
+  #stageRetained (packet: PacketLike): ReturnType<RetainedMessages['stage']> {
+    const staged = this.#parts.retained.stage(packet)
+    if (staged === undefined) this.#parts.onRetainedDrop(packet.topic)
+    return staged
+  }
+
+  #preparedOf (packet: PacketLike): Prepared | undefined {
+    return typeof packet.payload === 'string' ? undefined : this.#prepared.get(packet.payload)
+  }
+
+  /** The entry that was queued for the client when the packet was committed. */
+  entryOf (packet: PacketLike, client: string): ReturnType<StagedEntries['entries']['get']> {
+    return this.#preparedOf(packet)?.staged?.entries.get(client)
+  }
+
+  /** Keeps a retained message that was not committed before. */
+  retain (packet: PacketLike): void {
+    if (this.#preparedOf(packet) !== undefined) return
+    const staged = this.#stageRetained(packet)
+    if (staged !== undefined && staged.changes.length > 0) this.#parts.writer.later(staged.changes, packet.qos > 0)
+  }
+
+  /** Aedes queues the packet: what was committed is bound to it, and queued for those who subscribed since. */
+  enqueue (recipients: Recipient[], packet: PacketLike): void {
+    const { outgoing, writer } = this.#parts
+    const prepared = this.#preparedOf(packet)
+    let missing: Recipient[] = recipients
+    if (prepared !== undefined && !prepared.used) {
+      prepared.used = true
+      const known = prepared.staged?.entries ?? new Map<string, never>()
+      const current = new Set(recipients.map(recipient => recipient.clientId))
+      for (const [client, entry] of known) {
+        if (current.has(client)) outgoing.bind(client, entry, packet)
+        else outgoing.remove(client, entry)
+      }
+      // Those who subscribed since; a No Local subscription of the publisher is not one.
+      missing = recipients.filter(recipient => !known.has(recipient.clientId) && recipient.nl !== true)
+    }
+    if (missing.length === 0) return
+    const staged = outgoing.stage(missing, packet)
+    if (prepared !== undefined) {
+      if (prepared.staged === undefined) prepared.staged = staged
+      else for (const [client, entry] of staged.entries) prepared.staged.entries.set(client, entry)
+    }
+    for (const [client, entry] of staged.entries) outgoing.bind(client, entry, packet)
+    if (staged.changes.length > 0) writer.later(staged.changes, true)
+  }
+}
