@@ -9,9 +9,8 @@ import type { Sink } from '../../broker/gateway/delivery/sink.ts'
 import type { Entry, Stream, StreamKind } from '../../broker/gateway/delivery/stream.ts'
 import { Topics } from '../../broker/topics.ts'
 import type { FakeEngine } from './fake-engine.ts'
+import { name, type Got } from './memory-client.ts'
 
-/** What a device gets of a message, whatever it listens with. */
-export interface Got { topic: string, payload: string | Buffer, dup: boolean, qos: number, messageId?: number | undefined }
 interface Collected extends Got, Place { messageId: number }
 
 const softBytes = 65536
@@ -214,6 +213,9 @@ export class CollectingClient {
       if (acked !== undefined) this.#session?.acknowledge(acked.stream, acked.seq)
     })
   }
+
+  /** `{conv}{seq}` of what has arrived and was not taken. */
+  seqs (): string[] { return this.take().map(name) }
 
   take (): Got[] { return this.#sink?.got.splice(0) ?? [] }
 

@@ -46,6 +46,9 @@ export const wideLimits: GatewayLimits = {
   maxSessionExpirySeconds: 86_400
 }
 
+/** What a device gets of a message, whatever it listens with. */
+export interface Got { topic: string, payload: string | Buffer, dup: boolean, qos: number, messageId?: number | undefined }
+
 export interface Bench { access: Gateway, engine: FakeEngine, client (options?: { address?: string, version?: 4 | 5 }): MemoryClient }
 
 /** The gateway with these limits; closed at the end of the test. */
@@ -206,7 +209,7 @@ export class MemoryClient {
 }
 
 /** `{conv}#{seq}` of a message, with `!` for DUP. */
-export function name (packet: IPublishPacket): string {
+export function name (packet: Got): string {
   const { conv, seq } = JSON.parse(packet.payload.toString()) as { conv: string, seq: number }
   return `${conv}#${seq}${packet.dup ? '!' : ''}`
 }

@@ -5,8 +5,8 @@
  */
 import fc from 'fast-check'
 import type { Output } from '../../broker/link/port.ts'
-import { CollectingClient, type Got } from './collecting-client.ts'
-import { bench, settled, type Bench, type MemoryClient } from './memory-client.ts'
+import { CollectingClient } from './collecting-client.ts'
+import { bench, settled, type Bench, type Got, type MemoryClient } from './memory-client.ts'
 
 /** What a device listens with. */
 export type DeviceKind = 'mqtt' | 'collecting'
