@@ -47,10 +47,7 @@ export class OpenTopics {
  * matching of a topic. 4.7.1.2: `a/#` matches `a` too.
  */
 export function contains (outer: readonly string[], inner: readonly string[]): boolean {
-  // Every topic has a first level: '#' alone is '+/#'.
-  if (inner[0] === '#') inner = ['+', '#']
-  // '/#' stands for no parent: the empty topic is none [MQTT-4.7.3-1].
-  else if (inner.length === 2 && inner[0] === '' && inner[1] === '#') inner = ['', '+', '#']
+  inner = spelledOut(inner)
   // [MQTT-4.7.2-1]: a wildcard in front does not cover a '$' first level, and stands for none.
   if (inner[0]?.startsWith('$') === true && (outer[0] === '#' || outer[0] === '+')) return false
   for (let i = 0; ; i++) {
@@ -58,10 +55,23 @@ export function contains (outer: readonly string[], inner: readonly string[]): b
     const level = inner[i]
     if (out === '#') return true
     if (level === undefined) return out === undefined
-    if (out === undefined) return false
-    if (level === '#' || (level === '+' && out !== '+')) return false
-    if (out !== '+' && out !== level) return false
+    if (out === undefined || !covers(out, level)) return false
   }
+}
+
+/** A level of a filter covers one of another; neither is the outer one's '#'. */
+function covers (out: string, level: string): boolean {
+  if (level === '#') return false
+  return out === '+' || out === level
+}
+
+/** A filter with the levels that its '#' leaves open but cannot be without. */
+function spelledOut (filter: readonly string[]): readonly string[] {
+  // Every topic has a first level: '#' alone is '+/#'.
+  if (filter[0] === '#') return ['+', '#']
+  // '/#' stands for no parent: the empty topic is none [MQTT-4.7.3-1].
+  if (filter.length === 2 && filter[0] === '' && filter[1] === '#') return ['', '+', '#']
+  return filter
 }
 
 /** [MQTT-4.7.1-1] to [MQTT-4.7.3-2]: wildcards stand alone in a level, `#` is the last one, no U+0000, not empty. */

@@ -73,38 +73,44 @@ export function readProperties (packet: Reader, scope: PropertyScope, limits: Fr
   return properties
 }
 
+type PropertyReader = (reader: Reader, properties: Properties, limits: FrameLimits) => void
+
+/** How each property is read, by its identifier. */
+const readers = new Map<number, PropertyReader>([
+  [property.payloadFormat, (reader, properties) => { properties.payloadFormat = flag(reader, property.payloadFormat) ? 1 : 0 }],
+  [property.messageExpiry, (reader, properties) => { properties.messageExpirySeconds = reader.uint32() }],
+  [property.contentType, (reader, properties) => { properties.contentType = reader.text() }],
+  // [MQTT-3.3.2-13], [MQTT-3.3.2-14]
+  [property.responseTopic, (reader, properties, limits) => {
+    properties.responseTopic = reader.topic(limits)
+    if (properties.responseTopic === '') throw invalidTopic('the response topic is empty')
+  }],
+  [property.correlationData, (reader, properties) => { properties.correlationData = reader.binary() }],
+  [property.subscriptionIdentifier, (reader, properties) => { properties.subscriptionIdentifier = positive(reader.varint(), 'the subscription identifier') }],
+  [property.sessionExpiry, (reader, properties) => { properties.sessionExpirySeconds = reader.uint32() }],
+  [property.authenticationMethod, (reader, properties) => { properties.authenticationMethod = reader.text() }],
+  [property.authenticationData, (reader, properties) => { properties.authenticationData = reader.binary() }],
+  [property.requestProblemInformation, (reader, properties) => { properties.requestProblemInformation = flag(reader, property.requestProblemInformation) }],
+  [property.willDelay, (reader, properties) => { properties.willDelaySeconds = reader.uint32() }],
+  [property.requestResponseInformation, (reader, properties) => { properties.requestResponseInformation = flag(reader, property.requestResponseInformation) }],
+  [property.reasonString, (reader, properties) => { properties.reasonString = reader.text() }],
+  [property.receiveMaximum, (reader, properties) => { properties.receiveMaximum = positive(reader.uint16(), 'Receive Maximum') }],
+  [property.topicAliasMaximum, (reader, properties) => { properties.topicAliasMaximum = reader.uint16() }],
+  // The server's Topic Alias Maximum is 0 [MQTT-3.3.2-8], [MQTT-3.3.2-9].
+  [property.topicAlias, () => { throw new ProtocolError('the server takes no topic alias', reasonCodes.topicAliasInvalid) }],
+  [property.userProperty, (reader, properties) => { (properties.userProperties ??= []).push([reader.text(), reader.text()]) }],
+  [property.maximumPacketSize, (reader, properties) => { properties.maximumPacketBytes = positive(reader.uint32(), 'Maximum Packet Size') }]
+])
+
 function readProperty (reader: Reader, id: number, properties: Properties, limits: FrameLimits): void {
-  switch (id) {
-    case property.payloadFormat: properties.payloadFormat = flag(reader, id) ? 1 : 0; break
-    case property.messageExpiry: properties.messageExpirySeconds = reader.uint32(); break
-    case property.contentType: properties.contentType = reader.text(); break
-    case property.responseTopic: // [MQTT-3.3.2-13], [MQTT-3.3.2-14]
-      properties.responseTopic = reader.topic(limits)
-      if (properties.responseTopic === '') throw invalidTopic('the response topic is empty')
-      break
-    case property.correlationData: properties.correlationData = reader.binary(); break
-    case property.subscriptionIdentifier:
-      if ((properties.subscriptionIdentifier = reader.varint()) === 0) throw violation('the subscription identifier is 0')
-      break
-    case property.sessionExpiry: properties.sessionExpirySeconds = reader.uint32(); break
-    case property.authenticationMethod: properties.authenticationMethod = reader.text(); break
-    case property.authenticationData: properties.authenticationData = reader.binary(); break
-    case property.requestProblemInformation: properties.requestProblemInformation = flag(reader, id); break
-    case property.willDelay: properties.willDelaySeconds = reader.uint32(); break
-    case property.requestResponseInformation: properties.requestResponseInformation = flag(reader, id); break
-    case property.reasonString: properties.reasonString = reader.text(); break
-    case property.receiveMaximum:
-      if ((properties.receiveMaximum = reader.uint16()) === 0) throw violation('Receive Maximum is 0')
-      break
-    case property.topicAliasMaximum: properties.topicAliasMaximum = reader.uint16(); break
-    case property.topicAlias: // the server's Topic Alias Maximum is 0 [MQTT-3.3.2-8], [MQTT-3.3.2-9]
-      throw new ProtocolError('the server takes no topic alias', reasonCodes.topicAliasInvalid)
-    case property.userProperty: (properties.userProperties ??= []).push([reader.text(), reader.text()]); break
-    case property.maximumPacketSize:
-      if ((properties.maximumPacketBytes = reader.uint32()) === 0) throw violation('Maximum Packet Size is 0')
-      break
-    default: throw malformed(`unknown property ${id}`)
-  }
+  const read = readers.get(id)
+  if (read === undefined) throw malformed(`unknown property ${id}`)
+  read(reader, properties, limits)
+}
+
+function positive (value: number, name: string): number {
+  if (value === 0) throw violation(`${name} is 0`)
+  return value
 }
 
 function flag (reader: Reader, id: number): boolean {

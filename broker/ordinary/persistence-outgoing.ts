@@ -3,6 +3,7 @@ import { Bodies, encodeReference, withIdentifiers } from './persistence-bodies.t
 import type { BodyPlace } from './persistence-bodies.ts'
 import { packetOf } from './persistence-entry-packets.ts'
 import { makeRoom } from './persistence-room.ts'
+import type { RoomOptions } from './persistence-room.ts'
 import { loadQueues, readBodies, readStates } from './persistence-loading.ts'
 import { mergeRecipients } from './persistence-recipients.ts'
 import type { Recipient } from './persistence-recipients.ts'
@@ -18,19 +19,15 @@ import type { ClientLike } from './persistence-gates.ts'
 /** Entries that were queued together; `undo` takes them back when they could not be written. */
 export interface StagedEntries { changes: RecordChange[], entries: Map<string, Entry>, undo: () => void }
 
-export interface OutgoingOptions {
+export interface OutgoingOptions extends RoomOptions {
   records: RecordsLike
   writer: BatchWriter
   /** Messages in one queue. */
   max: number
   /** Bytes of the messages in one queue. */
   maxBytes: number
-  /** Bytes of all queues, what several share counted once. */
-  maxTotalBytes: number
   /** The lowest packet id that is chosen here. */
   minPacketId: number
-  onDrop: (client: string, count: number) => void
-  isOnline: (client: string) => boolean
 }
 
 const pageEntries = 64
@@ -254,10 +251,25 @@ export class OutgoingQueues {
 
   async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[]): AsyncGenerator<object> {
     const bodies = await readBodies(this.#options.records, queue, page)
+    const states: RecordChange[] = []
+    const send = this.#chosen(client, queue, page, bodies, states)
+    const connection = this.#connectionOf(client)
+    if (states.length > 0) await this.#options.writer.write(states)
+    for (const [entry, body] of send) {
+      if (queue.entries.get(entry.seq) !== entry) continue
+      const packet = this.#packetOf(entry, client, body)
+      if (states.length > 0 && entry.qos === 2) entry.sentOn ??= connection
+      // A PUBREL is in nobody's way.
+      if (!entry.released) this.#gates.expect(client, entry)
+      this.#streamed.add(packet)
+      yield packet
+    }
+  }
+
+  /** What of a page is to be sent. Entries that are not lose their place; `states` takes the new states of the others. */
+  #chosen (client: ClientLike, queue: OutgoingQueue, page: Entry[], bodies: Map<number, Body>, states: RecordChange[]): Array<[Entry, Body | undefined]> {
     const now = Date.now()
     const send: Array<[Entry, Body | undefined]> = []
-    const states: RecordChange[] = []
-    const connection = this.#connectionOf(client)
     for (const entry of page) {
       if (queue.entries.get(entry.seq) !== entry) continue
       const body = entry.body ?? bodies.get(entry.seq)
@@ -273,16 +285,7 @@ export class OutgoingQueues {
       }
       send.push([entry, body])
     }
-    if (states.length > 0) await this.#options.writer.write(states)
-    for (const [entry, body] of send) {
-      if (queue.entries.get(entry.seq) !== entry) continue
-      const packet = this.#packetOf(entry, client, body)
-      if (states.length > 0 && entry.qos === 2) entry.sentOn ??= connection
-      // A PUBREL is in nobody's way.
-      if (!entry.released) this.#gates.expect(client, entry)
-      this.#streamed.add(packet)
-      yield packet
-    }
+    return send
   }
 
   #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#bodies, this.#options.minPacketId, this.#firstSeq) }

@@ -112,9 +112,7 @@ export class ConnectHandler {
     const clientId = frame.clientId !== '' ? frame.clientId : assignedPrefix + (++assigned).toString(36)
     const id = `${user}/${clientId}`
     client.clientId = clientId
-    const expirySeconds = frame.protocolVersion === 5
-      ? Math.min(frame.properties?.sessionExpirySeconds ?? 0, limits.maxSessionExpirySeconds)
-      : frame.clean ? 0 : limits.sessionExpirySeconds
+    const expirySeconds = expiryOf(frame, limits)
     const unlock = await locks.take(id)
     try {
       await this.#takeOver(id)
@@ -231,6 +229,12 @@ export class ConnectHandler {
     // Whatever it is: 3.1.1 has no other code that would say that it is not the password (section 3.2.2.3).
     if (wrong !== undefined) throw mayNotLeave(`: ${wrong}`)
   }
+}
+
+/** Seconds that the session is to outlive its connection. */
+function expiryOf (frame: ConnectFrame, limits: Pick<GatewayLimits, 'sessionExpirySeconds' | 'maxSessionExpirySeconds'>): number {
+  if (frame.protocolVersion === 5) return Math.min(frame.properties?.sessionExpirySeconds ?? 0, limits.maxSessionExpirySeconds)
+  return frame.clean ? 0 : limits.sessionExpirySeconds
 }
 
 function tooManyTakeovers (): Refusal { return new Contested('the session is taken over too often') }

@@ -98,18 +98,21 @@ export class SubscribeHandler {
   }
 
   async #judge (client: SubscribingClient, session: Session, { filter }: Subscription, more: number): Promise<number | 'ordinary' | ChatFilter> {
-    const { engine, limits, ordinarySide, topics } = this.#context
-    const { ordinaryFilters, user, version } = client
+    const { engine, ordinarySide, topics } = this.#context
+    const { user, version } = client
     const refused = version === 5 ? refusal.notAuthorized : refusal.failure
     if (filter.startsWith('$share/')) return version === 5 ? refusal.sharedUnavailable : refusal.failure
-    const known = session.interest.has(filter) || ordinaryFilters?.has(filter) === true
-    if (!known && session.interest.size + (ordinaryFilters?.size ?? 0) + more >= limits.subscriptionsPerSession) {
-      return version === 5 ? refusal.quota : refusal.failure
-    }
+    if (!this.#fits(client, session, filter, more)) return version === 5 ? refusal.quota : refusal.failure
     if (!topics.isChat(filter)) return ordinarySide.maySubscribe(filter) ? 'ordinary' : refused
     const means = user === '' ? undefined : topics.filter(filter, user)
     if (means === undefined) return refused
     if (means.kind === 'group' && !(await engine.isMember(user, means.gid))) return refused
     return means
+  }
+
+  /** The session has room for the filter beside `more` others, or has it already. */
+  #fits ({ ordinaryFilters }: SubscribingClient, { interest }: Session, filter: string, more: number): boolean {
+    if (interest.has(filter) || ordinaryFilters?.has(filter) === true) return true
+    return interest.size + (ordinaryFilters?.size ?? 0) + more < this.#context.limits.subscriptionsPerSession
   }
 }

@@ -49,8 +49,7 @@ export class UnsubscribeHandler {
     for (const [at, filter] of frame.filters.entries()) {
       const had = session.interest.delete(filter)
       changed ||= had
-      // A session that was resumed may hold ordinary filters that this connection has not named.
-      if (!had && !topics.isChat(filter) && (client.ordinary !== undefined || ordinaryFilters?.has(filter) === true)) ordinary.push(filter)
+      if (!had && !topics.isChat(filter) && mayHave(client, filter)) ordinary.push(filter)
       done[at] = had || ordinaryFilters?.delete(filter) === true ? 0 : noSubscription
     }
     if (changed) {
@@ -61,4 +60,9 @@ export class UnsubscribeHandler {
     if (ordinary.length > 0) await client.ordinary?.unsubscribe(ordinary)
     client.output.write(encodeUnsuback(client.version, frame.packetId, done))
   }
+}
+
+/** A session that was resumed may hold ordinary filters that this connection has not named. */
+function mayHave ({ ordinary, ordinaryFilters }: UnsubscribingClient, filter: string): boolean {
+  return ordinary !== undefined || ordinaryFilters?.has(filter) === true
 }

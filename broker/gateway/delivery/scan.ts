@@ -6,6 +6,9 @@ const pageSize = 200
 /** A scan waits while this many streams of its session are behind: memory does not grow with the backlog. */
 export const maxBehind = 200
 
+/** The first and the last commit to a stream while it was looked for. */
+interface Race { first: number, last: number }
+
 /** The session, as its scans need it. */
 export interface Scanned {
   readonly id: string
@@ -36,7 +39,7 @@ export class Scan {
   #inFlight = false
   #done = false
   #cancelled = false
-  readonly #raced = new Map<string, { first: number, last: number }>()
+  readonly #raced = new Map<string, Race>()
   readonly #removed = new Set<string>()
 
   constructor (session: Scanned, shared: Pick<Shared, 'engine' | 'cursors'>, kind: StreamKind, gid?: string) {
@@ -99,30 +102,47 @@ export class Scan {
   }
 
   #take (states: StreamState[], next: string | undefined): void {
-    const session = this.#session
     for (const state of states) {
       const race = this.#raced.get(state.stream)
       this.#raced.delete(state.stream)
-      if (this.#removed.has(state.stream)) continue
-      const head = Math.max(state.head, race?.last ?? 0)
-      // What was committed since the scan began is for this session, whatever mark the page shows.
-      const before = race === undefined ? unknownHead : race.first - 1
-      const cursor = Math.min(state.cursor, before)
-      const sent = Math.min(state.sent, before)
-      let stream = session.streams.get(state.stream)
-      if (stream !== undefined) {
-        stream.head = stream.head === unknownHead ? head : Math.max(stream.head, head)
-        stream.redeliverTo = Math.max(stream.redeliverTo, sent)
-      } else {
-        // Direct and own streams that are caught up need no memory; a group's stream is how its messages find the session.
-        if (this.kind !== 'group' && this.kind !== 'event' && (head <= cursor || session.qosOf(this.kind, state.stream) === 0)) continue
-        stream = session.addStream(state.stream, cursor, head)
-        if (stream === undefined) continue
-        stream.redeliverTo = sent
-      }
-      if (stream.qos === 0) stream.sentTo = stream.acked = stream.head
-      if (stream.sentTo < stream.head) session.queueBehind(stream)
+      if (!this.#removed.has(state.stream)) this.#listed(state, race)
     }
+    this.#unlisted(next)
+    this.#removed.clear()
+    if (next !== undefined) {
+      this.#passed = next
+      return
+    }
+    this.#done = true
+    this.#dropUnknown()
+  }
+
+  /** A stream of the page, and what was committed to it meanwhile. */
+  #listed (state: StreamState, race: Race | undefined): void {
+    const session = this.#session
+    const head = Math.max(state.head, race?.last ?? 0)
+    // What was committed since the scan began is for this session, whatever mark the page shows.
+    const before = race === undefined ? unknownHead : race.first - 1
+    const cursor = Math.min(state.cursor, before)
+    const sent = Math.min(state.sent, before)
+    let stream = session.streams.get(state.stream)
+    if (stream !== undefined) {
+      stream.head = stream.head === unknownHead ? head : Math.max(stream.head, head)
+      stream.redeliverTo = Math.max(stream.redeliverTo, sent)
+    } else {
+      // Direct and own streams that are caught up need no memory; a group's stream is how its messages find the session.
+      if (this.kind !== 'group' && this.kind !== 'event' && (head <= cursor || session.qosOf(this.kind, state.stream) === 0)) return
+      stream = session.addStream(state.stream, cursor, head)
+      if (stream === undefined) return
+      stream.redeliverTo = sent
+    }
+    if (stream.qos === 0) stream.sentTo = stream.acked = stream.head
+    if (stream.sentTo < stream.head) session.queueBehind(stream)
+  }
+
+  /** Commits to streams that should have been on this page, and were not: they are new. */
+  #unlisted (next: string | undefined): void {
+    const session = this.#session
     for (const [id, race] of this.#raced) {
       if (next !== undefined && id > next) continue
       this.#raced.delete(id)
@@ -132,13 +152,11 @@ export class Scan {
       if (stream !== undefined) session.queueBehind(stream)
     }
     if (this.kind === 'group' || next === undefined) this.#raced.clear()
-    this.#removed.clear()
-    if (next !== undefined) {
-      this.#passed = next
-      return
-    }
-    this.#done = true
-    // Resumed, and not listed: the membership ended before the session was heard of.
+  }
+
+  /** Resumed, and not listed: the membership ended before the session was heard of. */
+  #dropUnknown (): void {
+    const session = this.#session
     for (const stream of [...session.streams.values()]) {
       const mine = stream.kind === this.kind && (this.#gid === undefined || stream.id === `g:${this.#gid}`)
       if (mine && stream.head === unknownHead) session.dropStream(stream)
