@@ -23,9 +23,10 @@ export function wrongMethod (allowed: readonly string[]): Problem {
 /** What the one who asked is to blame for and may read: refusals, and requests that cannot be read; `undefined` for any other failure. */
 export function refusalOf (error: unknown): Refusal | undefined {
   if (error instanceof Refusal) return error
+  if (!(error instanceof Error)) return undefined
   const { code, statusCode } = error as { code?: unknown, statusCode?: unknown }
   if (typeof code !== 'string' || !code.startsWith('FST_') || typeof statusCode !== 'number' || statusCode >= 500) return undefined
-  return new Refusal(statusCode === 413 ? 'too_large' : 'bad_payload', (error as Error).message)
+  return new Refusal(statusCode === 413 ? 'too_large' : 'bad_payload', error.message)
 }
 
 /** Answers with a problem where no router has been yet. What is left of the request is not read: the connection ends. */

@@ -51,6 +51,8 @@ async function ask (port: number, method: string, target: string, more = ''): Pr
 }
 
 const seen: unknown[] = []
+/** What bad code throws. */
+const nothing = undefined as unknown as Error
 const things: Routes = app => {
   app.get('/things', async () => ({ all: [] }))
   app.put('/things/:id/name', { schema: { params: z.object({ id: z.string().max(3) }), querystring: z.object({ at: z.coerce.number().default(7) }), body: z.strictObject({ name: z.string().optional() }) } }, async ({ params, query, body }) => {
@@ -58,6 +60,7 @@ const things: Routes = app => {
     return {}
   })
   app.post('/fails', async () => { throw new TypeError('secret of db.internal') })
+  app.post('/fails/oddly', async () => { throw nothing })
   app.post('/refuses', async () => { throw new Refusal('rate_limited', 'slowly', 1500) })
   app.get('/lines', async (_request, reply) => { await answerLines(reply, problem, async write => { for (const n of [1, 2]) write({ n }) }) })
   app.get('/lines/none', async (_request, reply) => { await answerLines(reply, problem, async () => {}) })
@@ -134,6 +137,7 @@ await t.test('failures become problems', async t => {
   const fails = await ask(port, 'POST', '/fails')
   t.match(JSON.parse(fails.body), { type: 'about:blank', status: 500, code: 'internal' })
   t.notMatch(fails.body, 'secret')
+  t.match(await ask(port, 'POST', '/fails/oddly'), { status: 500, body: /"code":"internal"/ })
   t.strictSame(JSON.parse((await ask(port, 'POST', '/refuses')).body), { type: 'about:blank', title: 'too much in too short a time', status: 429, code: 'rate_limited', detail: 'slowly', retryAfterMs: 1500 })
 })
 
