@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import t from 'tap'
 import type { Test } from 'tap'
+import type { Database } from '../../broker/store/level/database.ts'
+import { LevelFeed } from '../../broker/store/level/feed.ts'
 import { inspectLevelDeep } from '../../broker/store/level/deep-inspection.ts'
 import { decodeFeedRow, encodeFeedRow } from '../../broker/store/level/feed-codec.ts'
 import { key } from '../../broker/store/level/keys.ts'
@@ -132,6 +134,34 @@ await t.test('doctor --deep reads it, a backup takes it along', async t => {
   t.equal(found.damaged, 2)
   t.match(found.text, /row 'w 11' is altered/)
   t.match(found.text, /row 'o audit' is altered/)
+})
+
+await t.test('a part of the database that cannot be read does not keep the store from opening', async t => {
+  const told: string[] = []
+  const broken = (letter: string): Database => {
+    const keys = ({ gt }: { gt: string }) => ({
+      all: async () => {
+        if (gt.startsWith(letter)) throw Object.assign(new Error('Corruption: bad block'), { code: 'LEVEL_CORRUPTION' })
+        return gt.startsWith('o') ? [key.feedReader('audit')] : ['w\x00!altered']
+      }
+    })
+    return {
+      level: async () => ({ keys }),
+      last: async () => [key.feedRow(90), '5 10|d:a:b 7+9'],
+      getMany: async (names: string[]) => names.map(() => '42 1'),
+      reader: { onDamage: (row: string) => { told.push(row) } }
+    } as unknown as Database
+  }
+  const rows = await LevelFeed.open(broken('w'))
+  t.match(await rows.readers(), [{ name: 'audit', position: 42 }])
+  t.ok(await rows.end() > 42 + 1e9, 'no position is given twice')
+  const readers = await LevelFeed.open(broken('o'))
+  t.same(await readers.readers(), [])
+  t.same(told, ['w', 'o'])
+  const whole = await LevelFeed.open(broken('-'))
+  t.equal(await whole.end(), 99, 'a key that is none any more is no position')
+  const failing = { level: async () => { throw new Error('closed') } } as unknown as Database
+  await t.rejects(LevelFeed.open(failing), { message: 'closed' })
 })
 
 await t.test('rows as text', t => {

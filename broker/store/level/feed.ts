@@ -9,9 +9,14 @@ import { feedEntries, feedRefs, feedRow, lastOf } from '../feed-rows.ts'
 import type { FeedRow } from '../feed-rows.ts'
 import type { Batch } from './batch.ts'
 import type { Database } from './database.ts'
+import { StoreDamagedError } from '../errors.ts'
+import { isCorruption } from './failure.ts'
 import { decodeFeedReader, decodeFeedRow, encodeFeedReader, encodeFeedRow } from './feed-codec.ts'
 import { key, lastNumber, lastPart, under } from './keys.ts'
 import type { Messages } from './messages.ts'
+
+/** Positions that are left out behind the cursors when nobody knows which were given. */
+const unreadablePlaces = 2 ** 40
 
 export class LevelFeed implements FeedStore {
   readonly shared = false
@@ -28,26 +33,28 @@ export class LevelFeed implements FeedStore {
     this.#end = end
   }
 
+  /** What cannot be read at all is told, and the store opens all the same: who reads the feed there is told `damaged`. */
   static async open (db: Database): Promise<LevelFeed> {
-    const rows = under(key.feed())
     const level = await db.level()
-    const [firstKey] = await level.keys({ ...rows, limit: 1 }).all()
-    const last = await db.last(rows)
-    // A damaged row has no length: what it held is a gap.
-    const [lastKey] = await level.keys({ ...rows, reverse: true, limit: 1 }).all()
-    let end = Math.max(last === undefined ? 0 : lastOf(decodeFeedRow(last[1], last[0])), lastKey === undefined ? 0 : lastNumber(lastKey))
-    const names = await level.keys(under(key.feedReaders())).all()
-    const texts = await db.getMany(names)
+    const rows = under(key.feed())
+    const place = await orUnreadable(db, key.feed(), async () => {
+      const last = await db.last(rows)
+      // A damaged row has no length: what it held is a gap.
+      const [firstKey] = await level.keys({ ...rows, limit: 1 }).all()
+      const [lastKey] = await level.keys({ ...rows, reverse: true, limit: 1 }).all()
+      return { first: positionOf(firstKey), end: Math.max(last === undefined ? 0 : lastOf(decodeFeedRow(last[1], last[0])), positionOf(lastKey)) }
+    })
     const readers = new Map<string, FeedReader>()
+    const names = await orUnreadable(db, key.feedReaders(), () => level.keys(under(key.feedReaders())).all()) ?? []
+    const texts = await db.getMany(names)
     for (const [i, name] of names.entries()) {
       const text = texts[i]
       // A reader whose row is damaged begins again: twice rather than never, and a gap where it may be one.
-      const position = firstKey === undefined ? 0 : lastNumber(firstKey) - 1
-      const reader = text === undefined ? { name: lastPart(name), position, createdAt: 0 } : decodeFeedReader(text, name)
+      const reader = text === undefined ? { name: lastPart(name), position: Math.max(0, (place?.first ?? 0) - 1), createdAt: 0 } : decodeFeedReader(text, name)
       readers.set(reader.name, reader)
-      end = Math.max(end, reader.position)
     }
-    return new LevelFeed(db, readers, end)
+    const passed = Math.max(0, ...[...readers.values()].map(({ position }) => position))
+    return new LevelFeed(db, readers, place === undefined ? passed + unreadablePlaces : Math.max(place.end, passed))
   }
 
   /** Where messages are read. */
@@ -192,5 +199,22 @@ export class LevelFeed implements FeedStore {
       await this.#db.write(batch, false)
       return names.length
     })
+  }
+}
+
+/** The first position of a row; 0 when there is none, or when its key is no key any more. */
+function positionOf (name: string | undefined): number {
+  const position = name === undefined ? 0 : lastNumber(name)
+  return key.feedRow(position) === name ? position : 0
+}
+
+/** `undefined` when LevelDB cannot read there. */
+async function orUnreadable<T> (db: Database, where: string, read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read()
+  } catch (error) {
+    if (!(error instanceof StoreDamagedError) && !isCorruption(error)) throw error
+    db.reader.onDamage(where, error)
+    return undefined
   }
 }
