@@ -62,9 +62,16 @@ class CollectingSink implements Sink {
 
   flush (): void {
     if (this.closed) return
+    this.#give()
+    this.#drained()
+  }
+
+  /** The device says goodbye: what was written before reaches it. */
+  end (): void { if (!this.slow) this.#give() }
+
+  #give (): void {
     this.got.push(...this.#unsent.splice(0))
     this.#bytes = 0
-    this.#drained()
   }
 
   notice (): void { /* what may be lost is */ }
@@ -220,7 +227,12 @@ export class CollectingClient {
   take (): Got[] { return this.#sink?.got.splice(0) ?? [] }
 
   /** Says goodbye. */
-  leave (): void { this.#do(() => { this.lose() }) }
+  leave (): void {
+    this.#do(() => {
+      this.#sink?.end()
+      this.lose()
+    })
+  }
 
   /** Disappears without a word. */
   lose (): void {
