@@ -40,6 +40,8 @@ await t.test('a sink that is not MQTT gets exactly what an MQTT session gets', a
       for (const world of [one, other]) await begin(world)
       await alike(one, other, 'the beginning')
       for (const step of steps) {
+        // What a device asks for behind something that waits races with what that lets go: it may come before or after.
+        if (['connect', 'leave', 'subscribe', 'unsubscribe'].includes(step.op) && one.bench.engine.held.length > 0) continue
         for (const world of [one, other]) world.do(step)
         await alike(one, other, JSON.stringify(step))
       }
