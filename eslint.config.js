@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist', '.build-*', 'node_modules'] }),
+  ...neostandard({ ts: true, ignores: ['dist', '.build-*', '.tap', 'node_modules'] }),
   {
     files: ['**/*.ts'],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

@@ -17,7 +17,8 @@ export const envelope = () => z.strictObject({
   id: z.string(),
   cid: z.string().optional(),
   from: z.string(),
-  to: z.string(),
+  // Of a message that the disk has lost it is not known.
+  to: z.string().optional(),
   ts: z.number(),
   type: z.string(),
   body: z.unknown(),

@@ -1,5 +1,5 @@
 /** The engine in a thread of its own: what a user, an operator and a supervisor see of it. */
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { device } from '../support/mqtt.ts'
@@ -49,6 +49,7 @@ await t.test('when the thread ends the server ends, and a supervisor can start i
     name: 'end', description: 'x', timeoutMs: 50, onFailure: 'pass', options: { safeParse: data => ({ success: true, data }) },
     start: () => ({ onStored: ({ body }) => { if (body === 'end') process.exit(3) } })
   }`)
+  t.teardown(() => { rmSync(plugin) })
   const server = await startServer(t, { config: { engine, plugins: { [plugin]: {} } } })
   const alice = await device(t, server.url, 'alice')
   t.match(await alice.publish('im/to/u/bob', 'kept'), { error: undefined })
