@@ -102,8 +102,17 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
   ])
 }
 
-async function page (records: Records, from: string, to: string, limit: number): Promise<Array<[string, Uint8Array]>> {
+/** Bytes of rows that cross at once, about. */
+const pageBytes = 1024 * 1024
+
+/** Rows from `from` on; `more`: there may be others behind the last one. */
+async function page (records: Records, from: string, to: string, limit: number): Promise<{ rows: Array<[string, Uint8Array]>, more: boolean }> {
   const rows: Array<[string, Uint8Array]> = []
-  for await (const [key, value] of records.range(from, to, limit)) rows.push([key, exact(value)])
-  return rows
+  let bytes = 0
+  for await (const [key, value] of records.range(from, to, limit)) {
+    rows.push([key, exact(value)])
+    bytes += key.length + value.length
+    if (bytes >= pageBytes || rows.length === limit) return { rows, more: true }
+  }
+  return { rows, more: false }
 }

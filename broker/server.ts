@@ -115,7 +115,14 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
 /** Its thread is loaded by those who use it. */
 async function openInThread (config: Config, log: Logger, events: CoreEvents): Promise<Core> {
   const { openThread } = await import('./link/thread.ts')
-  return await openThread(new URL('./engine-thread.js', import.meta.url), config, events, error => {
+  const output: CoreEvents['output'] = outputs => {
+    try {
+      events.output(outputs)
+    } catch (error) {
+      log.error({ err: error }, 'the receiver of the outputs failed')
+    }
+  }
+  return await openThread(new URL('./engine-thread.js', import.meta.url), config, { ...events, output }, error => {
     log.fatal({ err: error }, 'the thread of the engine has ended: the server ends, so that what watches over it can start it anew')
   })
 }

@@ -88,20 +88,31 @@ interface Following { feed: FeedReaders, name: string, position: number, count: 
 async function follow (terminal: Terminal, { feed, name, position, count, stopped, json }: Following): Promise<void> {
   let after = position
   let left = count
-  const ended = new Promise<undefined>(resolve => { stopped.addEventListener('abort', () => { resolve(undefined) }) })
   while (left > 0 && !stopped.aborted) {
     const reading = feed.read(name, { after, waitMs })
     // It may fail when nobody waits for it any more.
     reading.catch(() => {})
-    const entries = (await Promise.race([reading, ended]))?.slice(0, left)
+    const entries = (await until(reading, stopped))?.slice(0, left)
     const last = entries?.at(-1)
     if (entries === undefined || last === undefined) continue
     const text = entries.map(entry => (json ? JSON.stringify(entry) : line(entry)) + '\n').join('')
-    if (!terminal.stdout.write(text)) await Promise.race([once(terminal.stdout, 'drain'), ended])
+    if (!terminal.stdout.write(text)) await until(once(terminal.stdout, 'drain'), stopped)
     if (stopped.aborted) return
     left -= entries.length
     after = last.position
     await feed.acknowledge(name, after)
+  }
+}
+
+/** What comes first. Nothing of it outlives the answer: one promise of the end for all rounds would keep every answer. */
+async function until<Value> (answer: Promise<Value>, stopped: AbortSignal): Promise<Value | undefined> {
+  let end = (): void => {}
+  const ended = new Promise<undefined>(resolve => { end = () => { resolve(undefined) } })
+  stopped.addEventListener('abort', end)
+  try {
+    return await Promise.race([answer, ended])
+  } finally {
+    stopped.removeEventListener('abort', end)
   }
 }
 

@@ -146,12 +146,11 @@ function threadRecords (link: ThreadLink): Records {
     async * range (from, to, limit = Infinity) {
       let at = from
       for (let left = limit; left > 0;) {
-        const wanted = Math.min(left, pageSize)
-        const rows = await link.call('records.page', [at, to, wanted]) as Array<[string, Uint8Array]>
+        const { rows, more } = await link.call('records.page', [at, to, Math.min(left, pageSize)]) as { rows: Array<[string, Uint8Array]>, more: boolean }
         yield * rows
         left -= rows.length
         const last = rows.at(-1)
-        if (last === undefined || rows.length < wanted) return
+        if (last === undefined || !more) return
         // What follows the last key.
         at = `${last[0]}\0`
       }

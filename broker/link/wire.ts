@@ -23,23 +23,23 @@ export type Tell =
 
 export type WireError =
   | { kind: 'refusal', message: string, code: Code, retryAfterMs: number | undefined }
-  | { kind: 'closed' | 'unavailable' | 'damaged' | 'error', message: string, name: string, stack: string | undefined, code: string | undefined }
+  | { kind: 'closed' | 'unavailable' | 'damaged' | 'error', message: string, name: string, stack: string | undefined, code: string | undefined, /** of a PluginError */ problems: unknown }
 
 export function toWire (error: unknown): WireError {
   if (error instanceof Refusal) return { kind: 'refusal', message: error.message, code: error.code, retryAfterMs: error.retryAfterMs }
-  if (!(error instanceof Error)) return { kind: 'error', message: String(error), name: 'Error', stack: undefined, code: undefined }
+  if (!(error instanceof Error)) return { kind: 'error', message: String(error), name: 'Error', stack: undefined, code: undefined, problems: undefined }
   const kind = error instanceof StoreClosedError ? 'closed' : error instanceof StoreUnavailableError ? 'unavailable' : error instanceof StoreDamagedError ? 'damaged' : 'error'
   const { message, name, stack } = error
-  const { code } = error as NodeJS.ErrnoException
-  return { kind, message, name, stack, code: typeof code === 'string' ? code : undefined }
+  const { code, problems } = error as NodeJS.ErrnoException & { problems?: unknown }
+  return { kind, message, name, stack, code: typeof code === 'string' ? code : undefined, problems }
 }
 
 /** The error as this side's own, so that `instanceof` tells what it is. */
 export function fromWire (error: WireError): Error {
   if (error.kind === 'refusal') return new Refusal(error.code, error.message, error.retryAfterMs)
-  const { kind, message, name, stack, code } = error
+  const { kind, message, name, stack, code, problems } = error
   const made = kind === 'closed' ? new StoreClosedError() : kind === 'unavailable' ? new StoreUnavailableError(message) : kind === 'damaged' ? new StoreDamagedError(message) : new Error(message)
-  Object.assign(made, { ...(kind === 'error' && { name }), ...(stack !== undefined && { stack }), ...(code !== undefined && { code }) })
+  Object.assign(made, { ...(kind === 'error' && { name }), ...(stack !== undefined && { stack }), ...(code !== undefined && { code }), ...(problems !== undefined && { problems }) })
   return made
 }
 

@@ -29,19 +29,24 @@ await t.test('messages, refusals, requests and backlogs are as ever', async t =>
   await server.stop()
 })
 
-await t.test('what cannot be opened is said as it is without a thread', async t => {
-  const texts: string[] = []
-  for (const thread of [false, true]) {
-    const folder = t.testdir({ data: { 'sabethes.json': 'nonsense' } })
-    const config = join(folder, 'sabethes.yaml')
-    writeFileSync(config, JSON.stringify({ engine: { thread }, mqtt: { tcp: { port: 0 } }, http: { port: 0 } }))
-    const { code, stderr } = await run(process.execPath, [mainPath, 'serve', '--config', config, '--data', join(folder, 'data')])
-    t.not(code, 0)
-    texts.push(stderr.split('\n').filter(line => line !== '' && !line.startsWith('{')).join('\n'))
-  }
-  t.not(texts[0], '')
-  t.equal(texts[1], texts[0])
-})
+for (const [what, files, more] of [
+  ['a store that is none', { data: { 'sabethes.json': 'nonsense' } }, {}],
+  ['a plugin that is not configured rightly', { data: {} }, { plugins: { 'rate-limit': { perSecond: 'many' } } }]
+] as const) {
+  await t.test(`${what} is said as it is without a thread`, async t => {
+    const seen: Array<{ code: number | null, text: string }> = []
+    for (const thread of [false, true]) {
+      const folder = t.testdir(files)
+      const config = join(folder, 'sabethes.yaml')
+      writeFileSync(config, JSON.stringify({ engine: { thread }, mqtt: { tcp: { port: 0 } }, http: { port: 0 }, ...more }))
+      const { code, stderr } = await run(process.execPath, [mainPath, 'serve', '--config', config, '--data', join(folder, 'data')])
+      seen.push({ code, text: stderr.split('\n').filter(line => line !== '' && !line.startsWith('{')).join('\n').replace(/:\d+:\d+/g, '') })
+    }
+    t.not(seen[0]?.code, 0)
+    t.not(seen[0]?.text, '')
+    t.same(seen[1], seen[0])
+  })
+}
 
 await t.test('when the thread ends the server ends, and a supervisor can start it again', async t => {
   const plugin = join(t.testdir(), '..', `end-${process.pid}.mjs`)

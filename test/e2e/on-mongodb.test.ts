@@ -10,7 +10,7 @@ const here = [
 ]
 
 /** Run beside these, by `faults/e2e-on-mongodb`: what takes long. */
-const besides = ['e2e/group-large', 'e2e/stalled-reader', 'faults/e2e-cuts', 'faults/e2e-kill9']
+const besides = ['e2e/group-large', 'faults/e2e-feed-kill', 'e2e/stalled-reader', 'faults/e2e-cuts', 'faults/e2e-kill9']
 
 /** Not run on MongoDB, and why. */
 const levelOnly: Readonly<Record<string, string>> = {
@@ -30,6 +30,9 @@ const levelOnly: Readonly<Record<string, string>> = {
   'e2e/hostile-sockets': 'about sockets and descriptors, which a database elsewhere does not share',
   'e2e/operator': 'about LevelDB\'s folder and what commands load',
   'e2e/plugin-faults': 'about plugins and the process, which no store sees',
+  'e2e/feed': 'about the command `sabethes feed`; the feed itself is in the contract suite and in faults/e2e-feed-kill',
+  'e2e/engine-thread': 'about the thread, whatever the store in it',
+  'e2e/one-core': 'about collections of garbage, which no store sees',
   'http/host-rule': 'about names in requests, which are refused before a store is asked',
   'protocol/conformance-5': 'keeps the same records as conformance-3',
   'protocol/bad-input': 'bytes that are refused before anything is stored'

@@ -15,8 +15,9 @@ await t.test('errors come over as what they are', t => {
     t.equal(back.message, error.message)
   }
   class PluginError extends Error { override readonly name = 'PluginError' }
-  const other = fromWire(over(toWire(Object.assign(new PluginError('broken'), { code: 'EACCES' }))))
-  t.match(other, { name: 'PluginError', message: 'broken', code: 'EACCES' })
+  const problems = [{ path: ['end', 'size'], text: 'too large' }]
+  const other = fromWire(over(toWire(Object.assign(new PluginError('broken'), { code: 'EACCES', problems }))))
+  t.match(other, { name: 'PluginError', message: 'broken', code: 'EACCES', problems })
   t.match(other.stack, /link-wire\.test/)
   t.equal(fromWire(over(toWire('a string'))).message, 'a string')
   t.end()

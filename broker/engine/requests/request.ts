@@ -79,7 +79,8 @@ export class Requests {
   }
 
   async #turn (user: string, asked: Asked): Promise<void> {
-    if (!asked.gone) await this.#turns.next(user)
+    // Also when nobody waits any more: what has begun and must be finished goes on from here, and is to be no faster for that.
+    await this.#turns.next(user)
     if (asked.gone) throw new CallerGone()
   }
 
@@ -131,8 +132,11 @@ export class Requests {
         pause: async () => {
           spend()
           goesOnAt = Infinity
-          await this.#turn(user, asked)
-          goesOnAt = performance.now()
+          try {
+            await this.#turn(user, asked)
+          } finally {
+            goesOnAt = performance.now()
+          }
         },
         charge: requests => { this.#rates.charge(user, requests) },
         owe: requests => { this.#rates.owe(user, requests) }

@@ -95,9 +95,9 @@ export class LevelFeed implements FeedStore {
     return this.#db.exclusive(async () => {
       const known = this.#readers.get(name)
       if (known !== undefined) return { ...known }
-      // Rows of a time when somebody read say nothing of what came since nobody does.
-      const [first] = from === 'oldest' && this.#readers.size > 0 ? await this.#db.rows(under(key.feed()), 1) : []
-      const reader: FeedReader = { name, position: first === undefined ? this.#end : lastNumber(first[0]) - 1, createdAt, ...(temporary ? { temporary } : {}) }
+      // What is held for others: older rows may lie there, of a time before one in which nobody read.
+      const cursors = from === 'oldest' ? [...this.#readers.values()].map(({ position }) => position) : []
+      const reader: FeedReader = { name, position: Math.min(this.#end, ...cursors), createdAt, ...(temporary ? { temporary } : {}) }
       if (!temporary) await this.#write(reader, true)
       this.#readers.set(name, reader)
       return { ...reader }

@@ -126,9 +126,9 @@ export class MongoFeed implements FeedStore {
       const known = this.#temporary.get(name) ?? readers.find(reader => reader.name === name)
       if (known !== undefined) return { ...known }
       const end = await this.#readEnd()
-      // Rows of a time when somebody read say nothing of what came since nobody does.
-      const first = from === 'oldest' && readers.length > 0 ? await this.#first(end) : undefined
-      const reader: FeedReader = { name, position: first === undefined ? end.last : first - 1, createdAt, ...(temporary ? { temporary } : {}) }
+      // What is held for others: older rows may lie there, of a time before one in which nobody read.
+      const cursors = from === 'oldest' ? [...readers, ...this.#temporary.values()].map(({ position }) => position) : []
+      const reader: FeedReader = { name, position: Math.min(end.last, ...cursors), createdAt, ...(temporary ? { temporary } : {}) }
       if (temporary) {
         this.#temporary.set(name, reader)
         return { ...reader }
@@ -146,11 +146,6 @@ export class MongoFeed implements FeedStore {
       this.#lookedAt = performance.now()
       return reader
     })
-  }
-
-  async #first (end: End): Promise<number | undefined> {
-    const [doc] = await this.#db.feed.find({}, whole).sort({ _id: 1 }).limit(1).toArray()
-    return doc?._id ?? end.rows[0]?.first
   }
 
   async acknowledge (name: string, position: number): Promise<boolean> {
@@ -241,8 +236,9 @@ export class MongoFeed implements FeedStore {
 
   async trim (before: TimeMs, limit: number): Promise<number> {
     return await this.#db.read(async () => {
-      const cursors = [...await this.#storedReaders(), ...this.#temporary.values()].map(({ position }) => position)
+      // The rows first: whoever begins to read after that begins behind them.
       const rows = await this.#db.feed.find({}, whole).sort({ _id: 1 }).limit(limit).project<FeedRowDoc>({ m: 0 }).toArray()
+      const cursors = [...await this.#storedReaders(), ...this.#temporary.values()].map(({ position }) => position)
       const passed = cursors.length === 0 ? Infinity : Math.min(...cursors)
       const kept = rows.findIndex(doc => doc._id + doc.n - 1 > passed && doc.t >= before)
       const gone = kept === -1 ? rows : rows.slice(0, kept)

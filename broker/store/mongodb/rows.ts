@@ -188,7 +188,8 @@ export class Rows {
       markSender(sender, s, n)
       touched.add(memberAt(f, conv))
     }
-    // Before the heads: they tell that it was done.
+    // Before the heads: they tell that it was done. Whose messages these are may have had a reader that this server has not seen yet.
+    await this.#feed?.look()
     await this.#feed?.append(behind.map(({ c, s, ts }) => ({ conv: placed(c), seq: s, ts })))
     await openMembers(this.#db, [...fresh].map(key => members.get(key) as Member))
     await writeDerived(this.#db, [...touched].map(key => members.get(key) as Member), heads)
