@@ -3,7 +3,7 @@
  * The feed holds no bodies: a row says which messages a commit has stored, and reading takes them from the logs. Nothing is
  * written while nobody reads. ADR 11 says which guarantees each store gives.
  */
-import type { StoredMessage, TimeMs } from './store.ts'
+import type { StoredMessage, TimeMs } from './rows.ts'
 
 /**
  * What a reader gets. `position` counts what was put into the feed, from 1: to acknowledge it means that everything up to it is done.

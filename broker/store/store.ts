@@ -13,225 +13,12 @@
  */
 
 import type { FeedStore } from './feed.ts'
+import type { Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Progress, Records, SessionRow, StoredEvent, StoredMessage, TimeMs, UserRow } from './rows.ts'
 
-/** Milliseconds since the epoch. */
-export type TimeMs = number
+export type * from './rows.ts'
 
-/** One message to append to a conversation's log. */
-export interface NewMessage {
-  op: 'message'
-  /** `d:{a}:{b}` or `g:{gid}`. A direct conversation and its two members come into being with its first message. */
-  conv: string
-  /** The sender. */
-  from: string
-  /** The server's message id; ignored when the message turns out to be a repeat. */
-  id: string
-  ts: TimeMs
-  /** The sender's client message id: unique per (conversation, sender); a repeat is answered with the first one. */
-  cid?: string
-  /**
-   * For senders without `cid` in sessions that outlive their connection: the store remembers the last message of (session,
-   * packetId). A message with `dup` is a repeat of it when its `digest` is the same and the answer to it is in doubt (see
-   * `repeats`); the memory of it then moves to the present connection, because the answer may be lost again. Every other
-   * message overwrites the memory.
-   */
-  resend?: Resend
-  /** True when it raises unread (`n` grows); false for system messages. */
-  counts: boolean
-  /** True when the sender's own marks move to this message (sending marks one's own conversation read). */
-  marksSender: boolean
-  /** Not delivered after this time; absent = never expires. */
-  expiresAt?: TimeMs
-  /** The envelope's members after `conv` and `seq`, as JSON text without the outer braces: `"id":"…","from":"…",…`. */
-  content: string
-}
-
-export interface Resend {
-  session: string
-  packetId: number
-  /** Tells what was sent, and to whom. */
-  digest: string
-  dup: boolean
-  /** The connection that it came on: a name of its own, without spaces. */
-  epoch: string
-  /** Which publish of that connection it is, from 1. */
-  number: number
-  /** Publishes of that connection up to it were answered, and the client is known to have the answer. */
-  proven: number
-  /** The session's connection before this one, with what is known of its answers. */
-  last?: ConnectionMark
-}
-
-/** How far the client of a connection is known to have its answers. */
-export interface ConnectionMark { epoch: string, proven: number }
-
-/** Appends to a user's event log. An event with a `slot` replaces the older event of the same slot. */
-export interface NewEvent {
-  op: 'event'
-  user: string
-  /** For example `read d:alice:bob`; at most one event per slot stays in the log. */
-  slot?: string
-  ts: TimeMs
-  /** The event's JSON object text without `eseq`: `{"kind":"…",…}`; the reader of the log adds `eseq`. */
-  content: string
-}
-
-export type Role = 'owner' | 'admin' | 'member'
-
-/** Creates a group or replaces its description. */
-export interface PutGroup { op: 'group', group: GroupRow }
-/** Removes a group, its members' rows and, later, its log. */
-export interface DropGroup { op: 'group.drop', gid: string }
-/** Adds a member: history starts after the present head (`joinedSeq`). Adding a member again changes the role only. */
-export interface PutMember { op: 'member', gid: string, user: string, role: Role, mutedUntil?: TimeMs }
-/** Removes a member. */
-export interface DropMember { op: 'member.drop', gid: string, user: string }
-
-/** Operations of one commit, applied in order. */
-export type Operation = NewMessage | NewEvent | PutGroup | DropGroup | PutMember | DropMember
-
-/** What became of one operation of a commit. For operations other than messages and events all numbers are 0. */
-export interface Outcome {
-  /** The message's number in its conversation, or the event's in the user's log. */
-  seq: number
-  /** The running number of messages that count, at this message. */
-  n: number
-  /** The id and time of the message that is stored (the first one's when `replay`). */
-  id: string
-  ts: TimeMs
-  /** True when the message was stored before (same cid, or a DUP resend): nothing was written for it. */
-  replay: boolean
-  /** Of a message with `marksSender`: the sender's read mark went past messages of others. Absent = it did not, or `replay`. */
-  passed?: true
-  /**
-   * What lies before this in the same log and was stored by commits that were rejected all the same (a database that did not
-   * answer in time), ascending; with `replay` it may hold this message itself. Nobody has been told of it: it is announced
-   * first, or readers who are at the end of the log would miss it.
-   */
-  missed?: StoredMessage[]
-  /** The same of a user's event log. */
-  missedEvents?: StoredEvent[]
-}
-
-/** The end of a conversation's log. `seq` and `n` never go back, whatever is purged. */
-export interface Head {
-  seq: number
-  n: number
-  ts: TimeMs
-  /** The number of the last message that counts and expires; absent when there was none. */
-  expiring?: number
-}
-
-/** A message as stored. */
-export interface StoredMessage {
-  seq: number
-  n: number
-  /** False for messages that do not count for unread. */
-  counts: boolean
-  id: string
-  from: string
-  ts: TimeMs
-  expiresAt?: TimeMs
-  /** As in `NewMessage.content`. */
-  content: string
-}
-
-export interface StoredEvent { seq: number, ts: TimeMs, content: string }
-
-/** A member's row: watermarks and settings of one user in one conversation. */
-export interface Member {
-  user: string
-  conv: string
-  /** Messages up to it came before the user joined. */
-  joinedSeq: number
-  /** Everything up to it is hidden for this user. */
-  clearedSeq: number
-  readSeq: number
-  /** `n` at `readSeq`. */
-  readN: number
-  /** Every message up to it reached a device of the user. */
-  deliveredSeq: number
-  /** Messages after `readSeq` that count and that the user deleted for themself: they are not unread. */
-  hiddenUnread: number
-  muted: boolean
-  pinned: boolean
-  /** The user has sent a message in the conversation. */
-  posted?: true
-  /** Groups only. */
-  role?: Role
-  mutedUntil?: TimeMs
-}
-
-/** A conversation of a user: their row, and the end of its log. */
-export interface Conversation { member: Readonly<Member>, head: Head }
-
-export interface GroupRow { gid: string, name: string, owner: string, createdAt: TimeMs, meta?: Record<string, unknown> }
-
-/** A member of a group, from the group's side. */
-export interface GroupMember { user: string, role: Role, mutedUntil?: TimeMs }
-
-/** An account. In `dev` mode accounts have no `passwordHash`. */
-export interface UserRow {
-  uid: string
-  createdAt: TimeMs
-  passwordHash?: string
-  banned?: boolean
-  name?: string
-  /** The account was removed: its id is kept, because whoever had it again could read the conversations that stay. */
-  removedAt?: TimeMs
-}
-
-/** A persistent session (MQTT client id of a user). Sessions that end with their connection are never stored. */
-export interface SessionRow {
-  /** `{user}/{clientId}`: a client id belongs to its user. */
-  session: string
-  user: string
-  clientId: string
-  /** `since`: when the SUBSCRIBE came; absent in rows of earlier versions. */
-  subscriptions: Array<{ filter: string, qos: 0 | 1, since?: TimeMs }>
-  /** Packets sent and not acknowledged when the connection ended: sent again with DUP and the same packet id. */
-  inflight: Array<{ packetId: number, stream: string, seq: number }>
-  /** When it ends if nobody connects; absent while connected. */
-  expiresAt?: TimeMs
-  /** Seconds that it outlives its connection (4294967295 = for ever). */
-  expirySeconds: number
-  createdAt: TimeMs
-  /** The present connection, or the last one. */
-  connection?: ConnectionMark
-}
-
-/** Where a session stands in a stream (a conversation id, `e:{user}`, or `o:{gid}`). */
-export interface Cursor { seq: number, /** the highest number that was ever sent to the device */ sent: number }
-
-/** Watermarks to move forward; a mark behind the stored one is ignored. Written without sync, merged, in one batch. */
-export interface Marks {
-  cursors: Array<{ session: string, stream: string, seq: number, sent: number }>
-  members: Array<{ user: string, conv: string, readSeq?: number, deliveredSeq?: number }>
-  /** The event log's delivered mark of a user. */
-  events: Array<{ user: string, deliveredSeq: number }>
-  /** How far the clients of connections have their answers; `proven` of `SessionRow.connection`, where `epoch` is still the same. */
-  connections?: Array<ConnectionMark & { session: string }>
-}
-
-/** Which members of `Marks.members` really moved, with their rows after it. */
-export type Moved = Array<{ user: string, conv: string, read: boolean, delivered: boolean, row: Member }>
-
-export interface Page { after?: string, limit: number }
-
-/** Progress of a long job: counts of rows (or bytes) so far. */
-export type Progress = (done: number, total: number | undefined) => void
-
-/** Key-value space for ordinary MQTT (retained messages, queues); keys are compared as UTF-8. */
-export interface Records {
-  get (key: string): Promise<Uint8Array | undefined>
-  /** Rows with `from <= key < to`, in order. */
-  range (from: string, to: string, limit?: number): AsyncIterable<[string, Uint8Array]>
-  /** On disk when `sync`. Atomic on the embedded store; on MongoDB rows are put before rows are removed, and a failure may leave some of them: more rows, never fewer. */
-  write (ops: Array<{ key: string, value: Uint8Array | null }>, sync: boolean): Promise<void>
-}
-
-export interface Store {
-  // ---- the log
+/** Conversations: append-only logs. */
+export interface LogStore {
   commit (operations: readonly Operation[]): Promise<Outcome[]>
   heads (convs: readonly string[]): Promise<Array<Head | undefined>>
   /** Messages with `after < seq < before`, ascending; `newest: true` takes the newest `limit` of them (still ascending). */
@@ -245,8 +32,10 @@ export interface Store {
   expiring (conv: string, after: number, limit: number): Promise<Array<{ seq: number, expiresAt: TimeMs }>>
   /** Removes messages older than `before` (and their idempotency keys and deletions), at most `limit`; resolves to how many. */
   purge (before: TimeMs, limit: number): Promise<number>
+}
 
-  // ---- members
+/** Who is in which conversation, with watermarks and settings. */
+export interface MemberStore {
   member (user: string, conv: string): Promise<Member | undefined>
   /** `member` for many at once. */
   membersAt (at: ReadonlyArray<{ user: string, conv: string }>): Promise<Array<Member | undefined>>
@@ -264,8 +53,10 @@ export interface Store {
   /** Hides everything up to the head for one user and marks it read and delivered. */
   clear (user: string, conv: string): Promise<void>
   settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void>
+}
 
-  // ---- groups
+/** Groups and their members. */
+export interface GroupStore {
   group (gid: string): Promise<GroupRow | undefined>
   /** `group` for many at once. */
   groupsAt (gids: readonly string[]): Promise<Array<GroupRow | undefined>>
@@ -274,8 +65,10 @@ export interface Store {
   groupMembers (gid: string, page: Page): Promise<GroupMember[]>
   groupSize (gid: string): Promise<number>
   groups (page: Page): Promise<GroupRow[]>
+}
 
-  // ---- users and blocks
+/** Accounts and block lists. */
+export interface PeopleStore {
   user (uid: string): Promise<UserRow | undefined>
   putUser (user: UserRow): Promise<void>
   /**
@@ -286,14 +79,18 @@ export interface Store {
   users (page: Page): Promise<UserRow[]>
   blocks (uid: string): Promise<string[]>
   setBlock (uid: string, other: string, blocked: boolean): Promise<void>
+}
 
-  // ---- event log
+/** What happens to a user beside messages. */
+export interface EventStore {
   /** Ascending, `seq > after`. */
   events (user: string, after: number, limit: number): Promise<StoredEvent[]>
   /** `seq` of the newest event and the mark up to which a device received them. */
   eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }>
+}
 
-  // ---- sessions
+/** Sessions that outlive their connection, and their cursors. */
+export interface SessionStore {
   session (session: string): Promise<SessionRow | undefined>
   /** On disk when it resolves. */
   putSession (row: SessionRow): Promise<void>
@@ -301,8 +98,9 @@ export interface Store {
   dropSession (session: string): Promise<void>
   sessions (page: Page & { user?: string }): Promise<SessionRow[]>
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>>
+}
 
-  // ---- the whole
+export interface Store extends LogStore, MemberStore, GroupStore, PeopleStore, EventStore, SessionStore {
   /** The newest time that a message (embedded: or an event) was ever given; 0 when there is none. May take a while: asked at the start. */
   newest (): Promise<TimeMs>
   readonly records: Records
