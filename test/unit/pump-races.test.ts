@@ -47,6 +47,27 @@ async function races (t: Test, kind: 'mqtt' | 'collecting'): Promise<void> {
     t.strictSame(bob.seqs(), ['d:alice:bob#2', 'd:bob:carol#1', 'd:alice:bob#3'])
   })
 
+  await t.test('the same in groups and in the event log', async t => {
+    const { engine, client } = bench(t)
+    engine.join('dev', 'bob')
+    engine.append('g:dev', 'alice')
+    engine.append('e:bob', 'bob')
+    const bob = client()
+    await bob.connect('bob')
+    engine.holding.add('streams')
+    await bob.subscribe('im/g/dev', 0)
+    await bob.subscribe('im/u/bob/event', 0)
+    engine.commit('g:dev', 'alice')
+    engine.event('bob')
+    engine.holding.clear()
+    for (const held of [...engine.held]) held.asked()
+    await settled(engine)
+    engine.commit('g:dev', 'alice')
+    engine.event('bob')
+    await settled(engine)
+    t.strictSame(bob.seqs().sort(), ['e:bob#2', 'e:bob#3', 'g:dev#2', 'g:dev#3'])
+  })
+
   await t.test('what a session sends right after its SUBACK comes back to it', async t => {
     const { engine, client } = bench(t)
     engine.join('dev', 'alice')

@@ -127,6 +127,8 @@ export class Scan {
     const sent = Math.min(state.sent, before)
     let stream = session.streams.get(state.stream)
     if (stream !== undefined) {
+      // It is live already; the page may be newer than what was heard, which is still to come.
+      if (stream.qos === 0) return
       stream.head = stream.head === unknownHead ? head : Math.max(stream.head, head)
       stream.redeliverTo = Math.max(stream.redeliverTo, sent)
     } else {
@@ -136,7 +138,8 @@ export class Scan {
       if (stream === undefined) return
       stream.redeliverTo = sent
     }
-    if (stream.qos === 0) stream.sentTo = stream.acked = stream.head
+    // Live only: from what raced with the page on, and from the next one without that.
+    if (stream.qos === 0) stream.sentTo = stream.acked = race === undefined ? stream.head : before
     if (stream.sentTo < stream.head) session.queueBehind(stream)
   }
 
