@@ -34,6 +34,11 @@ export async function freePort (): Promise<number> {
   return port
 }
 
+/** The environment without what steers the tests: no broker has a setting for that. */
+function ownEnvironment (): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SABETHES_TEST_')))
+}
+
 export class BrokerProcess {
   readonly pid: number
   /** A folder of its own under the system's temporary folder, removed by `stop`. */
@@ -63,7 +68,7 @@ export class BrokerProcess {
   static start (command: readonly string[], folder: string, cpu: number | string | undefined, env: Record<string, string> = {}): BrokerProcess {
     const taskset = cpu === undefined ? undefined : find('taskset')
     const [program, ...args] = taskset === undefined ? command : [taskset, '-c', String(cpu), ...command]
-    const child = spawn(program as string, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(program as string, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...ownEnvironment(), ...env } })
     child.once('error', () => {})
     if (child.pid === undefined) {
       rmSync(folder, { recursive: true, force: true })
