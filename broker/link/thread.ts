@@ -4,7 +4,7 @@ import { StoreUnavailableError } from '../store/errors.ts'
 import type { Accounts, Core, CoreEvents, Records, RunningPluginInfo } from './core.ts'
 import type { FeedReaders } from './feed.ts'
 import type { Engine } from './port.ts'
-import { fromWire, packed } from './wire.ts'
+import { exact, fromWire, packed } from './wire.ts'
 import type { Ask, Tell, WireError } from './wire.ts'
 
 /** Rows of one page of a range. */
@@ -142,7 +142,10 @@ function remote<Methods extends object> (link: ThreadLink, root: string, names: 
 
 function threadRecords (link: ThreadLink): Records {
   return {
-    ...remote<Pick<Records, 'get' | 'write'>>(link, 'records', ['get', 'write']),
+    ...remote<Pick<Records, 'get'>>(link, 'records', ['get']),
+    async write (changes, sync) {
+      await link.call('records.write', [changes.map(({ key, value }) => ({ key, value: value === null ? null : exact(value) })), sync])
+    },
     async * range (from, to, limit = Infinity) {
       let at = from
       for (let left = limit; left > 0;) {
@@ -160,8 +163,15 @@ function threadRecords (link: ThreadLink): Records {
 
 function threadEngine (link: ThreadLink, info: Record<string, unknown>): Engine {
   return {
-    ...remote<Pick<Engine, 'authenticate' | 'willRefusal' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'>>(
-      link, 'engine', ['authenticate', 'willRefusal', 'openSession', 'saveSubscriptions', 'closeSession', 'streams', 'read', 'isMember']),
+    ...remote<Pick<Engine, 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'>>(
+      link, 'engine', ['openSession', 'saveSubscriptions', 'closeSession', 'streams', 'read', 'isMember']),
+    // What lies in a chunk of a socket leaves the rest of it behind.
+    async authenticate ({ password, ...rest }) {
+      return await link.call('engine.authenticate', [{ ...rest, password: password === undefined ? undefined : exact(password) }]) as { user: string }
+    },
+    async willRefusal ({ payload, ...rest }) {
+      return await link.call('engine.willRefusal', [{ ...rest, payload: exact(payload) }]) as string | undefined
+    },
     submit (batch) {
       const { items, buffer } = packed(batch)
       link.cast('engine.submit', [items], buffer === undefined ? [] : [buffer])
