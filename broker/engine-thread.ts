@@ -23,7 +23,7 @@ async function serve (port: MessagePort, config: Config): Promise<void> {
     core = await openCore(config, log, {
       output: outputs => {
         const { items, buffer } = packed(outputs)
-        tell({ kind: 'outputs', outputs: items, aheadMs: core === undefined ? 0 : core.engine.now() - Date.now() }, buffer === undefined ? [] : [buffer])
+        tell({ kind: 'outputs', outputs: items }, buffer === undefined ? [] : [buffer])
       },
       onLost: error => { tell({ kind: 'lost', error: toWire(error) }) }
     })
@@ -48,7 +48,7 @@ async function serve (port: MessagePort, config: Config): Promise<void> {
     if (ask.kind === 'cast') methods.get(ask.name)?.(...ask.args)
     else answer(methods.get(ask.name), ask, tell)
   })
-  tell({ kind: 'ready', plugins: core.plugins, info: core.engine.serverInfo() })
+  tell({ kind: 'ready', plugins: core.plugins })
 }
 
 function answer (method: Method | undefined, { id, name, args }: Extract<Ask, { kind: 'call' }>, tell: (what: Tell, transfer?: ArrayBuffer[]) => void): void {
@@ -68,6 +68,7 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
     ['engine.hangUp', (session, graceful) => { engine.hangUp(session, graceful) }],
     ['engine.advance', moves => { engine.advance(moves) }],
     ['engine.prove', marks => { engine.prove(marks) }],
+    ['engine.describe', () => engine.describe()],
     ['engine.authenticate', request => engine.authenticate(request)],
     ['engine.willRefusal', will => engine.willRefusal(will)],
     ['engine.openSession', start => engine.openSession(start)],

@@ -22,6 +22,7 @@ import { hostRule } from './http/host-rule.ts'
 import type { Core, CoreEvents, Records } from './link/core.ts'
 import type { Output } from './link/port.ts'
 import { createLog } from './log.ts'
+import { ServerClock } from './server-clock.ts'
 import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
 
@@ -80,8 +81,13 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   cleanup.add(() => core.close())
   const ordinary = await openOrdinary(config, core.records, openTopics, log)
   cleanup.add(() => ordinary?.close())
+  const { info: serverInfo, now: newest } = await core.engine.describe()
+  // By the engine's rule, from the engine's time on: a time that was asked for each message would have to be answered at once.
+  const serverTime = new ServerClock({ wall: Date.now, steady: () => performance.now(), newest, maxBackMs: config.messages.maxClockBackSeconds * 1000 })
   const gateway = new Gateway({
     engine: core.engine,
+    serverInfo,
+    now: () => serverTime.now(),
     topics,
     openTopics,
     ordinary,

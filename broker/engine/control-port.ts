@@ -4,8 +4,8 @@
  */
 import type { Code } from '../errors.ts'
 import type { Consent } from './groups/consent.ts'
-import type { Engine } from '../link/port.ts'
-import type { Rules } from '../operations/rules.ts'
+import type { Engine, SessionResume, SessionStart } from '../link/port.ts'
+import type { Rules, ServerInfo } from '../operations/rules.ts'
 
 export interface ControlOptions {
   /** Milliseconds: receipts of one conversation are merged for this long. */
@@ -19,7 +19,14 @@ export interface ControlOptions {
 /** Whether a user may post in a group, and if not, why. */
 export type Posting = { ok: true } | { ok: false, code: Code, reason: string }
 
-export interface Control extends Omit<Engine, 'now' | 'submit' | 'hangUp' | 'isHeld' | 'willRefusal'> {
+type Asked = 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'advance' | 'prove' | 'isMember'
+
+export interface Control extends Pick<Engine, Asked> {
+  /** Throws `Refusal`. */
+  authenticate (request: Parameters<Engine['authenticate']>[0]): Promise<{ user: string }>
+  /** Throws `Refusal`. */
+  openSession (start: SessionStart): Promise<SessionResume>
+  serverInfo (): ServerInfo
   /** What operations are carried out by. */
   readonly rules: Rules
   /** A member that is not muted may post; synchronous when it is in memory. */

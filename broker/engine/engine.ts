@@ -1,6 +1,7 @@
 /** The engine: takes publishes in the order of each session, lets the gates judge them, commits them and answers. */
 import type { Logger } from 'pino'
 import type { Store } from '../store/store.ts'
+import { answered } from './answered.ts'
 import { Committer } from './commit/committer.ts'
 import type { CommitCounts } from './commit/committer.ts'
 import { StoreFailure } from './commit/store-failure.ts'
@@ -18,11 +19,11 @@ import { Pauses } from './intake/pauses.ts'
 import { defaultPluginLimits } from './plugins/plugin-limits.ts'
 import type { PluginLimits } from './plugins/plugin-limits.ts'
 import { closePlugins, startPlugins } from './plugins/plugin-runtime.ts'
-import type { PluginCounts } from './plugins/running-plugin.ts'
+import type { PluginCounts, RunningPlugin } from './plugins/running-plugin.ts'
 import { Recipient } from './intake/recipient.ts'
 import type { Engine, Output } from '../link/port.ts'
 import { freeRequests, type RequestOptions, Requests } from './requests/request.ts'
-import { ServerClock } from './commit/server-clock.ts'
+import { ServerClock } from '../server-clock.ts'
 import { sendingMs, Turns } from '../turns.ts'
 
 export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
@@ -67,27 +68,74 @@ export interface EngineInstance extends Engine {
 
 /** Starts an engine on an open store. Rejects with `PluginError` when a plugin does not start. */
 export async function createEngine (options: EngineOptions): Promise<EngineInstance> {
-  const { store, limits, mode, log, output, control: makeControl = createControl, now: wall = Date.now, steady = () => performance.now(), maxClockBackMs = 86_400_000, pluginLimits = defaultPluginLimits } = options
-  let committedAt = -Infinity
-  const emit = (outputs: Output[]): void => { if (outputs.length > 0) output(outputs) }
-
+  const { log, steady = () => performance.now(), pluginLimits = defaultPluginLimits } = options
+  const time = await serverTime(options, steady)
   // Gates ask for block lists, which need the committer, which needs the gates: plugins start on a context that reaches
   // what is made below, and are asked only after it is control.
   const blocks = (receiver: string, sender: string): boolean | Promise<boolean> => {
     const answer = control.blocks(receiver, sender)
     return answer instanceof Promise ? answer.catch((error: unknown) => { throw new StoreFailure(error) }) : answer
   }
+  const running = await startPlugins(options.plugins, { now: time.now, steady, blocks }, log, pluginLimits)
+  const { host, control, committer, recipient, lanes } = wire(options, time, running, pluginLimits.listenerPending)
+  const feed = new Feed({ store: options.store.feed, log, now: time.now, ...(options.feed === undefined ? {} : { options: options.feed }) })
+
+  const closing = async (): Promise<void> => {
+    await lanes.close()
+    await committer.drain()
+    await control.close()
+    await committer.drain()
+    await feed.close()
+    await closePlugins(running, log, pluginLimits)
+  }
+  let closed: Promise<void> | undefined
+
+  const { saveSubscriptions, closeSession, streams, read, advance, prove, isMember } = control
+  return {
+    authenticate: request => answered(control.authenticate(request)),
+    openSession: start => answered(control.openSession(start)),
+    saveSubscriptions,
+    closeSession,
+    streams,
+    read,
+    advance,
+    prove,
+    isMember,
+    describe: async () => ({ info: { ...control.serverInfo() }, now: time.now() }),
+    host,
+    control,
+    feed,
+    counts: committer.counts,
+    plugins: running.map(({ name, counts }) => ({ name, counts })),
+    submit: batch => { lanes.submit(batch) },
+    willRefusal: will => recipient.willRefusal(will),
+    hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
+    close () {
+      closed ??= closing()
+      return closed
+    }
+  }
+}
+
+interface Time extends Pick<EngineHost, 'now' | 'steady' | 'newId'> {}
+
+/** The server's time, which goes on where the store's ends, and the ids that follow it. */
+async function serverTime ({ store, log, now: wall = Date.now, maxClockBackMs = 86_400_000 }: EngineOptions, steady: () => number): Promise<Time> {
   const onBelieved = (last: number): void => {
     keepIdFloor(store, last).catch((error: unknown) => { log.error({ err: error }, 'how far ids came is not stored') })
   }
   const clock = new ServerClock({ wall, steady, newest: await store.newest(), maxBackMs: maxClockBackMs, onBelieved, log })
   const now = (): number => clock.now()
-  const newId = messageIds(now, { floor: await idFloor(store, wall()) })
-  const running = await startPlugins(options.plugins, { now, steady, blocks }, log, pluginLimits)
+  return { now, steady, newId: messageIds(now, { floor: await idFloor(store, wall()) }) }
+}
 
-  const feed = new Feed({ store: store.feed, log, now, ...(options.feed === undefined ? {} : { options: options.feed }) })
+/** The parts that know each other: intake and rules in front of the committer, and what it has to say to them. */
+function wire (options: EngineOptions, time: Time, running: readonly RunningPlugin[], listenerPending: number) {
+  const { store, limits, mode, log, output, control: makeControl = createControl } = options
+  let committedAt = -Infinity
+  const emit = (outputs: Output[]): void => { if (outputs.length > 0) output(outputs) }
   const pauses = new Pauses(emit)
-  const gates = new Gates(running, log, pluginLimits.listenerPending, (session, delayMs) => {
+  const gates = new Gates(running, log, listenerPending, (session, delayMs) => {
     const over = pauses.wait(session, delayMs)
     lanes.held(session)
     return over
@@ -104,13 +152,11 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     onReplied: (user, conv, seq) => { control.replied(user, conv, seq) }
   })
   const host: EngineHost = {
+    ...time,
     store,
     limits,
     mode,
     log,
-    now,
-    steady,
-    newId,
     commit: operations => committer.commit(operations),
     emit: outputs => {
       // Before the connections end: what they sent may wait for seconds, and is not to come after the word of the operator.
@@ -122,50 +168,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   const control = makeControl(host, options)
   const recipient = new Recipient({ host, gates, mayPost: (user, gid) => control.mayPost(user, gid) })
   const turns = new Turns({ contended: () => performance.now() - committedAt < sendingMs })
-  const lanes = new Lanes({
-    host,
-    committer,
-    pauses,
-    requests: new Requests(host, control, turns, options.requests ?? freeRequests),
-    turns,
-    recipient
-  })
-
-  const closing = async (): Promise<void> => {
-    await lanes.close()
-    await committer.drain()
-    await control.close()
-    await committer.drain()
-    await feed.close()
-    await closePlugins(running, log, pluginLimits)
-  }
-  let closed: Promise<void> | undefined
-
-  const { authenticate, openSession, saveSubscriptions, closeSession, streams, read, advance, prove, isMember, serverInfo } = control
-  return {
-    authenticate,
-    openSession,
-    saveSubscriptions,
-    closeSession,
-    streams,
-    read,
-    advance,
-    prove,
-    isMember,
-    serverInfo,
-    host,
-    control,
-    feed,
-    counts: committer.counts,
-    plugins: running.map(({ name, counts }) => ({ name, counts })),
-    now,
-    submit: batch => { lanes.submit(batch) },
-    willRefusal: will => recipient.willRefusal(will),
-    hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
-    isHeld: session => lanes.isFull(session),
-    close () {
-      closed ??= closing()
-      return closed
-    }
-  }
+  const requests = new Requests(host, control, turns, options.requests ?? freeRequests)
+  const lanes = new Lanes({ host, committer, pauses, requests, turns, recipient })
+  return { host, control, committer, recipient, lanes }
 }

@@ -27,6 +27,10 @@ import { Tick } from './tick.ts'
 
 export interface GatewayOptions {
   engine: Engine
+  /** Of `Engine.describe`. */
+  serverInfo: Record<string, unknown>
+  /** The time of the server, milliseconds since the epoch. */
+  now: () => number
   topics: Topics
   openTopics: OpenTopics
   /** Absent when no ordinary topic is open. */
@@ -58,18 +62,23 @@ export class Gateway implements Acceptor {
   readonly #chatWills: ChatWills
   readonly #connection: ConnectionContext
   readonly #timer: NodeJS.Timeout
+  /** Sessions of which no connection is read, as the engine says. */
+  readonly #full = new Set<string>()
+  readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, topics, openTopics, ordinary, limits, log, anonymous }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, topics, openTopics, ordinary, limits, log, anonymous }: GatewayOptions) {
     const { clock, locks, pending } = this
+    const full = this.#full
+    this.#now = now
     const tick = this.#tick = new Tick(engine)
-    const pump = this.pump = new Pump(engine)
+    const pump = this.pump = new Pump(engine, now)
     const turns = this.turns = new Turns({ contended: () => pump.pauses.sending })
     const wills = this.wills = new Wills(limits)
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)
     this.limits = limits
     this.log = log
-    const chatWills = this.#chatWills = new ChatWills({ engine, topics, pending, tick, clock, wills })
+    const chatWills = this.#chatWills = new ChatWills({ full, topics, pending, tick, clock, wills })
     const forget = async (session: string): Promise<void> => { await ordinary?.forget(session) }
     const sessions = this.sessions = new Sessions({ engine, pump, tick, clock, wills, chatWills, log, forget })
     const ordinarySide = new OrdinarySide({ topics, openTopics, ordinary, delayWill: (session, will) => { sessions.delayWill(session, will) } })
@@ -90,9 +99,9 @@ export class Gateway implements Acceptor {
       steady: pump.steady,
       left: (connection, graceful) => { sessions.leave(connection, graceful) },
       handlers: {
-        connect: new ConnectHandler({ engine, pump, sessions, locks, takeovers, topics, ordinarySide, limits, anonymous, log }),
+        connect: new ConnectHandler({ engine, full, pump, sessions, locks, takeovers, topics, ordinarySide, limits, anonymous, log }),
         publish: new PublishHandler({ topics, limits, pending, tick, publishAnswers, answerRoom, ordinarySide }),
-        subscribe: new SubscribeHandler({ engine, topics, limits, ordinarySide }),
+        subscribe: new SubscribeHandler({ engine, serverInfo, topics, limits, ordinarySide }),
         unsubscribe: new UnsubscribeHandler({ engine, topics })
       }
     }
@@ -121,18 +130,24 @@ export class Gateway implements Acceptor {
         case 'members': pump.members(output); break
         case 'notice': pump.notice(output.user, output.payload); break
         case 'kick': sessions.kick(output.user, output.session, output.code); break
-        case 'hold': this.#hold(output.session, output.held); break
+        case 'hold': this.#hold(output); break
         case 'expired': sessions.expired(output.session); break
       }
     }
   }
 
-  #hold (session: string, held: boolean): void {
-    if (!held) this.#chatWills.released(session)
+  #hold ({ session, held, full }: Extract<Output, { kind: 'hold' }>): void {
+    if (full === true) this.#full.add(session)
+    if (!held) {
+      this.#full.delete(session)
+      this.#chatWills.released(session)
+    }
     this.sessions.connected.get(session)?.connection.pace(held)
   }
 
   #sweep (): void {
+    // Asked often enough to notice that the machine's clock was set back.
+    this.#now()
     const now = this.clock.refresh()
     this.sessions.sweep(now)
     this.wills.sweep(now)

@@ -1,13 +1,17 @@
 /**
- * The border between access (sockets, sessions, pump) and engine (decisions). Everything that crosses it can be cloned,
- * so that the engine can move to another thread or process. Two directions:
- * - access calls `Engine` (batches; control calls answer with promises);
+ * The border between gateway (sockets, sessions, delivery) and engine (decisions). Everything that crosses it is plain data that can be cloned,
+ * and nothing is answered at once, so that the engine can be in this thread, in another one or in another process. Two directions:
+ * - the gateway calls `Engine`: batches have no answer, calls answer with promises. What is refused is answered with the refusal as a
+ *   value; a promise rejects when the engine or its store cannot answer;
  * - the engine answers with one ordered stream of `Output`s. Order is part of the contract: the verdict of a message comes
  *   before its `message` output, and outputs of one conversation come in the order of its numbers.
  */
 import type { Code } from '../errors.ts'
 import type { ConnectionMark } from '../store/store.ts'
 import type { Target } from '../topics.ts'
+
+/** What a call answers that can be refused. */
+export type Answer<Value> = { ok: true, value: Value } | { ok: false, code: Code, reason: string, retryAfterMs?: number }
 
 /** A publish to a chat topic. */
 export interface Submission {
@@ -105,21 +109,28 @@ export interface SessionResume {
   resends?: Resends
 }
 
-export interface Engine {
+/** What does not change while the server runs, and how late it was when it was asked. */
+export interface Description {
+  /** The retained description of the server: version, limits, features. */
+  info: Record<string, unknown>
   /** The time of the server, milliseconds since the epoch: what messages are stamped with, and expire by. */
-  now (): number
+  now: number
+}
+
+export interface Engine {
+  describe (): Promise<Description>
 
   /** Publishes, in the order of arrival. The answers are outputs. */
   submit (batch: Submission[]): void
 
-  /** True and the user's id when the credentials are right; throws `Refusal` (`unauthorized`, `banned`, `rate_limited`). */
-  authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<{ user: string }>
+  /** The user's id when the credentials are right; refused as `unauthorized`, `banned`, `rate_limited`. */
+  authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<Answer<{ user: string }>>
 
   /** Why a will could never be published, as far as that is known when it is announced; undefined when nothing speaks against it. */
   willRefusal (will: { user: string, target: Target, payload: Uint8Array, contentType: string | undefined, utf8: boolean }): Promise<string | undefined>
 
-  /** Takes up or creates a session; the session's earlier connection must have called `closeSession`. */
-  openSession (start: SessionStart): Promise<SessionResume>
+  /** Takes up or creates a session; the session's earlier connection must have called `closeSession`. Refused as `rate_limited`. */
+  openSession (start: SessionStart): Promise<Answer<SessionResume>>
   /** Stores subscriptions of a persistent session; on disk when it resolves. */
   saveSubscriptions (session: string, subscriptions: Array<{ filter: string, qos: 0 | 1 }>): Promise<void>
   /**
@@ -127,8 +138,6 @@ export interface Engine {
    * it and before the next connection's first. `graceful`: by DISCONNECT.
    */
   hangUp (session: string, graceful: boolean): void
-  /** True while so much of what the session sent waits for its sender's rate (see the output `hold`) that a new connection of it is not read either. */
-  isHeld (session: string): boolean
   /**
    * The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT.
    * `proven`: up to which of the connection's publishes the client has the answers.
@@ -145,6 +154,4 @@ export interface Engine {
   prove (marks: Array<{ session: string, epoch: string, proven: number }>): void
   /** True when the user is a member. */
   isMember (user: string, gid: string): Promise<boolean>
-  /** The retained description of the server: version, limits, features. */
-  serverInfo (): Record<string, unknown>
 }

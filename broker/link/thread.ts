@@ -18,17 +18,13 @@ interface Call { resolve: (value: unknown) => void, reject: (error: Error) => vo
  */
 export async function openThread (program: URL, data: unknown, events: CoreEvents, onEnd: (error: Error) => void): Promise<Core> {
   const link = new ThreadLink(new Worker(program, { workerData: data, name: 'engine' }), events, onEnd)
-  const { plugins, info } = await link.ready
-  return new ThreadCore(link, plugins, info)
+  return new ThreadCore(link, await link.ready)
 }
 
 /** Calls and casts over the port of a thread. */
 class ThreadLink {
-  readonly ready: Promise<{ plugins: RunningPluginInfo[], info: Record<string, unknown> }>
-  /** Sessions of which a new connection is not read either. */
-  readonly full = new Set<string>()
-  /** The server's time, less this thread's clock, as of the last outputs; milliseconds. */
-  aheadMs = 0
+  /** Open; what plugins run. */
+  readonly ready: Promise<RunningPluginInfo[]>
   readonly #worker: Worker
   readonly #events: CoreEvents
   readonly #onEnd: (error: Error) => void
@@ -36,7 +32,7 @@ class ThreadLink {
   #lastId = 0
   #ended: Error | undefined
   #closing = false
-  #start: { resolve: (ready: { plugins: RunningPluginInfo[], info: Record<string, unknown> }) => void, reject: (error: Error) => void } | undefined
+  #start: { resolve: (plugins: RunningPluginInfo[]) => void, reject: (error: Error) => void } | undefined
 
   constructor (worker: Worker, events: CoreEvents, onEnd: (error: Error) => void) {
     this.#worker = worker
@@ -74,17 +70,10 @@ class ThreadLink {
 
   #hear (tell: Tell): void {
     switch (tell.kind) {
-      case 'outputs':
-        this.aheadMs = tell.aheadMs
-        for (const output of tell.outputs) {
-          if (output.kind !== 'hold') continue
-          if (!output.held) this.full.delete(output.session)
-          else if (output.full === true) this.full.add(output.session)
-        }
-        return this.#events.output(tell.outputs)
+      case 'outputs': return this.#events.output(tell.outputs)
       case 'answer': return this.#answer(tell)
       case 'progress': return this.#calls.get(tell.id)?.progress?.(tell.done, tell.total)
-      case 'ready': return this.#start?.resolve(tell)
+      case 'ready': return this.#start?.resolve(tell.plugins)
       case 'lost': return this.#events.onLost(fromWire(tell.error))
       case 'failed':
         this.#closing = true
@@ -120,10 +109,10 @@ class ThreadCore implements Core {
   readonly plugins: RunningPluginInfo[]
   readonly #link: ThreadLink
 
-  constructor (link: ThreadLink, plugins: RunningPluginInfo[], info: Record<string, unknown>) {
+  constructor (link: ThreadLink, plugins: RunningPluginInfo[]) {
     this.#link = link
     this.plugins = plugins
-    this.engine = threadEngine(link, info)
+    this.engine = threadEngine(link)
     this.records = threadRecords(link)
     this.accounts = remote<Accounts>(link, 'accounts', ['add', 'passwd', 'list', 'ban', 'remove'])
     this.feed = remote<FeedReaders>(link, 'feed', ['readers', 'register', 'acknowledge', 'remove', 'read'])
@@ -161,13 +150,13 @@ function threadRecords (link: ThreadLink): Records {
   }
 }
 
-function threadEngine (link: ThreadLink, info: Record<string, unknown>): Engine {
+function threadEngine (link: ThreadLink): Engine {
   return {
-    ...remote<Pick<Engine, 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'>>(
-      link, 'engine', ['openSession', 'saveSubscriptions', 'closeSession', 'streams', 'read', 'isMember']),
+    ...remote<Pick<Engine, 'describe' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'>>(
+      link, 'engine', ['describe', 'openSession', 'saveSubscriptions', 'closeSession', 'streams', 'read', 'isMember']),
     // What lies in a chunk of a socket leaves the rest of it behind.
     async authenticate ({ password, ...rest }) {
-      return await link.call('engine.authenticate', [{ ...rest, password: password === undefined ? undefined : exact(password) }]) as { user: string }
+      return await link.call('engine.authenticate', [{ ...rest, password: password === undefined ? undefined : exact(password) }]) as Awaited<ReturnType<Engine['authenticate']>>
     },
     async willRefusal ({ payload, ...rest }) {
       return await link.call('engine.willRefusal', [{ ...rest, payload: exact(payload) }]) as string | undefined
@@ -178,9 +167,6 @@ function threadEngine (link: ThreadLink, info: Record<string, unknown>): Engine 
     },
     hangUp (session, graceful) { link.cast('engine.hangUp', [session, graceful]) },
     advance (moves) { link.cast('engine.advance', [moves]) },
-    prove (marks) { link.cast('engine.prove', [marks]) },
-    isHeld: session => link.full.has(session),
-    now: () => Date.now() + link.aheadMs,
-    serverInfo: () => info
+    prove (marks) { link.cast('engine.prove', [marks]) }
   }
 }

@@ -12,12 +12,11 @@ export type Ask =
 
 /** From the engine's thread. */
 export type Tell =
-  | { kind: 'ready', plugins: RunningPluginInfo[], info: Record<string, unknown> }
+  | { kind: 'ready', plugins: RunningPluginInfo[] }
   | { kind: 'answer', id: number, ok: true, value: unknown }
   | { kind: 'answer', id: number, ok: false, error: WireError }
   | { kind: 'progress', id: number, done: number, total: number | undefined }
-  /** `aheadMs`: the server's time, less the machine's. */
-  | { kind: 'outputs', outputs: Output[], aheadMs: number }
+  | { kind: 'outputs', outputs: Output[] }
   | { kind: 'lost', error: WireError }
   | { kind: 'failed', error: WireError }
 

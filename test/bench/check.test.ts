@@ -67,7 +67,7 @@ await t.test('options', async t => {
   t.throws(() => readOptions(['--nonsense']), /nonsense/)
   t.throws(() => readOptions(['--database-cpus', 'all']), /--database-cpus: 'all'/)
   const { settings: bound } = readOptions(['--database-cpus', '2-3,5'])
-  t.equal(bound.databaseCpus, bound.brokerCpu === undefined ? undefined : '2-3,5')
+  t.equal(bound.databaseCpus, bound.brokerCpus === undefined ? undefined : '2-3,5')
 })
 
 await t.test('a scenario may name another reference', async t => {

@@ -159,7 +159,9 @@ export class CollectingClient {
     if (old !== undefined) await old.#ended
     if (this.closed) return
     const expirySeconds = this.#persistent ? 3600 : 0
-    const { inflight, subscriptions } = await this.#engine.openSession({ session: this.#id, user: this.#user, clientId, cleanStart, expirySeconds })
+    const opened = await this.#engine.openSession({ session: this.#id, user: this.#user, clientId, cleanStart, expirySeconds })
+    if (!opened.ok) throw new Error(opened.reason)
+    const { inflight, subscriptions } = opened.value
     const { pump, limits } = this.#gateway
     const sink = this.#sink = new CollectingSink(this.#user, () => { this.#session?.catchUp() })
     sink.slow = this.#slow

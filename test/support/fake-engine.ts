@@ -1,7 +1,8 @@
 /** An engine in memory whose answers can be held back, so that a test drives each race of access step by step. */
 import { directId, directUsers, groupId } from '../../broker/topics.ts'
+import { answered } from '../../broker/engine/answered.ts'
 import { Refusal, type Code } from '../../broker/errors.ts'
-import type { Engine, LogEntry, Output, SessionResume, SessionStart, StreamState, Submission } from '../../broker/link/port.ts'
+import type { Answer, Description, Engine, LogEntry, Output, SessionResume, SessionStart, StreamState, Submission } from '../../broker/link/port.ts'
 
 type Call = 'authenticate' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'
 type Move = Parameters<Engine['advance']>[0][number]
@@ -32,7 +33,6 @@ export class FakeEngine implements Engine {
   readonly hangUps: Array<{ session: string, graceful: boolean }> = []
   readonly reads: ReadQuery[] = []
   readonly hidden = new Set<string>()
-  readonly #slowed = new Set<string>()
   /** Cursors move because a device moved them. */
   advancing = false
   /** Milliseconds by which the time of the server is ahead of the machine's clock. */
@@ -136,7 +136,7 @@ export class FakeEngine implements Engine {
 
   // ---- Engine
 
-  now (): number { return Date.now() + this.aheadMs }
+  async describe (): Promise<Description> { return { info: { version: 'test' }, now: Date.now() + this.aheadMs } }
 
   submit (batch: Submission[]): void {
     this.submitted.push(...batch)
@@ -160,17 +160,17 @@ export class FakeEngine implements Engine {
     }
   }
 
-  async authenticate ({ user }: { user: string | undefined }): Promise<{ user: string }> {
-    return await this.#call('authenticate', user, () => {
+  async authenticate ({ user }: { user: string | undefined }): Promise<Answer<{ user: string }>> {
+    return await answered(this.#call('authenticate', user, () => {
       if (user === undefined || user === 'nobody') throw new Refusal('unauthorized' satisfies Code)
       return { user }
-    })
+    }))
   }
 
   async willRefusal (): Promise<undefined> { /* every will may be published */ }
 
-  async openSession (start: SessionStart): Promise<SessionResume> {
-    return await this.#call('openSession', start, () => {
+  async openSession (start: SessionStart): Promise<Answer<SessionResume>> {
+    return await answered(this.#call('openSession', start, () => {
       const { session } = start
       if (this.live.has(session)) throw new Error(`${session} is open already`)
       this.live.add(session)
@@ -179,7 +179,7 @@ export class FakeEngine implements Engine {
       if (start.expirySeconds > 0) this.sessions.set(session, { expirySeconds: start.expirySeconds, subscriptions: known?.subscriptions ?? [], inflight: [] })
       else this.sessions.delete(session)
       return { present: known !== undefined, subscriptions: known?.subscriptions ?? [], inflight: known?.inflight ?? [], ...(this.resends !== undefined && { resends: this.resends }) }
-    })
+    }))
   }
 
   async saveSubscriptions (session: string, subscriptions: SessionResume['subscriptions']): Promise<void> {
@@ -201,13 +201,9 @@ export class FakeEngine implements Engine {
 
   hangUp (session: string, graceful: boolean): void { this.hangUps.push({ session, graceful }) }
 
-  isHeld (session: string): boolean { return this.#slowed.has(session) }
-
   /** The engine lets the session wait, or not any more. */
   hold (session: string, held: boolean): void {
-    if (held) this.#slowed.add(session)
-    else this.#slowed.delete(session)
-    this.output([{ kind: 'hold', session, held }])
+    this.output([{ kind: 'hold', session, held, ...(held && { full: true }) }])
   }
 
   async streams (query: StreamsQuery): ReturnType<Engine['streams']> { return await this.#call('streams', query, () => this.#streams(query)) }
@@ -277,8 +273,6 @@ export class FakeEngine implements Engine {
   async isMember (user: string, gid: string): Promise<boolean> {
     return await this.#call('isMember', gid, () => this.members.get(groupId(gid))?.has(user) === true)
   }
-
-  serverInfo (): Record<string, unknown> { return { version: 'test' } }
 }
 
 function convOf (stream: string): string { return stream.startsWith('o:') ? 'g' + stream.slice(1) : stream }

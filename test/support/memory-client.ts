@@ -57,6 +57,8 @@ export function bench (t: Test | undefined, limits: Partial<GatewayLimits> = {},
   const engine = new FakeEngine()
   const access = new Gateway({
     engine,
+    serverInfo: { version: 'test' },
+    now: () => Date.now() + engine.aheadMs,
     ordinary,
     topics,
     openTopics: new OpenTopics(openTopics, topics.prefix),

@@ -186,8 +186,9 @@ await t.test('expiry goes by the time of the server, which a clock that was set 
   await bob.connect('bob', { properties: { sessionExpiryInterval: 100 }, clean: false })
   await bob.subscribe('im/u/bob/inbox')
   await settled(engine)
-  engine.commit(conv, 'alice', '', engine.now() - 1)
-  engine.commit(conv, 'alice', '', engine.now() + 59_500)
+  const now = (): number => Date.now() + engine.aheadMs
+  engine.commit(conv, 'alice', '', now() - 1)
+  engine.commit(conv, 'alice', '', now() + 59_500)
   await settled(engine)
   t.strictSame(bob.take().map(one => [name(one), one.properties?.messageExpiryInterval]), [[`${conv}#2`, 60]])
 })

@@ -56,7 +56,7 @@ await t.test('the pump says when something was committed, by a clock that only g
 })
 
 await t.test('closing ends a pause', async t => {
-  const pump = new Pump(new FakeEngine())
+  const pump = new Pump(new FakeEngine(), Date.now)
   const one = behind()
   pump.pauses.wasRead(128)
   pump.message(commit)

@@ -71,7 +71,7 @@ class World {
     // A server that dies stores no end of a session.
     const mortal: Engine = { ...engine, closeSession: async end => { if (!this.#crashing) await engine.closeSession(end) } }
     this.#crashing = false
-    this.#access = new Gateway({ engine: mortal, topics, openTopics: new OpenTopics([], topics.prefix), ordinary: undefined, limits: wideLimits, log, anonymous: false })
+    this.#access = new Gateway({ engine: mortal, serverInfo: {}, now: Date.now, topics, openTopics: new OpenTopics([], topics.prefix), ordinary: undefined, limits: wideLimits, log, anonymous: false })
     this.#engine = engine
   }
 

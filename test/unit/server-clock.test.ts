@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import t from 'tap'
-import { ServerClock } from '../../broker/engine/commit/server-clock.ts'
+import { ServerClock } from '../../broker/server-clock.ts'
 
 function clock ({ newest = 0, maxBackMs = 10_000_000 } = {}) {
   const at = { wall: 1_000_000_000, steady: 5 }

@@ -1,83 +1,55 @@
 /**
- * Groups: who is in them and who may change that. Changes of one group run one after the other. A change of many users is made in steps, with
- * the others' messages in between; each step is a whole change, so what a crash leaves is a group with fewer members.
+ * Groups: who may change who is in them. Changes of one group run one after the other. A change of many users is made in steps, with the others'
+ * messages in between.
  */
 import { Refusal } from '../../errors.ts'
-import type { Code } from '../../errors.ts'
 import type { GroupMember, GroupRow, Operation, Role } from '../../store/store.ts'
+import type { Posting } from '../control-port.ts'
+import type { EngineHost, Pause } from '../host.ts'
+import { KeyedQueue } from '../keyed-queue.ts'
+import { Admission, rest, usersOfStep } from './admission.ts'
+import type { Admitted } from './admission.ts'
 import type { Consents } from './consent.ts'
 import { GroupChanges } from './group-changes.ts'
 import type { Change } from './group-changes.ts'
 import { GroupCounts } from './group-counts.ts'
-import { CallerGone } from '../host.ts'
-import type { EngineHost, Pause } from '../host.ts'
 import { Invitations } from './invitations.ts'
-import type { Budget, Invitation } from './invitations.ts'
-import { KeyedQueue } from '../keyed-queue.ts'
-import { LookupCache } from '../lookup-cache.ts'
-import type { Posting } from '../control-port.ts'
+import type { Invitation } from './invitations.ts'
+import { Memberships, noMember } from './memberships.ts'
 
-/** Memberships in memory. */
-const maxCachedMembers = 100_000
 /** Look-ups that run at the same time. */
 const lookupWidth = 50
-/** Users of one step: one commit of some milliseconds. Of more users what is to be known is looked up beforehand, with pauses. */
-const usersOfStep = 50
-
-const free: Posting = { ok: true }
-const noGroup: Posting = { ok: false, code: 'not_found', reason: 'there is no such group, or you are not in it' }
-const noMember = 'none'
-
-/** What became of the users whom somebody wanted in a group. */
-export interface Admitted { added: string[], invited: string[], refused: Array<{ user: string, code: Code }> }
 
 export class Groups {
   readonly #host: EngineHost
-  readonly #members: LookupCache<GroupMember | typeof noMember>
+  readonly #memberships: Memberships
+  readonly #admission: Admission
   readonly #queue = new KeyedQueue()
-  readonly #consents: Consents
   readonly #invitations: Invitations
   readonly #counts: GroupCounts
   readonly #changes: GroupChanges
 
   constructor (host: EngineHost, consents: Consents) {
     this.#host = host
-    this.#consents = consents
-    this.#invitations = new Invitations(host)
-    this.#counts = new GroupCounts(host)
-    this.#members = new LookupCache(async key => {
-      const at = key.indexOf('/')
-      return await host.store.groupMember(key.slice(0, at), key.slice(at + 1)) ?? noMember
-    }, maxCachedMembers)
-    this.#changes = new GroupChanges(host, this.#counts, (user, gid) => { this.#members.forget(`${gid}/${user}`) })
+    const memberships = this.#memberships = new Memberships(host)
+    const invitations = this.#invitations = new Invitations(host)
+    const counts = this.#counts = new GroupCounts(host)
+    this.#admission = new Admission({ memberships, consents, invitations, counts })
+    this.#changes = new GroupChanges(host, counts, (user, gid) => { memberships.forget(user, gid) })
   }
 
   /** A member that is not muted may post; synchronous when the membership is in memory. */
-  mayPost (user: string, gid: string): Posting | Promise<Posting> {
-    const member = this.#members.get(`${gid}/${user}`)
-    return member instanceof Promise ? member.then(loaded => this.#posting(loaded)) : this.#posting(member)
-  }
+  mayPost (user: string, gid: string): Posting | Promise<Posting> { return this.#memberships.mayPost(user, gid) }
 
-  #posting (member: GroupMember | typeof noMember): Posting {
-    if (member === noMember) return noGroup
-    if (member.mutedUntil === undefined || member.mutedUntil <= this.#host.now()) return free
-    return { ok: false, code: 'muted', reason: `you are muted in this group until ${new Date(member.mutedUntil).toISOString()}` }
-  }
-
-  async isMember (user: string, gid: string): Promise<boolean> { return await this.#members.get(`${gid}/${user}`) !== noMember }
+  async isMember (user: string, gid: string): Promise<boolean> { return await this.#memberships.has(user, gid) }
 
   /** The group and the caller's place in it; throws `not_found` for those who are not in it. */
-  async required (user: string, gid: string): Promise<{ group: GroupRow, member: GroupMember }> {
-    const member = await this.#members.get(`${gid}/${user}`)
-    const group = member === noMember ? undefined : await this.#host.store.group(gid)
-    if (member === noMember || group === undefined) throw new Refusal('not_found', 'there is no such group, or you are not in it')
-    return { group, member }
-  }
+  async required (user: string, gid: string): Promise<{ group: GroupRow, member: GroupMember }> { return await this.#memberships.required(user, gid) }
 
   /** Throws `Refusal` (`conflict`, `not_found`, `too_large`). The creator is the owner. */
   create (by: string, wish: { gid: string, name: string, members: readonly string[], meta?: Record<string, unknown> }, pause?: Pause): Promise<{ group: GroupRow } & Admitted> {
     const { gid, name } = wish
-    return this.#prepared(by, wish.members, pause, () => this.#queue.run(gid, async () => {
+    return this.#admission.prepared(by, wish.members, pause, () => this.#queue.run(gid, async () => {
       const { store } = this.#host
       if (await store.group(gid) !== undefined) throw new Refusal('conflict', `the group '${gid}' exists already`)
       const others = [...new Set(wish.members)].filter(user => user !== by)
@@ -87,7 +59,7 @@ export class Groups {
       await this.#counts.checkMember(by)
       const group: GroupRow = { gid, name, owner: by, createdAt: this.#host.now(), ...(wish.meta === undefined ? {} : { meta: wish.meta }) }
       let isMade = false
-      const admitted = await this.#inSteps(by, gid, others, pause, async (added, fresh) => {
+      const admitted = await this.#admission.inSteps(by, gid, others, pause, async (added, fresh) => {
         const change = { gid, by, users: added, more: { name } }
         if (isMade) return await this.#grow(change, fresh)
         await this.#changes.commit({ ...change, action: 'create', users: [by, ...added] }, [
@@ -101,21 +73,9 @@ export class Groups {
     }))
   }
 
-  /**
-   * Looks up what is to be known of many users, with pauses, before others have to wait for the group; then it is in memory, and `then` finds
-   * it without one.
-   */
-  async #prepared<T> (by: string, users: readonly string[], pause: Pause | undefined, then: () => Promise<T>): Promise<T> {
-    if (pause !== undefined && users.length > usersOfStep) {
-      await this.#consents.judge(by, users, pause)
-      await this.#counts.full(users, pause)
-    }
-    return await then()
-  }
-
   /** Who is in it already is left out of the answer. Throws `Refusal` (`not_found`, `forbidden`, `too_large`). */
   add (by: string, gid: string, users: readonly string[], pause?: Pause): Promise<Admitted> {
-    return this.#prepared(by, users, pause, () => this.#queue.run(gid, async () => {
+    return this.#admission.prepared(by, users, pause, () => this.#queue.run(gid, async () => {
       const { group, member } = await this.required(by, gid)
       if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins add members')
       const asked = [...new Set(users)]
@@ -124,52 +84,13 @@ export class Groups {
       if (wanted.length === 0) return { added: [], invited: [], refused: [] }
       this.#checkSize(await this.#host.store.groupSize(gid) + wanted.length)
       await this.#checkUsers(wanted)
-      return await this.#inSteps(by, gid, wanted, pause, (added, fresh) => this.#grow({ gid, by, users: added, more: { name: group.name } }, fresh))
+      return await this.#admission.inSteps(by, gid, wanted, pause, (added, fresh) => this.#grow({ gid, by, users: added, more: { name: group.name } }, fresh))
     }))
   }
 
   async #grow (change: Omit<Change, 'action'>, fresh: readonly string[]): Promise<void> {
     if (change.users.length > 0) await this.#changes.commit({ ...change, action: 'add' }, newMembers(change.gid, change.users), fresh)
     else if (fresh.length > 0) await this.#changes.tell({ ...change, action: 'invite', users: fresh })
-  }
-
-  /**
-   * Admits users, so many at a time (once when there are none), and has `write` put down those who come in and those who are newly invited. What has
-   * begun is finished also when its caller has gone.
-   */
-  async #inSteps (by: string, gid: string, users: readonly string[], pause: Pause | undefined, write: (added: string[], fresh: string[]) => Promise<void>): Promise<Admitted> {
-    const all: Admitted = { added: [], invited: [], refused: [] }
-    const budget: Budget = { rest: () => rest(pause) }
-    for (let at = 0; at === 0 || at < users.length; at += usersOfStep) {
-      if (at > 0) await rest(pause)
-      const { added, invited, refused, fresh } = await this.#admit(by, gid, users.slice(at, at + usersOfStep), budget)
-      await write(added, fresh)
-      all.added.push(...added)
-      all.invited.push(...invited)
-      all.refused.push(...refused)
-    }
-    return all
-  }
-
-  /**
-   * Who comes in at once, who is invited (`fresh`: and was not before), and who is not. Invitations are written before what tells of
-   * them; one to a group that is not there after a crash is shown to nobody.
-   */
-  async #admit (by: string, gid: string, users: readonly string[], budget: Budget): Promise<Admitted & { fresh: string[] }> {
-    const answers = await this.#consents.judge(by, users)
-    const wanted = (what: string): string[] => users.filter((_, i) => answers[i] === what)
-    const refused = users.flatMap((user, i) => answers[i] === 'blocked' || answers[i] === 'forbidden' ? [{ user, code: answers[i] as Code }] : [])
-    const willing = wanted('add')
-    const strangers = wanted('invite')
-    const full = await this.#counts.full(willing)
-    const { fresh, known, full: crowded } = await this.#invitations.put(by, gid, strangers, budget, other => this.#mayInvite(other, gid))
-    for (const user of [...full, ...crowded]) refused.push({ user, code: 'too_large' })
-    return { added: willing.filter(user => !full.has(user)), invited: [...known, ...fresh], refused, fresh }
-  }
-
-  async #mayInvite (user: string, gid: string): Promise<boolean> {
-    const member = await this.#members.get(`${gid}/${user}`)
-    return member !== noMember && member.role !== 'member'
   }
 
   /** Invitations that wait for the user, with the groups' names; not those of groups that are gone. */
@@ -184,7 +105,7 @@ export class Groups {
     return this.#queue.run(gid, async () => {
       const invitation = await this.#invitations.get(user, gid)
       const group = invitation === undefined ? undefined : await this.#host.store.group(gid)
-      if (invitation === undefined || group === undefined || !await this.#mayInvite(invitation.by, gid)) {
+      if (invitation === undefined || group === undefined || !await this.#admission.mayInvite(invitation.by, gid)) {
         await this.#invitations.drop(gid, [user])
         throw new Refusal('not_found', 'there is no such invitation, or who made it may not invite any more')
       }
@@ -210,7 +131,7 @@ export class Groups {
       if (member.role === 'member') throw new Refusal('forbidden', 'only the owner and admins remove members')
       const asked = [...new Set(users)]
       if (asked.includes(by)) throw new Refusal('conflict', 'use groups.leave to go yourself')
-      const found = await this.#look(asked, user => this.#members.get(`${gid}/${user}`))
+      const found = await this.#look(asked, user => this.#memberships.get(user, gid))
       const removed: string[] = []
       const strangers: string[] = []
       for (const [i, user] of asked.entries()) {
@@ -246,7 +167,7 @@ export class Groups {
     return this.#queue.run(gid, async () => {
       const { group, member } = await this.required(by, gid)
       if (member.role !== 'owner') throw new Refusal('forbidden', 'only the owner gives roles')
-      const target = await this.#members.get(`${gid}/${user}`)
+      const target = await this.#memberships.get(user, gid)
       if (target === noMember) throw new Refusal('not_found', `'${user}' is not in this group`)
       if (target.role === role) return
       if (user === by) throw new Refusal('conflict', 'the owner hands the group over by giving the role owner to another member')
@@ -269,7 +190,7 @@ export class Groups {
       try {
         await this.#host.commit([{ op: 'group.drop', gid }])
       } finally {
-        this.#members.clear()
+        this.#memberships.clear()
         this.#counts.clear()
       }
     })
@@ -310,12 +231,3 @@ function memberRow (gid: string, member: GroupMember, role: Role): Operation {
 }
 
 function newMembers (gid: string, users: readonly string[]): Operation[] { return users.map(user => ({ op: 'member', gid, user, role: 'member' })) }
-
-/** Between two steps of a change others have their turn, as long as there is somebody to be slow for. */
-async function rest (pause: Pause | undefined): Promise<void> {
-  try {
-    await pause?.()
-  } catch (error) {
-    if (!(error instanceof CallerGone)) throw error
-  }
-}

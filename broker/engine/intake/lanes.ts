@@ -3,13 +3,11 @@
  * wait (a request, a gate or a look-up that answers with a promise) the session gets a lane: what it submits meanwhile waits
  * behind it, and nobody else does.
  */
-import { crc32 } from 'node:zlib'
 import { codes } from '../../errors.ts'
 import type { Draft, GateVerdict } from '../../plugin-api.ts'
-import type { NewMessage } from '../../store/store.ts'
 import { directId, groupId } from '../../topics.ts'
 import type { Committer } from '../commit/committer.ts'
-import { envelopeContent } from '../envelope.ts'
+import { newMessage } from './new-message.ts'
 import type { EngineHost } from '../host.ts'
 import { readPayload } from './payload.ts'
 import type { Read } from './payload.ts'
@@ -112,8 +110,6 @@ export class Lanes {
     lane.full = true
     this.#options.host.emit([{ kind: 'hold', session, held: true, full: true }])
   }
-
-  isFull (session: string): boolean { return this.#lanes.get(session)?.full === true }
 
   /** A user (or one session) is shut out: what waits in their lanes is neither stored nor acknowledged. */
   cut (user: string, session?: string): void {
@@ -230,39 +226,7 @@ export class Lanes {
   }
 
   #accept (submission: Submission, read: Read, draft: Draft): void {
-    const { host, committer } = this.#options
-    const { user, session, packetId, expirySeconds, resends } = submission
-    const { conv, to } = draft
-    const id = host.newId()
-    const ts = host.now()
-    const { tail } = read
-    let { cid } = read
-    let resend: NewMessage['resend']
-    if (cid === undefined && submission.qos > 0) {
-      const digest = digestOf(conv, submission.payload)
-      // A session that ends with its connection is remembered nowhere: what comes with DUP is a new message.
-      if (resends !== undefined) {
-        const { epoch, last } = resends
-        resend = { session, packetId, digest, dup: submission.dup, epoch, number: submission.number ?? 0, proven: submission.proven ?? 0 }
-        if (last !== undefined) resend.last = last
-      }
-      // Packet ids come again, equal words too: the id's part keeps apart what is not a resend.
-      cid = `~${packetId}.${digest}.${id.slice(0, 13)}`
-    }
-    const message: NewMessage = {
-      op: 'message',
-      conv,
-      from: user,
-      id,
-      ts,
-      counts: true,
-      marksSender: true,
-      content: envelopeContent({ id, cid: cid ?? id, from: user, to, ts, tail })
-    }
-    if (resend !== undefined) message.resend = resend
-    else if (read.cid !== undefined) message.cid = read.cid
-    if (expirySeconds !== undefined) message.expiresAt = ts + expirySeconds * 1000
-    committer.message(session, submission.ref, message, draft)
+    this.#options.committer.message(submission.session, submission.ref, newMessage(this.#options.host, submission, read, draft), draft)
   }
 
   #refuse (submission: Submission, refusal: NonNullable<GateVerdict>, cid: string | undefined): undefined {
@@ -295,9 +259,4 @@ export class Lanes {
 function isMoot ({ target }: Submission, graceful: boolean): boolean {
   if (target.kind === 'rpc') return !graceful || isQuery(target.method)
   return target.verb !== undefined && !graceful
-}
-
-/** Tells a resend from another message with the same packet id: what was sent, and to whom. */
-function digestOf (conv: string, payload: Uint8Array): string {
-  return `${crc32(payload, crc32(conv)).toString(36)}.${payload.length.toString(36)}`
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { Refusal, type Code } from '../../errors.ts'
-import type { Engine, SessionResume } from '../../link/port.ts'
+import type { Answer, Engine, SessionResume } from '../../link/port.ts'
 import { encodeConnackRefusal, type ConnectFrame } from '../../mqtt/index.ts'
 import type { PerSecond } from '../../per-second.ts'
 import { isId, type Topics } from '../../topics.ts'
@@ -53,7 +53,9 @@ export interface ConnectingClient extends ListedConnection, SinkPeer, OrdinarySi
 }
 
 export interface ConnectContext {
-  readonly engine: Pick<Engine, 'authenticate' | 'willRefusal' | 'openSession' | 'isHeld'>
+  readonly engine: Pick<Engine, 'authenticate' | 'willRefusal' | 'openSession'>
+  /** Sessions of which no connection is read: so much of them waits for their sender's rate. */
+  readonly full: ReadonlySet<string>
   readonly pump: Pump
   readonly sessions: Pick<Sessions, 'connected' | 'enter' | 'countOf' | 'add' | 'leave'>
   readonly locks: Pick<Locks, 'take' | 'pause'>
@@ -120,7 +122,7 @@ export class ConnectHandler {
       if (sessions.countOf(user) > limits.connectionsPerUser && user !== '') {
         throw new Refusal('rate_limited', 'too many connections of this user')
       }
-      const resumed = await engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds })
+      const resumed = valueOf(await engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds }))
       const session = this.#begin(client, frame, resumed, { id, user, expirySeconds })
       await this.#serve(client, frame, session, resumed)
     } finally {
@@ -162,11 +164,11 @@ export class ConnectHandler {
   }
 
   async #serve (client: ConnectingClient, frame: ConnectFrame, session: Session, { present, inflight, subscriptions }: SessionResume): Promise<void> {
-    const { engine, log, ordinarySide, pump, sessions, topics } = this.#context
+    const { full, log, ordinarySide, pump, sessions, topics } = this.#context
     const { id, user } = session
     sessions.add(session, client, present)
     // What its last connection sent waits for its sender's rate: each connection would bring more.
-    if (engine.isHeld(id)) client.pace(true)
+    if (full.has(id)) client.pace(true)
     if (client.isClosed) return sessions.leave(client, false)
     // One session, two keepers: what ordinary topics keep for it goes when the session itself has gone.
     if (!present) await ordinarySide.forget(id)
@@ -209,7 +211,7 @@ export class ConnectHandler {
     if (frame.username !== undefined || !anonymous) {
       if (frame.username !== undefined && !isId(frame.username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
       client.claims = frame.username
-      user = (await engine.authenticate({ user: frame.username, password: frame.password, address: client.transport.address })).user
+      user = valueOf(await engine.authenticate({ user: frame.username, password: frame.password, address: client.transport.address })).user
     }
     if (frame.will !== undefined) await this.#mayLeave(frame.will, user)
     return user
@@ -229,6 +231,12 @@ export class ConnectHandler {
     // Whatever it is: 3.1.1 has no other code that would say that it is not the password (section 3.2.2.3).
     if (wrong !== undefined) throw mayNotLeave(`: ${wrong}`)
   }
+}
+
+/** Throws `Refusal` for an answer that is one. */
+function valueOf<Value> (answer: Answer<Value>): Value {
+  if (answer.ok) return answer.value
+  throw new Refusal(answer.code, answer.reason, answer.retryAfterMs)
 }
 
 /** Seconds that the session is to outlive its connection. */

@@ -20,7 +20,9 @@ export interface SubscribingClient extends OrdinarySideClient {
 }
 
 export interface SubscribeContext {
-  readonly engine: Pick<Engine, 'isMember' | 'saveSubscriptions' | 'serverInfo'>
+  readonly engine: Pick<Engine, 'isMember' | 'saveSubscriptions'>
+  /** The retained description of the server: version, limits, features. */
+  readonly serverInfo: Record<string, unknown>
   readonly topics: Topics
   readonly limits: Pick<GatewayLimits, 'subscriptionsPerSession'>
   readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'maySubscribe'>
@@ -74,8 +76,8 @@ export class SubscribeHandler {
     }
     if (!changed || session.closed) return
     session.applyInterest()
-    const { engine, topics } = this.#context
-    if (tellServer) client.sink?.tell(topics.server(), Buffer.from(JSON.stringify(engine.serverInfo())), true)
+    const { serverInfo, topics } = this.#context
+    if (tellServer) client.sink?.tell(topics.server(), Buffer.from(JSON.stringify(serverInfo)), true)
   }
 
   async #judgeAll (client: SubscribingClient, session: Session, subscriptions: readonly Subscription[]): Promise<Judged> {

@@ -1,4 +1,4 @@
-import type { Engine, Submission } from '../../link/port.ts'
+import type { Submission } from '../../link/port.ts'
 import type { Will } from '../../mqtt/index.ts'
 import type { Topics } from '../../topics.ts'
 import type { Clock } from '../clock.ts'
@@ -15,7 +15,8 @@ export interface TestatorClient {
 }
 
 export interface ChatWillsContext {
-  readonly engine: Pick<Engine, 'isHeld'>
+  /** Sessions of which no connection is read: so much of them waits for their sender's rate. */
+  readonly full: ReadonlySet<string>
   readonly topics: Topics
   readonly pending: Pick<PendingPublishes<unknown>, 'skip'>
   readonly tick: Pick<Tick, 'submit'>
@@ -71,9 +72,9 @@ export class ChatWills {
 
   /** While the session waits for its sender's rate one will of it is enough: a client that comes and goes would leave one each time. */
   #send (submission: Submission): void {
-    const { engine, tick } = this.#context
+    const { full, tick } = this.#context
     const { session } = submission
-    if (engine.isHeld(session)) {
+    if (full.has(session)) {
       if (this.#held.has(session)) return
       this.#held.add(session)
     }

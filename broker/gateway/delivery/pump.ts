@@ -20,7 +20,8 @@ export class Pump implements Shared {
   readonly steady: () => number
   readonly #byUser = new Map<string, Set<Session>>()
 
-  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance' | 'now'>, now: () => number = () => engine.now(), steady: () => number = () => performance.now()) {
+  /** `now`: the time of the server, milliseconds since the epoch. `steady`: milliseconds of a clock that only goes forward. */
+  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, now: () => number, steady: () => number = () => performance.now()) {
     this.engine = engine
     this.now = now
     this.steady = steady

@@ -7,16 +7,16 @@
  * all that follows. So after any failed write nothing is written before the database was closed and opened again, which it does
  * by itself (recovery.ts).
  */
-import { statfs } from 'node:fs/promises'
-import { ClassicLevel } from 'classic-level'
-import { StoreClosedError, StoreFormatError } from '../errors.ts'
+import { StoreClosedError } from '../errors.ts'
 import { Batch } from './batch.ts'
-import { StoreFailedError, StoreFullError, StoreLockedError, StoreLostError, failureKind, isLocked } from './failure.ts'
+import { StoreFailedError, StoreFullError, StoreLostError } from './failure.ts'
 import { databasePath, formatVersion, mixedFormat, readsFormat } from './format.ts'
 import { key } from './keys.ts'
 import type { Range } from './keys.ts'
 import { checkLogs, cutLogs, firstSequence } from './log-check.ts'
-import { missingFile, removeOrphans } from './manifest.ts'
+import { removeOrphans } from './manifest.ts'
+import { formatOf, makeLevel, openFirst, writeBufferFor } from './opening.ts'
+import type { Level, LevelSettings } from './opening.ts'
 import { Reader } from './reader.ts'
 import type { ScanOptions } from './reader.ts'
 import { Trouble, canReopen } from './recovery.ts'
@@ -30,12 +30,8 @@ export interface Faults {
   afterWrite?: (write: { rows: number, sync: boolean }) => void | Promise<void>
 }
 
-export interface DatabaseOptions {
+export interface DatabaseOptions extends LevelSettings {
   path: string
-  /** Bytes of LevelDB's cache of blocks. */
-  blockCacheBytes: number
-  /** Bytes that LevelDB collects in memory and log before it writes a table. */
-  writeBufferBytes: number
   /** Milliseconds before the first try to go on after a write failed. */
   retryIntervalMs: number
   /** True when there is no database yet, and one is to be made. */
@@ -49,12 +45,6 @@ export interface DatabaseOptions {
 /** A row to write; `null` removes it. */
 export interface Row { key: string, value: string | Uint8Array | null }
 
-/** LevelDB's own default. Up to 1,000 tables are mapped into memory and hold no descriptor; of others it holds at most a fifth of the process's limit. */
-const maxOpenFiles = 1000
-/** A part of the disk that the log may take, so that a small disk has room to go on after it was full. */
-const logShare = 1 / 48
-const minWriteBufferBytes = 1024 * 1024
-
 export class Database {
   readonly path: string
   readonly reader = new Reader(() => this.level())
@@ -63,8 +53,8 @@ export class Database {
   /** Called when what was cached may not be what is on disk. */
   onReopen: () => void = () => {}
   readonly #options: DatabaseOptions
-  /** Made by `open`: LevelDB starts to open as soon as it is made. */
-  #level!: ClassicLevel<string, string>
+  /** Set by `open`. */
+  #level!: Level
   #writeBufferBytes: number
   #tail: Promise<unknown> = Promise.resolve()
   #trouble: Trouble | undefined
@@ -89,52 +79,14 @@ export class Database {
   /** Throws `StoreFormatError` (damaged, incomplete, unknown version), `StoreLockedError`, `StoreFailedError` (what else LevelDB reports). */
   async open (): Promise<void> {
     await checkLogs(databasePath(this.path))
-    const { blocks, bsize } = await statfs(this.path)
-    this.#writeBufferBytes = Math.min(this.#writeBufferBytes, Math.max(minWriteBufferBytes, Math.floor(blocks * bsize * logShare)))
-    const missing = this.#options.create ? undefined : await missingFile(databasePath(this.path))
-    if (missing !== undefined) throw incomplete(this.path, `${missing} is missing`)
+    this.#writeBufferBytes = await writeBufferFor(this.path, this.#writeBufferBytes)
+    this.#level = await openFirst(this.path, this.#options.create, this.#settings)
     try {
-      await this.#openFirst()
-    } catch (error) {
-      if (isLocked(error)) throw new StoreLockedError(this.path, error)
-      const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-      const text = cause instanceof Error ? cause.message : String(cause)
-      if (/missing files|No such file|does not exist/.test(text)) throw incomplete(this.path, text, cause)
-      throw failureKind(cause) === 'full' ? new StoreFullError(this.path, cause) : new StoreFailedError(this.path, cause)
-    }
-    try {
-      await this.#begin(await this.#format())
+      await this.#begin(await formatOf(this.path, this.#level))
     } catch (error) {
       await this.#level.close()
       throw error
     }
-  }
-
-  async #openFirst (): Promise<void> {
-    this.#level = this.#make(this.#options.create)
-    try {
-      await this.#level.open()
-    } catch (error) {
-      await this.#level.close()
-      if (this.#options.create || failureKind(error) !== 'full') throw error
-      // What a server that was killed on a full disk has left.
-      await removeOrphans(databasePath(this.path))
-      this.#level = this.#make(false)
-      await this.#level.open()
-    }
-  }
-
-  /** The format version to write, once the stored one is known to be readable. */
-  async #format (): Promise<string> {
-    const format = await this.#level.get(key.format())
-    if (format === undefined) {
-      if ((await this.#level.keys({ limit: 1 }).all()).length > 0) {
-        throw new StoreFormatError(`'${this.path}' is not a Sabethes store: its database holds rows, but no format version`)
-      }
-      return String(formatVersion)
-    }
-    if (!readsFormat(format)) throw new StoreFormatError(`the database of '${this.path}' has format version ${format}, and this program knows version ${formatVersion}`)
-    return format === String(formatVersion) ? format : mixedFormat
   }
 
   /** The first write after opening: it tells where LevelDB's numbers of rows stand. */
@@ -224,7 +176,7 @@ export class Database {
   async size ({ gt, lt }: Range): Promise<number> { return await (await this.level()).approximateSize(gt, lt) }
 
   /** LevelDB itself, for reads; waits while it is opened anew. */
-  async level (): Promise<ClassicLevel<string, string>> {
+  async level (): Promise<Level> {
     if (this.#reopening !== undefined) await this.#reopening.catch(() => { /* told below */ })
     if (this.#closed) throw new StoreClosedError()
     if (this.#level.status !== 'open') throw this.#lost ?? this.#told(this.#trouble)
@@ -261,18 +213,7 @@ export class Database {
   /** Makes a table of what LevelDB has in memory and log: opening would have to replay it. The range itself is empty. */
   async #flush (): Promise<void> { await this.#level.compactRange('\x00', '\x00') }
 
-  #make (create: boolean): ClassicLevel<string, string> {
-    return new ClassicLevel<string, string>(databasePath(this.path), {
-      keyEncoding: 'utf8',
-      valueEncoding: 'utf8',
-      createIfMissing: create,
-      cacheSize: this.#options.blockCacheBytes,
-      writeBufferSize: this.#writeBufferBytes,
-      maxOpenFiles,
-      // Fewer and larger tables than LevelDB's 2 MB: less compaction work a message.
-      maxFileSize: 8 * 1024 * 1024
-    })
-  }
+  get #settings (): LevelSettings { return { blockCacheBytes: this.#options.blockCacheBytes, writeBufferBytes: this.#writeBufferBytes } }
 
   #fail (error: unknown): StoreFailedError {
     this.#trouble = new Trouble(error, this.#tries, this.#options.retryIntervalMs)
@@ -340,7 +281,7 @@ export class Database {
     }
     await removeOrphans(databasePath(this.path))
     this.onReopen()
-    const level = this.#make(false)
+    const level = makeLevel(this.path, false, this.#settings)
     await level.open()
     this.#level = level
     try {
@@ -350,9 +291,4 @@ export class Database {
       throw error
     }
   }
-}
-
-function incomplete (path: string, text: string, cause?: unknown): StoreFormatError {
-  return new StoreFormatError(`the store '${path}' is incomplete: ${text}. It is not opened, because stored messages would be missing: ` +
-    'bring the missing files back, or restore a backup (sabethes restore FOLDER --force)', { cause })
 }

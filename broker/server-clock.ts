@@ -4,7 +4,7 @@
  * until the clock has caught up. So times keep the order in which they were given, and the list of conversations its own.
  */
 import type { Logger } from 'pino'
-import type { TimeMs } from '../../store/store.ts'
+import type { TimeMs } from './store/store.ts'
 
 export interface ServerClockOptions {
   /** Milliseconds since the epoch, as the machine says. */
@@ -17,7 +17,8 @@ export interface ServerClockOptions {
   maxBackMs: number
   /** The clock is believed; times up to `last` were given before. */
   onBelieved?: (last: TimeMs) => void
-  log: Logger
+  /** Nothing is said without it. */
+  log?: Logger
 }
 
 /** Behind the clock, the server's time goes this many times slower. */
@@ -49,7 +50,7 @@ export class ServerClock {
     const { steady, maxBackMs, onBelieved, log } = this.#options
     const backMs = this.#last - wall
     if (backMs > maxBackMs) {
-      log.warn({ backSeconds: Math.round(backMs / 1000) }, 'the clock is far behind the newest message: it is believed, and times go back once')
+      log?.warn({ backSeconds: Math.round(backMs / 1000) }, 'the clock is far behind the newest message: it is believed, and times go back once')
       onBelieved?.(this.#last)
       this.#slow = undefined
       this.#last = wall
@@ -58,7 +59,7 @@ export class ServerClock {
     if (this.#slow === undefined) {
       this.#slow = { since: steady(), from: this.#last }
       // A step of NTP is not worth a line.
-      if (backMs >= 1000) log.warn({ backSeconds: Math.round(backMs / 1000) }, 'the clock was set back: the time of the server is slow until it has caught up')
+      if (backMs >= 1000) log?.warn({ backSeconds: Math.round(backMs / 1000) }, 'the clock was set back: the time of the server is slow until it has caught up')
     }
     this.#last = Math.max(this.#last, this.#slow.from + Math.floor((steady() - this.#slow.since) / slowness))
     return this.#last
