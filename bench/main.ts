@@ -9,7 +9,7 @@ import { aedes } from './peers/aedes.ts'
 import { earlier } from './peers/against.ts'
 import type { Earlier } from './peers/against.ts'
 import { mosquitto } from './peers/mosquitto.ts'
-import { sabethes, sabethesStored } from './peers/sabethes.ts'
+import { sabethes, sabethesStored, sabethesThread } from './peers/sabethes.ts'
 import { sabethesHostile } from './peers/sabethes-hostile.ts'
 import { sabethesMongodb } from './peers/sabethes-mongodb.ts'
 import { find, killAll } from './peers/process.ts'
@@ -28,6 +28,7 @@ import { manyGroups } from './scenarios/many-groups.ts'
 import { paced } from './scenarios/paced.ts'
 import { latency } from './scenarios/latency.ts'
 import { mongodb } from './scenarios/mongodb.ts'
+import { overload } from './scenarios/overload.ts'
 import { pairs } from './scenarios/pairs.ts'
 import { reconnect } from './scenarios/reconnect.ts'
 import { startup } from './scenarios/startup.ts'
@@ -36,9 +37,9 @@ import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 const scenarios: readonly Scenario[] = [
-  pairs, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, hostile, startup
+  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, hostile, startup
 ]
-const peers: readonly Peer[] = [sabethes, mosquitto, aedes]
+const peers: readonly Peer[] = [sabethes, sabethesThread, mosquitto, aedes]
 /** Peers of single scenarios that an earlier commit may have too: each with its file and its name there. */
 const siblings: ReadonlyArray<[Peer, string, string]> = [
   [sabethesStored, 'sabethes.js', 'sabethesStored'],
@@ -57,7 +58,7 @@ function say (text: string): void { process.stderr.write(text + '\n') }
 
 async function measure (scenario: Scenario, peer: Peer, settings: Settings): Promise<Round> {
   try {
-    const running = await peer.start({ cpu: settings.brokerCpu, databaseCpus: settings.databaseCpus, stored: settings.stored })
+    const running = await peer.start({ cpu: settings.brokerCpus, databaseCpus: settings.databaseCpus, stored: settings.stored })
     try {
       const result = await scenario.run(peer, running, settings)
       return running.process.ended ? { metrics: {}, fault: `the broker ended: ${running.process.output.trim()}` } : result

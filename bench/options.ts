@@ -11,9 +11,10 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --rounds N        rounds; each runs every peer once, in turn (3)
   --seconds S       measured seconds of a round (5); --warm-up S before them (2)
   --short           one round of 2 seconds, smaller numbers
-  --peers LIST      of sabethes,mosquitto,aedes (all; with --against only sabethes)
+  --peers LIST      of sabethes,sabethes-thread,mosquitto,aedes (all but the second; with --against only sabethes)
   --against REF     an earlier commit of this repository as a peer, built aside once; ratios are of it
   --pairs N         pairs (50)                       --window N       unacknowledged messages of a publisher (20)
+  --windows LIST    windows of overload (10,20,60,100,200,400)
   --payload BYTES   size of a payload (100)          --body KIND      text, json or cid (text)
   --rate N          messages/s of paced (2000)       --members N      members of fanout's group (500)
   --mongodb-rate N  messages/s of mongodb's latencies (100)
@@ -26,7 +27,7 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --readers N       sessions of behind, users of backlog (20)
   --attacks LIST    attacks of hostile (all)         --attack-seconds S  each (5)
   --recovery S      seconds after each attack of hostile (30)
-  --broker-cpu N    core of the broker (0)           --generator-cpu N  core of the generator (1)
+  --broker-cpu LIST core of the broker, or cores (0)          --generator-cpu N  core of the generator (1)
   --database-cpus LIST  cores of mongodb's database (the others; with two cores the generator's)
   --json FILE       writes everything measured       --markdown       prints tables for bench/README.md
   --plot FILE       draws the scenario latency as SVG
@@ -74,6 +75,7 @@ export function readOptions (args: readonly string[]): Options {
       against: text,
       pairs: text,
       window: text,
+      windows: text,
       payload: text,
       body: text,
       rate: text,
@@ -121,15 +123,24 @@ export function readOptions (args: readonly string[]): Options {
   if (connections > openFiles - reservedFiles) throw new Error(`--connections: this shell lets a process have ${openFiles} files open (ulimit -Hn); at most ${openFiles - reservedFiles}`)
   const [largeMembers, online] = [number('large-members', 10_000, 2000), number('online', 2000, 500)]
   if (online > largeMembers) throw new Error('--online: more than --large-members')
-  const [brokerCpu, generatorCpu] = bound ? [number('broker-cpu', 0, 0, 0), number('generator-cpu', 1, 1, 0)] : []
+  const cores = (name: 'broker-cpu' | 'database-cpus', ordinary: string): string => {
+    const list = values[name] ?? ordinary
+    if (!/^\d+([-,]\d+)*$/.test(list)) throw new Error(`--${name}: '${list}' is no list of cores`)
+    return list
+  }
+  const brokerCpus = bound ? cores('broker-cpu', '0') : undefined
+  const brokerCpu = brokerCpus !== undefined && /^\d+$/.test(brokerCpus) ? Number(brokerCpus) : undefined
+  const generatorCpu = bound ? number('generator-cpu', 1, 1, 0) : undefined
+  const windows = (values.windows ?? (short ? '20,200' : '10,20,60,100,200,400')).split(',').map(Number)
+  if (!windows.every(window => Number.isSafeInteger(window) && window >= 1 && window <= 60_000)) throw new Error(`--windows: '${String(values.windows)}' is no list of numbers from 1 to 60000`)
   const others = Array.from({ length: availableParallelism() }, (_, core) => core).filter(core => core !== brokerCpu && core !== generatorCpu)
-  const databaseCpus = values['database-cpus'] ?? String(others.length > 0 ? others : generatorCpu)
-  if (!/^\d+([-,]\d+)*$/.test(databaseCpus)) throw new Error(`--database-cpus: '${databaseCpus}' is no list of cores`)
+  const databaseCpus = cores('database-cpus', String(others.length > 0 ? others : generatorCpu))
   return {
     scenarios: positionals,
     peers: (values.peers ?? (values.against === undefined ? 'sabethes,mosquitto,aedes' : 'sabethes')).split(','),
     against: values.against,
     settings: {
+      brokerCpus,
       brokerCpu,
       generatorCpu,
       databaseCpus: bound ? databaseCpus : undefined,
@@ -138,6 +149,7 @@ export function readOptions (args: readonly string[]): Options {
       warmUpSeconds: number('warm-up', 2, 1, 0),
       pairs: number('pairs', 50),
       window: number('window', 20),
+      windows,
       payloadBytes: number('payload', 100),
       websocket: false,
       body: body as BodyKind,

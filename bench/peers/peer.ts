@@ -3,8 +3,8 @@ import type { Commands } from '../../test/support/mongodb-commands.ts'
 import type { BrokerProcess } from './process.ts'
 
 export interface StartOptions {
-  /** The core the broker is bound to; `undefined` leaves it free. */
-  cpu: number | undefined
+  /** The core the broker is bound to, or a list of cores as taskset takes it; `undefined` leaves it free. */
+  cpu: string | undefined
   /** The cores of the broker's database, for the peer that has one; a list as taskset takes it. */
   databaseCpus: string | undefined
   /** Messages that are in the store at the start, for the peer that begins with a full one. */

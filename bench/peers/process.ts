@@ -65,9 +65,9 @@ export class BrokerProcess {
   static folder (): string { return mkdtempSync(join(tmpdir(), 'sabethes-bench-')) }
 
   /** Runs `command` bound to core `cpu`, or to a list of cores. taskset replaces itself with the command, so the pid is the broker's. */
-  static start (command: readonly string[], folder: string, cpu: number | string | undefined, env: Record<string, string> = {}): BrokerProcess {
+  static start (command: readonly string[], folder: string, cpu: string | undefined, env: Record<string, string> = {}): BrokerProcess {
     const taskset = cpu === undefined ? undefined : find('taskset')
-    const [program, ...args] = taskset === undefined ? command : [taskset, '-c', String(cpu), ...command]
+    const [program, ...args] = taskset === undefined || cpu === undefined ? command : [taskset, '-c', cpu, ...command]
     const child = spawn(program as string, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...ownEnvironment(), ...env } })
     child.once('error', () => {})
     if (child.pid === undefined) {

@@ -22,12 +22,12 @@ const environment = {
 const usersPerRequest = 1000
 
 /** Starts the server on the data folder, which is in `folder` and goes with it. `more` is added to its configuration. */
-export function startSabethes (folder: string, data: string, cpu: number | undefined, more: Record<string, string> = {}): Promise<RunningPeer> {
+export function startSabethes (folder: string, data: string, cpu: string | undefined, more: Record<string, string> = {}): Promise<RunningPeer> {
   return startShipped(folder, data, cpu, { ...environment, ...more })
 }
 
 /** The same with the configuration that it is shipped with, and `more`. */
-export async function startShipped (folder: string, data: string, cpu: number | undefined, more: Record<string, string> = { SABETHES_LOG__LEVEL: 'warn' }): Promise<RunningPeer> {
+export async function startShipped (folder: string, data: string, cpu: string | undefined, more: Record<string, string> = { SABETHES_LOG__LEVEL: 'warn' }): Promise<RunningPeer> {
   const [port, wsPort] = [await freePort(), await freePort()]
   const command = [process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', data]
   const broker = BrokerProcess.start(command, folder, cpu, more)
@@ -61,6 +61,16 @@ export const sabethes: Peer = {
     } finally {
       await connection.close()
     }
+  }
+}
+
+/** The same with engine and store in a thread of their own. */
+export const sabethesThread: Peer = {
+  ...sabethes,
+  name: 'sabethes-thread',
+  start ({ cpu }) {
+    const folder = BrokerProcess.folder()
+    return startSabethes(folder, join(folder, 'data'), cpu, { SABETHES_ENGINE__THREAD: 'true' })
   }
 }
 

@@ -4,6 +4,9 @@ import type { Usage } from '../meter.ts'
 import type { Peer, RunningPeer } from '../peers/peer.ts'
 
 export interface Settings {
+  /** Cores of the broker, as taskset takes them. */
+  brokerCpus: string | undefined
+  /** The broker's core, where it has one of its own: what else runs there is measured. */
   brokerCpu: number | undefined
   generatorCpu: number | undefined
   /** Cores of the broker's database, as taskset takes them. */
@@ -14,6 +17,8 @@ export interface Settings {
   pairs: number
   /** Unacknowledged messages a publisher may have. */
   window: number
+  /** Windows of `overload`, one after the other. */
+  windows: readonly number[]
   payloadBytes: number
   /** Whether pairs speak MQTT over WebSocket. */
   websocket: boolean
