@@ -72,7 +72,7 @@ export class Gateway implements Acceptor {
     const full = this.#full
     this.#now = now
     const tick = this.#tick = new Tick(engine)
-    const pump = this.pump = new Pump(engine, now)
+    const pump = this.pump = new Pump(engine, { now, steady: () => clock.now, later: run => { tick.first(run) } })
     const turns = this.turns = new Turns({ contended: () => pump.pauses.sending })
     const wills = this.wills = new Wills(limits)
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)
@@ -122,6 +122,7 @@ export class Gateway implements Acceptor {
   output (outputs: Output[]): void {
     this.clock.refresh()
     const { pump, sessions } = this
+    pump.turned(this.#tick.turnMs)
     for (const output of outputs) {
       switch (output.kind) {
         case 'verdict': this.#publishAnswers.settle(output); break
@@ -150,6 +151,7 @@ export class Gateway implements Acceptor {
     this.#now()
     const now = this.clock.refresh()
     this.sessions.sweep(now)
+    this.pump.trim()
     this.wills.sweep(now)
   }
 
@@ -158,6 +160,8 @@ export class Gateway implements Acceptor {
     this.#closing = true
     clearInterval(this.#timer)
     this.locks.close()
+    // Who waits for an answer that is known hears it before the connection ends.
+    this.pump.pressure.close()
     await this.sessions.close(() => {
       this.wills.close()
       this.#tick.run()

@@ -31,6 +31,8 @@ export interface AnsweredClient {
   /** Whose connection it is, for the log. */
   readonly who: object
   close (how: { reason: number }): void
+  hold (): void
+  release (): void
 }
 
 /** A publish on its way through the engine; `number` is its place among those that are answered. */
@@ -38,7 +40,7 @@ export interface Pending { client: AnsweredClient, packetId: number, qos: 0 | 1 
 
 export interface AnswerContext {
   readonly topics: Topics
-  readonly pump: Pick<Pump, 'notice' | 'countOf'>
+  readonly pump: Pick<Pump, 'notice' | 'countOf' | 'pressure'>
   readonly tick: Pick<Tick, 'discard'>
   readonly pending: PendingPublishes<Pending>
   readonly log: Logger
@@ -46,8 +48,12 @@ export interface AnswerContext {
 
 interface Refused { code: Code, reason: string, cid?: string, retryAfterMs?: number }
 
+/** Answers of a sender that waits. */
+interface Deferred { readonly client: AnsweredClient, readonly answers: Array<[Pending, Verdict]>, held: boolean }
+
 export class PublishAnswers {
   readonly #context: AnswerContext
+  readonly #deferred = new Map<AnsweredClient, Deferred>()
 
   constructor (context: AnswerContext) { this.#context = context }
 
@@ -55,6 +61,42 @@ export class PublishAnswers {
   settle (verdict: Verdict): void {
     const pending = this.#context.pending.take(verdict.ref)
     if (pending === undefined) return
+    const deferred = this.#deferred.size > 0 ? this.#deferred.get(pending.client) : undefined
+    if (deferred !== undefined) {
+      // What failed ends the connection; what was stored before it is said first.
+      if (verdict.ok === 'failed') this.#release(deferred)
+      else return this.#defer(deferred, pending, verdict)
+    } else if (verdict.ok === true && verdict.conv !== undefined && this.#context.pump.pressure.on(verdict.conv)) {
+      return this.#defer(this.#wait(pending.client, verdict.conv), pending, verdict)
+    }
+    this.#answer(pending, verdict)
+  }
+
+  /** The sender is ahead of its readers: its answers wait, in their order, until those are not far behind any more. */
+  #wait (client: AnsweredClient, conv: string): Deferred {
+    const deferred: Deferred = { client, answers: [], held: false }
+    this.#deferred.set(client, deferred)
+    this.#context.pump.pressure.wait(conv, { release: () => { this.#release(deferred) } })
+    return deferred
+  }
+
+  #defer (deferred: Deferred, pending: Pending, verdict: Verdict): void {
+    deferred.answers.push([pending, verdict])
+    // Who sends at QoS 0 waits for no answer.
+    if (pending.qos > 0 || deferred.held) return
+    deferred.held = true
+    pending.client.hold()
+  }
+
+  #release (deferred: Deferred): void {
+    const { client, answers, held } = deferred
+    if (this.#deferred.get(client) !== deferred) return
+    this.#deferred.delete(client)
+    for (const [pending, verdict] of answers) this.#answer(pending, verdict)
+    if (held) client.release()
+  }
+
+  #answer (pending: Pending, verdict: Verdict): void {
     const { client } = pending
     const { publishes, session } = client
     publishes.chatEnds(pending)

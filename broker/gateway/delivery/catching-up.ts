@@ -16,6 +16,8 @@ export interface Follower {
   readonly capacity: number
   readonly crowded: boolean
   send (stream: Stream, entry: Entry): void
+  /** Entries of the stream have been sent. */
+  advanced (stream: Stream): void
   /** Numbers that were looked at were not for this user. */
   skipped (stream: Stream): void
   /** A stream is not behind any more. */
@@ -29,15 +31,19 @@ interface Ahead { stream: Stream, entries: readonly Entry[], at: number, last: n
 /** The streams of a session that are behind, and what is read of them from the log. */
 export class CatchingUp {
   readonly #session: Follower
-  readonly #shared: Pick<Shared, 'engine' | 'pauses' | 'steady'>
+  readonly #shared: Pick<Shared, 'engine' | 'pauses' | 'recent' | 'later' | 'steady'>
   #behind: Stream[] = []
   #reading = false
   #woken = false
   #ahead: Ahead | undefined
   #aheadAt = 0
   #readAhead = 0
+  readonly #goOn = (): void => {
+    this.#woken = false
+    this.catchUp()
+  }
 
-  constructor (session: Follower, shared: Pick<Shared, 'engine' | 'pauses' | 'steady'>) {
+  constructor (session: Follower, shared: Pick<Shared, 'engine' | 'pauses' | 'recent' | 'later' | 'steady'>) {
     this.#session = session
     this.#shared = shared
   }
@@ -56,10 +62,7 @@ export class CatchingUp {
   wake (): void {
     if (this.#woken) return
     this.#woken = true
-    setImmediate(() => {
-      this.#woken = false
-      this.catchUp()
-    })
+    this.#shared.later(this.#goOn)
   }
 
   /** Reads on for the streams that are behind, in turn, as far as window and sink have room. */
@@ -71,6 +74,8 @@ export class CatchingUp {
     if (stream === undefined || session.free === 0 || session.crowded) return
     if (this.#ahead?.stream === stream) return this.#deliver(this.#ahead)
     this.#ahead = undefined
+    const kept = this.#shared.recent.after(stream.id, stream.sentTo, maxReadAhead)
+    if (kept !== undefined) return this.#deliver({ stream, entries: kept, at: 0, last: (kept.at(-1) as Entry).seq, head: stream.head })
     if (this.#shared.pauses.holds(this)) return
     this.#reading = true
     const { head } = stream
@@ -96,7 +101,7 @@ export class CatchingUp {
       if ((stream.qos === 1 && session.free === 0) || session.crowded) {
         this.#ahead = page
         this.#aheadAt = this.#shared.steady()
-        return
+        return session.advanced(stream)
       }
       session.send(stream, entries[page.at++] as Entry)
     }
@@ -105,6 +110,7 @@ export class CatchingUp {
     const before = stream.sentTo
     stream.sentTo = Math.max(before, entries.length === 0 && page.last <= before ? head : page.last)
     if (stream.sentTo > before) session.skipped(stream)
+    session.advanced(stream)
     this.#behind.shift()
     stream.queued = false
     if (stream.sentTo < stream.head) this.queue(stream)

@@ -3,9 +3,24 @@ import { groupId } from '../../topics.ts'
 import { Cursors } from './cursors.ts'
 import { GroupStreams } from './group-streams.ts'
 import { Pauses } from './pauses.ts'
+import { Pressure } from './pressure.ts'
+import { Recent } from './recent.ts'
 import type { Session } from './session.ts'
 import type { Shared } from './shared.ts'
 import type { StreamKind } from './stream.ts'
+
+export interface PumpClocks {
+  /** The time of the server, milliseconds since the epoch. */
+  now?: () => number
+  /** Milliseconds of a clock that only goes forward. */
+  steady?: () => number
+  /** Runs a function at the end of this turn of the event loop. */
+  later?: (run: () => void) => void
+}
+
+/** Who is no slower than the server acknowledges within so many turns of its event loop, and within milliseconds when it has little to do. */
+const paceTurns = 4
+const leastPaceMs = 4
 
 /**
  * Takes what was committed to the connected sessions that read it. Sessions find their direct messages by user, group messages
@@ -16,15 +31,19 @@ export class Pump implements Shared {
   readonly cursors: Cursors
   readonly groups = new GroupStreams()
   readonly pauses: Pauses
+  readonly pressure = new Pressure()
+  readonly recent = new Recent()
+  paceMs = leastPaceMs
   readonly now: () => number
   readonly steady: () => number
+  readonly later: (run: () => void) => void
   readonly #byUser = new Map<string, Set<Session>>()
 
-  /** `now`: the time of the server, milliseconds since the epoch. `steady`: milliseconds of a clock that only goes forward. */
-  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, now: () => number, steady: () => number = () => performance.now()) {
+  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), later = setImmediate }: PumpClocks = {}) {
     this.engine = engine
     this.now = now
     this.steady = steady
+    this.later = later
     this.cursors = new Cursors(engine)
     this.pauses = new Pauses(steady)
   }
@@ -49,6 +68,7 @@ export class Pump implements Shared {
   message (message: Committed): void {
     const { conv } = message
     this.pauses.committed()
+    this.recent.note(conv, message)
     if (conv.charCodeAt(0) === 0x64) {
       const cut = conv.indexOf(':', 2)
       const a = conv.slice(2, cut)
@@ -121,6 +141,12 @@ export class Pump implements Shared {
       if (session !== except && session.interest.notice && !session.crowded) session.sink.notice(payload)
     }
   }
+
+  /** To be called about once a second. */
+  trim (): void { this.recent.trim() }
+
+  /** So long did the last turns of the event loop take, milliseconds. */
+  turned (turnMs: number): void { this.paceMs = Math.max(leastPaceMs, turnMs * paceTurns) }
 
   close (): void {
     this.pauses.close()
