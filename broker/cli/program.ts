@@ -61,12 +61,28 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .showSuggestionAfterError()
     .enablePositionalOptions()
 
-  const verb = (parent: Command, usage: string, text: string): Command => commonOptions(parent.command(usage).description(text))
-  const userVerb = (parent: Command, usage: string, text: string): Command => userOptions(verb(parent, usage, text))
-
   portOptions(commonOptions(program.command('serve', { isDefault: true }).description('run the server (the default)')))
     .action(async (options: CommonOptions) => { outcome.code = await (await import('./serve.ts')).serve(terminal, options) })
+  configVerbs(program, terminal)
+  accountVerbs(program, terminal)
+  groupVerbs(program, terminal)
+  chatVerbs(program, terminal)
+  watchingVerbs(program, terminal, outcome)
+  storeVerbs(program, terminal, outcome)
+  feedVerbs(program, terminal)
+  verb(program.command('plugin').description('plugins'), 'list', 'the order in which plugins run')
+    .option('--load', 'when no server runs: run the code of the modules that the configuration names, to list what they say of themselves')
+    .action(async (options: PluginOptions) => { await (await import('./plugin.ts')).list(terminal, options) })
+  return program
+}
 
+function verb (parent: Command, usage: string, text: string): Command { return commonOptions(parent.command(usage).description(text)) }
+function userVerb (parent: Command, usage: string, text: string): Command { return userOptions(verb(parent, usage, text)) }
+function passwordFile (command: Command): Command {
+  return command.option('--password-file <file>', 'file with the password, - for standard input; without it: asked for, or standard input')
+}
+
+function configVerbs (program: Command, terminal: Terminal): void {
   const config = program.command('config').description('look at the configuration')
   portOptions(verb(config, 'check', 'find mistakes')).option('--load', 'also run the code of plugins that are modules, to check their options')
     .action(async (options: CommonOptions & { load?: boolean }) => { await (await import('./config.ts')).check(terminal, options) })
@@ -76,9 +92,10 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async () => { await (await import('./config.ts')).schema(terminal) })
   config.command('env').description('print the environment variable of each key').option('--json', 'as JSON').option('--markdown', 'as tables')
     .action(async (options: { json?: boolean, markdown?: boolean }) => { await (await import('./config.ts')).env(terminal, options) })
+}
 
+function accountVerbs (program: Command, terminal: Terminal): void {
   const user = program.command('user').description('accounts')
-  const passwordFile = (command: Command): Command => command.option('--password-file <file>', 'file with the password, - for standard input; without it: asked for, or standard input')
   passwordFile(verb(user, 'add <user>', 'add an account')).option('--no-password', 'without a password (dev mode)')
     .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).add(terminal, uid, options) })
   passwordFile(verb(user, 'passwd <user>', 'set a new password'))
@@ -91,7 +108,9 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).ban(terminal, uid, false, options) })
   verb(user, 'rm <user>', 'remove an account; its messages stay')
     .action(async (uid: string, options: CommonOptions) => { await (await import('./user.ts')).remove(terminal, uid, options) })
+}
 
+function groupVerbs (program: Command, terminal: Terminal): void {
   const group = program.command('group').description('groups, as a user')
   userVerb(group, 'create <group> [members...]', 'create a group').option('--name <text>', 'its name (default: the id)')
     .action(async (gid: string, members: string[], options: UserOptions) => { await (await import('./group.ts')).create(terminal, gid, members, options) })
@@ -101,7 +120,9 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async (gid: string, users: string[], options: UserOptions) => { await (await import('./group.ts')).change(terminal, 'remove', gid, users, options) })
   userVerb(group, 'list', "list the user's groups")
     .action(async (options: UserOptions) => { await (await import('./group.ts')).list(terminal, options) })
+}
 
+function chatVerbs (program: Command, terminal: Terminal): void {
   userVerb(program, 'send <to> <text>', "send a message to a user (bob) or a group (g/dev); the text '-' is standard input")
     .option('--type <type>', 'the type of the message; json: the text is JSON; of a type of your own, an object or a list is JSON', 'text')
     .option('--cid <id>', 'client message id: sent again with the same one, a message is stored once')
@@ -114,7 +135,10 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
   userVerb(program, 'history <conversation>', 'messages with a user (bob), of a group (g/dev) or of a conversation id')
     .option('--before <seq>', 'older than this number').option('--after <seq>', 'newer than this number').option('--limit <number>', 'at most so many')
     .action(async (conversation: string, options: UserOptions) => { await (await import('./history.ts')).history(terminal, conversation, options) })
+}
 
+/** How a running server is, and how fast. */
+function watchingVerbs (program: Command, terminal: Terminal, outcome: { code: number }): void {
   verb(program, 'status', 'how the server is').option('--url <url>', 'a server elsewhere: http://host:port')
     .action(async (options: CommonOptions) => { await (await import('./status.ts')).status(terminal, options) })
   verb(program, 'bench', 'measure a running server with ordinary clients; needs accounts {prefix}s1, {prefix}r1, … unless auth.mode is dev')
@@ -125,6 +149,10 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .option('--seconds <number>', 'how long', '5')
     .option('--rate <number>', 'messages a second in all; 0 is as many as come back', '0')
     .action(async (options: BenchOptions) => { outcome.code = await (await import('./bench.ts')).bench(terminal, options) })
+}
+
+/** What the operator does with the store. */
+function storeVerbs (program: Command, terminal: Terminal, outcome: { code: number }): void {
   verb(program, 'backup <folder>', 'copy the store into an empty folder, while the server runs or not')
     .action(async (folder: string, options: CommonOptions) => { await (await import('./backup.ts')).backup(terminal, folder, options) })
   verb(program, 'restore <folder>', 'put a backup in the place of the data folder; the server must not run')
@@ -139,6 +167,9 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async (options: DoctorOptions) => { outcome.code = await (await import('./doctor.ts')).doctor(terminal, options) })
   verb(program, 'purge', 'remove messages past messages.retentionSeconds now')
     .action(async (options: CommonOptions) => { await (await import('./purge.ts')).purge(terminal, options) })
+}
+
+function feedVerbs (program: Command, terminal: Terminal): void {
   const feed = program.command('feed').description('what is committed, for readers that must miss nothing')
   verb(feed, 'readers', 'list the readers, and how far they are behind')
     .action(async (options: CommonOptions) => { await (await import('./feed.ts')).readers(terminal, options) })
@@ -154,8 +185,4 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
     .action(async (name: string, options: AddOptions) => { await (await import('./feed.ts')).add(terminal, name, options) })
   verb(feed, 'remove <reader>', 'end a reader: nothing waits for it any more')
     .action(async (name: string, options: CommonOptions) => { await (await import('./feed.ts')).remove(terminal, name, options) })
-  verb(program.command('plugin').description('plugins'), 'list', 'the order in which plugins run')
-    .option('--load', 'when no server runs: run the code of the modules that the configuration names, to list what they say of themselves')
-    .action(async (options: PluginOptions) => { await (await import('./plugin.ts')).list(terminal, options) })
-  return program
 }

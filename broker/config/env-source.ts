@@ -1,6 +1,7 @@
 /** Reads `SABETHES_*` variables. */
 import { readFileSync } from 'node:fs'
-import { configKeys, envPrefix, keyOfEnv, parseText } from './keys.ts'
+import { configKeys, envPrefix, keyOfEnv, parseText, type ConfigKey } from './keys.ts'
+import type { ConfigProblem } from './problem.ts'
 import { suggest } from './suggestion.ts'
 import type { Source } from './source.ts'
 
@@ -27,21 +28,24 @@ export function envSource (env: NodeJS.ProcessEnv): Source {
     const fromFile = keyOfEnv(name) === undefined && name.endsWith('_FILE')
     const base = fromFile ? name.slice(0, -'_FILE'.length) : name
     const key = keyOfEnv(base)
-    if (key === undefined) {
-      const near = suggest(base, configKeys.map(key => key.env))
-      source.problems.push({ origin: name, text: `is not a variable of the configuration${near === undefined ? '' : `; did you mean ${near}${fromFile ? '_FILE' : ''}?`}` })
-      continue
-    }
-    if (fromFile && (env[base] ?? '') !== '') {
-      source.problems.push({ origin: name, text: `and ${base} are both set: remove one` })
-      continue
-    }
-    try {
-      const text = fromFile ? readFileSync(value, 'utf8').replace(/\r?\n$/, '') : value
-      source.values.set(key.path, { value: parseText(key, text), origin: name })
-    } catch (error) {
-      source.problems.push({ origin: name, key: key.path, text: error instanceof TypeError && !('code' in error) ? error.message : `cannot read ${value}: ${(error as Error).message}` })
-    }
+    if (key === undefined) source.problems.push(unknownVariable(name, base, fromFile))
+    else if (fromFile && (env[base] ?? '') !== '') source.problems.push({ origin: name, text: `and ${base} are both set: remove one` })
+    else assign(source, key, name, value, fromFile)
   }
   return source
+}
+
+function unknownVariable (name: string, base: string, fromFile: boolean): ConfigProblem {
+  const near = suggest(base, configKeys.map(key => key.env))
+  return { origin: name, text: `is not a variable of the configuration${near === undefined ? '' : `; did you mean ${near}${fromFile ? '_FILE' : ''}?`}` }
+}
+
+/** `value` is the text of the key, or the file that holds it. */
+function assign (source: Source, key: ConfigKey, name: string, value: string, fromFile: boolean): void {
+  try {
+    const text = fromFile ? readFileSync(value, 'utf8').replace(/\r?\n$/, '') : value
+    source.values.set(key.path, { value: parseText(key, text), origin: name })
+  } catch (error) {
+    source.problems.push({ origin: name, key: key.path, text: error instanceof TypeError && !('code' in error) ? error.message : `cannot read ${value}: ${(error as Error).message}` })
+  }
 }

@@ -34,26 +34,12 @@ const defaultFile = 'sabethes.yaml'
 
 /** Throws `ConfigError` with everything that is wrong. */
 export function loadConfig ({ file, env = {}, flags = {}, folder = process.cwd() }: LoadOptions = {}): Loaded {
-  const problems: ConfigProblem[] = []
-  const values = new Map<string, Assignment>()
-  const options: Array<[string, Assignment]> = []
-  const add = (source: Source): void => {
-    problems.push(...source.problems)
-    for (const [path, assignment] of source.values) {
-      if (keyOf(path) === undefined) options.push([path, assignment])
-      else values.set(path, assignment)
-    }
-  }
-  const text = readText(resolve(folder, file ?? defaultFile), file)
-  if (text !== undefined) add(yamlSource(text, file ?? defaultFile))
-  add(envSource(env))
-  add(flagSource(flags))
-  for (const [path, assignment] of options) setPluginOption(values, path, assignment)
-
-  const locate = (key: string, path: readonly PropertyKey[]): string => {
-    const assignment = values.get(key)
-    return (path.length === 0 ? undefined : assignment?.originOf?.(path)) ?? assignment?.origin ?? ''
-  }
+  const name = file ?? defaultFile
+  const text = readText(resolve(folder, name), file)
+  const sources = [envSource(env), flagSource(flags)]
+  if (text !== undefined) sources.unshift(yamlSource(text, name))
+  const { values, problems } = merged(sources)
+  const locate = (key: string, path: readonly PropertyKey[]): string => locationOf(values.get(key), path)
   const result = configSchema.safeParse(nested(values))
   if (result.success) {
     const { data: config } = result
@@ -62,12 +48,33 @@ export function loadConfig ({ file, env = {}, flags = {}, folder = process.cwd()
       for (const { key, path = [], text } of crossCheck(config)) problems.push({ origin: locate(key, path), key, text })
     }
     if (problems.length === 0) {
-      return { config, locate, origins: new Map([...values].map(([path, { origin }]) => [path, origin])), file: text === undefined ? undefined : file ?? defaultFile }
+      return { config, locate, origins: new Map([...values].map(([path, { origin }]) => [path, origin])), file: text === undefined ? undefined : name }
     }
   } else {
     for (const issue of result.error.issues) problems.push(problemOf(issue, values))
   }
   throw new ConfigError(problems)
+}
+
+/** What later sources say replaces what earlier ones say; options of plugins are put on top, when all of `plugins` is known. */
+function merged (sources: readonly Source[]): Source {
+  const problems: ConfigProblem[] = []
+  const values = new Map<string, Assignment>()
+  const options: Array<[string, Assignment]> = []
+  for (const source of sources) {
+    problems.push(...source.problems)
+    for (const [path, assignment] of source.values) {
+      if (keyOf(path) === undefined) options.push([path, assignment])
+      else values.set(path, assignment)
+    }
+  }
+  for (const [path, assignment] of options) setPluginOption(values, path, assignment)
+  return { values, problems }
+}
+
+/** Where the part of a value was written, or else the value; '' for a default. */
+function locationOf (assignment: Assignment | undefined, path: readonly PropertyKey[]): string {
+  return (path.length === 0 ? undefined : assignment?.originOf?.(path)) ?? assignment?.origin ?? ''
 }
 
 function readText (path: string, given: string | undefined): string | undefined {

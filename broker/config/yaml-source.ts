@@ -3,6 +3,9 @@ import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, type Docu
 import { keyOf, configSections } from './keys.ts'
 import { unknownKey, type Source } from './source.ts'
 
+/** A file that is being read. `positionOf`: where a node of it is written. */
+interface YamlFile { source: Source, document: Document, positionOf: (node: unknown) => string }
+
 /** The values of a configuration file's `text`; `name` is shown in front of positions. */
 export function yamlSource (text: string, name: string): Source {
   const source: Source = { values: new Map(), problems: [] }
@@ -21,33 +24,38 @@ export function yamlSource (text: string, name: string): Source {
   }
 
   const positionOf = (node: unknown): string => position(isNode(node) ? node.range?.[0] : undefined)
-  const visit = (node: unknown, path: string, at: string): void => {
-    const resolved = isAlias(node) ? node.resolve(document) : node
-    if (resolved === null || (isScalar(resolved) && resolved.value === null)) return
-    if (!isMap(resolved)) {
-      source.problems.push({ origin: at, ...(path === '' ? {} : { key: path }), text: 'must be a section: keys and values beneath it' })
-      return
-    }
-    for (const { key, value } of resolved.items) {
-      const origin = positionOf(key)
-      const part = isScalar(key) ? String(key.value) : String(key)
-      const child = path === '' ? part : `${path}.${part}`
-      if (part.includes('.') || (keyOf(child) === undefined && !configSections.has(child))) {
-        source.problems.push(unknownKey(child, origin))
-      } else if (configSections.has(child)) {
-        visit(value, child, origin)
-      } else if (value === null || (isScalar(value) && value.value === null)) {
-        source.problems.push({ origin, key: child, text: 'is empty: give it a value or remove the line' })
-      } else {
-        assign(source, document, child, value as Node, origin, positionOf)
-      }
-    }
-  }
-  visit(document.contents, '', name)
+  readSection({ source, document, positionOf }, document.contents, '', name)
   return source
 }
 
-function assign (source: Source, document: Document, path: string, node: Node, origin: string, positionOf: (node: unknown) => string): void {
+/** The keys of a section; `at`: where its own name is written. */
+function readSection (file: YamlFile, node: unknown, path: string, at: string): void {
+  const { source, document, positionOf } = file
+  const resolved = isAlias(node) ? node.resolve(document) : node
+  if (isNothing(resolved)) return
+  if (!isMap(resolved)) {
+    source.problems.push({ origin: at, ...(path === '' ? {} : { key: path }), text: 'must be a section: keys and values beneath it' })
+    return
+  }
+  for (const { key, value } of resolved.items) {
+    const part = isScalar(key) ? String(key.value) : String(key)
+    const child = path === '' ? part : `${path}.${part}`
+    if (part.includes('.')) source.problems.push(unknownKey(child, positionOf(key)))
+    else readEntry(file, value, child, positionOf(key))
+  }
+}
+
+function readEntry (file: YamlFile, value: unknown, path: string, origin: string): void {
+  const { problems } = file.source
+  if (configSections.has(path)) readSection(file, value, path, origin)
+  else if (keyOf(path) === undefined) problems.push(unknownKey(path, origin))
+  else if (isNothing(value)) problems.push({ origin, key: path, text: 'is empty: give it a value or remove the line' })
+  else assign(file, path, value as Node, origin)
+}
+
+function isNothing (node: unknown): boolean { return node === null || (isScalar(node) && node.value === null) }
+
+function assign ({ source, document, positionOf }: YamlFile, path: string, node: Node, origin: string): void {
   let value: unknown
   try {
     value = node.toJS(document, { maxAliasCount: 100 })
