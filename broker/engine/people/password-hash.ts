@@ -7,6 +7,9 @@ import { FairQueue, type Waiting } from '../fair-queue.ts'
 /** OWASP's first choice for argon2id: 19 MiB, two passes, one lane (about 25 ms). */
 const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
+/** What is longer is nobody's password. */
+export const maxPasswordBytes = 1_024
+
 /** The key of hashes that no address asks for. */
 const operator = ''
 

@@ -1,0 +1,82 @@
+/** Who is let in. */
+import { Refusal } from '../../errors.ts'
+import { network } from '../../network.ts'
+import type { UserRow } from '../../store/store.ts'
+import { isId } from '../../topics.ts'
+import type { EngineHost } from '../host.ts'
+import { alive, type AccountRows } from './account-rows.ts'
+import { maxPasswordBytes, type Passwords } from './password-hash.ts'
+import type { SignInLimits } from './sign-in-limits.ts'
+
+export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string }
+
+export class SignIn {
+  readonly #host: EngineHost
+  readonly #rows: AccountRows
+  readonly #passwords: Passwords
+  readonly #limits: SignInLimits
+
+  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits) {
+    this.#host = host
+    this.#rows = rows
+    this.#passwords = passwords
+    this.#limits = limits
+  }
+
+  async authenticate ({ user, password, address }: SignInRequest): Promise<{ user: string }> {
+    if (this.#host.mode === 'dev') return await this.#withName(user)
+    if (user === undefined || !isId(user) || password === undefined || password.length > maxPasswordBytes) {
+      // Nothing can be guessed with it, and no hash is made: it counts against nobody.
+      throw wrong()
+    }
+    const row = await this.#checkPassword(user, password, network(address))
+    // Said to those only who know the password.
+    if (row.banned === true) throw new Refusal('banned')
+    return { user }
+  }
+
+  /** In `dev` mode the name is enough. */
+  async #withName (user: string | undefined): Promise<{ user: string }> {
+    if (user === undefined || !isId(user)) throw new Refusal('unauthorized', 'the user name must be 1 to 64 of A-Z a-z 0-9 . _ -')
+    const { store } = this.#host
+    const seen = this.#rows.changes
+    const row = await store.user(user)
+    if (row?.banned === true || (seen !== this.#rows.changes && (await store.user(user))?.banned === true)) throw new Refusal('banned')
+    return { user }
+  }
+
+  async #checkPassword (uid: string, password: Uint8Array, address: string): Promise<UserRow> {
+    const limits = this.#limits
+    this.#checkWait(uid, address)
+    const seen = this.#rows.changes
+    const row = alive(await this.#host.store.user(uid))
+    const right = await this.#passwords.verify(row?.passwordHash, password, {
+      // Asked again at its turn: tries that came at once must not all pass before the first has failed.
+      stillWanted: () => { this.#checkWait(uid, address) },
+      failed: () => { limits.failed(uid, address) },
+      address,
+      known: limits.knows(uid, address)
+    })
+    if (row === undefined || !right) throw wrong()
+    limits.succeeded(uid, address)
+    return await this.#unchanged(row, seen)
+  }
+
+  #checkWait (account: string, address: string): void {
+    const waitMs = this.#limits.waitMs(account, address)
+    if (waitMs > 0) throw new Refusal('rate_limited', 'too many failed tries', waitMs)
+  }
+
+  /** The account as it is now: the hash took time. A change that comes later ends the connection, which access knows of by then. */
+  async #unchanged (row: UserRow, seen: number): Promise<UserRow> {
+    for (let at = seen; at !== this.#rows.changes;) {
+      at = this.#rows.changes
+      const now = alive(await this.#host.store.user(row.uid))
+      if (now === undefined || now.passwordHash !== row.passwordHash) throw wrong()
+      row = now
+    }
+    return row
+  }
+}
+
+function wrong (): Refusal { return new Refusal('unauthorized', 'wrong user name or password') }
