@@ -124,42 +124,59 @@ function readJson (payload: Uint8Array): Read | Unread {
 
 /** `undefined` when the value is no envelope. */
 function readEnvelope (text: string, value: unknown): Read | Unread | undefined {
-  if (!isObject(value)) return undefined
-  const keys = Object.keys(value)
-  if (keys.length === 0) return undefined
-  for (const key of keys) if (!envelopeKeys.has(key)) return undefined
-
-  const { cid, body, replyTo, mentions, meta } = value
+  if (!isEnvelope(value)) return undefined
+  const { cid, body } = value
   if (cid !== undefined && (typeof cid !== 'string' || !cidPattern.test(cid))) {
     return refuse('bad_payload', 'cid: 1 to 64 printable ASCII characters')
   }
   if (body === undefined) return refuse('bad_payload', 'body is missing', cid)
   const type = value['type'] ?? (typeof body === 'string' ? 'text' : 'json')
   if (typeof type !== 'string' || !idPattern.test(type)) return refuse('bad_payload', 'type: 1 to 64 of A-Z a-z 0-9 . _ -', cid)
+  const refusal = typeRefusal(type, body, cid)
+  if (refusal !== undefined) return refusal
+  if (!isKeepableText(text, body)) return refuse('bad_payload', tooDeep('body'), cid)
+  const attributes = readAttributes(value, cid)
+  if (typeof attributes !== 'string') return attributes
+  return { ok: true, type, body, cid, tail: `"type":"${type}","body":${JSON.stringify(body)}${attributes}` }
+}
+
+/** True for an object that has keys of an envelope, and no others. */
+function isEnvelope (value: unknown): value is Record<string, unknown> {
+  if (!isObject(value)) return false
+  const keys = Object.keys(value)
+  for (const key of keys) if (!envelopeKeys.has(key)) return false
+  return keys.length > 0
+}
+
+/** Why a body is refused as one of its type. */
+function typeRefusal (type: string, body: unknown, cid: string | undefined): Unread | undefined {
   if (type === 'system') return refuse('forbidden', 'only the server sends messages of type system', cid)
   if (type === 'text' && typeof body !== 'string') return refuse('bad_payload', 'body: text where type is text', cid)
   if (type === 'binary' && (typeof body !== 'string' || !base64Pattern.test(body))) {
     return refuse('bad_payload', 'body: base64 where type is binary', cid)
   }
-  if (!isKeepableText(text, body)) return refuse('bad_payload', tooDeep('body'), cid)
+  return undefined
+}
 
-  let tail = `"type":"${type}","body":${JSON.stringify(body)}`
+/** What an envelope may say beside its body, as JSON text that follows it. */
+function readAttributes ({ replyTo, mentions, meta }: Record<string, unknown>, cid: string | undefined): string | Unread {
+  let written = ''
   if (replyTo !== undefined) {
     if (!isMessageReference(replyTo)) return refuse('bad_payload', 'replyTo: the seq or the id of a message', cid)
-    tail += `,"replyTo":${JSON.stringify(replyTo)}`
+    written += `,"replyTo":${JSON.stringify(replyTo)}`
   }
   if (mentions !== undefined) {
     if (!areMentions(mentions)) return refuse('bad_payload', `mentions: at most ${maxMentions} user ids`, cid)
-    tail += `,"mentions":${JSON.stringify(mentions)}`
+    written += `,"mentions":${JSON.stringify(mentions)}`
   }
   if (meta !== undefined) {
     if (!isObject(meta)) return refuse('bad_payload', 'meta: an object', cid)
     if (!isKeepable(meta)) return refuse('bad_payload', tooDeep('meta'), cid)
-    const written = JSON.stringify(meta)
-    if (written.length > maxMetaLength) return refuse('too_large', `meta: at most ${maxMetaLength} characters`, cid)
-    tail += `,"meta":${written}`
+    const text = JSON.stringify(meta)
+    if (text.length > maxMetaLength) return refuse('too_large', `meta: at most ${maxMetaLength} characters`, cid)
+    written += `,"meta":${text}`
   }
-  return { ok: true, type, body, cid, tail }
+  return written
 }
 
 function isMessageReference (value: unknown): boolean {
