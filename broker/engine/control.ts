@@ -1,5 +1,5 @@
 /** The control side of the engine: everything that is no message on its way to the commit. */
-import type { Rules, ServerInfo } from '../operations/rules.ts'
+import type { ServerInfo } from '../operations/rules.ts'
 import { Topics } from '../topics.ts'
 import { type AccountOptions, type Accounts, createAccounts } from './people/accounts.ts'
 import { Blocks } from './people/blocks.ts'
@@ -56,36 +56,22 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   const blocks = new Blocks(host)
   const consents = new Consents(host, blocks, setup.groupConsent ?? 'everybody')
   const groups = new Groups(host, consents)
-  const sessions = new Sessions(host, marks, {
-    topics: new Topics(setup.prefix),
-    sweepIntervalMs: setup.sweepIntervalMs ?? 300_000,
-    maxUnstoredEnds: setup.maxUnstoredEnds ?? 100_000,
-    ...(setup.endRetryMs !== undefined && { retryMs: setup.endRetryMs })
-  })
+  const sessions = createSessions(host, marks, setup)
   const streams = new Streams(host, marks, sessions)
   const purge = new Purge(host, setup.purgeIntervalMs ?? 60_000)
-
-  const serverInfo = (): ServerInfo => ({
-    name: 'sabethes',
-    version: setup.version ?? '0',
-    mode: host.mode,
-    prefix: setup.prefix ?? 'im',
-    limits: { ...host.limits },
-    features: [...features]
-  })
-  const rules: Rules = {
-    blocks,
-    consents,
-    groups,
-    groupViews: new GroupViews(host, groups),
-    conversations: new Conversations({ host, marks, receipts, expiry: new Expiry(host.store) }),
-    messages: new History(host, marks),
-    sync: new Sync(host),
-    server: { info: serverInfo }
-  }
+  const serverInfo = (): ServerInfo => describe(host, setup)
 
   return {
-    rules,
+    rules: {
+      blocks,
+      consents,
+      groups,
+      groupViews: new GroupViews(host, groups),
+      conversations: new Conversations({ host, marks, receipts, expiry: new Expiry(host.store) }),
+      messages: new History(host, marks),
+      sync: new Sync(host),
+      server: { info: serverInfo }
+    },
     accounts,
     replied: (user, conv, seq) => { receipts.read(user, conv, seq) },
     authenticate: request => accounts.authenticate(request),
@@ -107,5 +93,26 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
       await marks.close()
       await receipts.close()
     }
+  }
+}
+
+function createSessions (host: EngineHost, marks: Marks, setup: ControlSetup): Sessions {
+  return new Sessions(host, marks, {
+    topics: new Topics(setup.prefix),
+    sweepIntervalMs: setup.sweepIntervalMs ?? 300_000,
+    maxUnstoredEnds: setup.maxUnstoredEnds ?? 100_000,
+    ...(setup.endRetryMs !== undefined && { retryMs: setup.endRetryMs })
+  })
+}
+
+/** What the server says of itself. */
+function describe (host: EngineHost, setup: ControlSetup): ServerInfo {
+  return {
+    name: 'sabethes',
+    version: setup.version ?? '0',
+    mode: host.mode,
+    prefix: setup.prefix ?? 'im',
+    limits: { ...host.limits },
+    features: [...features]
   }
 }

@@ -111,13 +111,27 @@ function notLoaded (source: string, why: string, cause?: unknown): PluginError {
 function shapeProblem (value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null) return 'its default export is no plugin (see docs/plugins/README.md)'
   const plugin = value as Record<string, unknown>
-  const { name, description, options, timeoutMs, onFailure, start } = plugin
+  return describedProblem(plugin) ?? runningProblem(plugin) ?? placeProblem(plugin)
+}
+
+/** What it says of itself. */
+function describedProblem ({ name, description, options }: Record<string, unknown>): string | undefined {
   if (typeof name !== 'string' || !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) return 'name: kebab-case is needed'
   if (typeof description !== 'string' || description === '') return 'description: one line of text is needed'
   if (typeof (options as { safeParse?: unknown } | undefined)?.safeParse !== 'function') return 'options: a zod schema is needed'
+  return undefined
+}
+
+/** How it runs. */
+function runningProblem ({ timeoutMs, onFailure, start }: Record<string, unknown>): string | undefined {
   if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= maxTimeoutMs)) return `timeoutMs: milliseconds up to ${maxTimeoutMs} are needed`
   if (onFailure !== 'refuse' && onFailure !== 'pass') return "onFailure: 'refuse' or 'pass' is needed; there is no default"
   if (typeof start !== 'function') return 'start: a function is needed'
+  return undefined
+}
+
+/** Before and after whom it runs. */
+function placeProblem (plugin: Record<string, unknown>): string | undefined {
   for (const place of ['after', 'before']) {
     const names = plugin[place]
     if (names !== undefined && !(Array.isArray(names) && names.every(item => typeof item === 'string'))) return `${place}: a list of plugin names is needed`
