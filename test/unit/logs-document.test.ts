@@ -6,7 +6,7 @@ import t from 'tap'
 import { packageRoot } from '../support/package-root.ts'
 
 /** Calls of a log's methods, and `logFailure`, up to the end of the line; the text may stand in the next one. */
-const call = /\b(?:log|Log|#log)\.(?:fatal|error|warn|info|debug)\((.*,\n\s+'.*|.*)$|\blogFailure\((.*)$/gm
+const call = /\b(?:log|Log|#log)\??\.(?:fatal|error|warn|info|debug)\((.*,\n\s+'.*|.*)$|\blogFailure\((.*)$/gm
 const quoted = /'((?:[^'\\]|\\.)*)'/g
 
 await t.test('every message in the sources has its row, and every row its message', async t => {
