@@ -61,23 +61,12 @@ export class Topics {
   /** Reads a topic that was published to; call only when `isChat(topic)`. */
   target (topic: string): Target | TopicRefusal {
     const parts = topic.slice(this.#root.length).split('/')
-    const [head, kind, id, verb] = parts
-    if (head === 'to' && (kind === 'u' || kind === 'g')) {
-      if (id === undefined || !isId(id)) return refuse('not_found', `'${clip(id ?? '')}' is not a valid id`)
-      if (parts.length > 4) return refuse('not_found', 'no such topic')
-      const to = kind === 'u' ? 'user' : 'group'
-      if (verb === undefined) return { kind: to, id }
-      return verbPattern.test(verb) ? { kind: to, id, verb } : refuse('not_found', `no such verb: '${clip(verb)}'`)
+    switch (parts[0]) {
+      case 'to': return addressee(parts)
+      case 'rpc': return request(parts)
+      case 'u': case 'g': case 'presence': case 'server': return refuse('forbidden', 'only the server publishes here')
+      default: return refuse('not_found', 'no such topic')
     }
-    if (head === 'rpc' && kind !== undefined && parts.length === 2) {
-      return /^[a-z]+(\.[a-z]+)?$/i.test(kind) && kind.length <= 64
-        ? { kind: 'rpc', method: kind }
-        : refuse('not_found', 'no such method')
-    }
-    if (head === 'u' || head === 'g' || head === 'presence' || head === 'server') {
-      return refuse('forbidden', 'only the server publishes here')
-    }
-    return refuse('not_found', 'no such topic')
   }
 
   /**
@@ -87,26 +76,58 @@ export class Topics {
   filter (filter: string, user: string): ChatFilter | undefined {
     if (!filter.startsWith(this.#root)) return undefined
     const parts = filter.slice(this.#root.length).split('/')
-    const [head, id, leaf] = parts
-    if (head === 'server' && parts.length === 1) return { kind: 'server' }
-    if (head === 'g' && id !== undefined && parts.length === 2) {
-      if (id === '+') return { kind: 'groups' }
-      return isId(id) ? { kind: 'group', gid: id } : undefined
+    switch (parts[0]) {
+      case 'server': return parts.length === 1 ? { kind: 'server' } : undefined
+      case 'g': return parts.length === 2 ? groupFilter(parts[1] as string) : undefined
+      case 'u': return parts[1] === user ? ownFilter(parts) : undefined
+      default: return undefined
     }
-    if (head !== 'u' || id !== user || leaf === undefined) return undefined
-    const own = { kind: 'own' as const, inbox: false, event: false, notice: false, rpc: false }
-    if (leaf === '#' && parts.length === 3) return { kind: 'own', inbox: true, event: true, notice: true, rpc: true }
-    if (leaf === '+' && parts.length === 3) return { kind: 'own', inbox: true, event: true, notice: true, rpc: false }
-    if (leaf === 'rpc' && parts.length === 4) {
-      const rid = parts[3] as string
-      return rid === '+' || rid === '#' || isId(rid) ? { ...own, rpc: true } : undefined
-    }
-    if (parts.length !== 3) return undefined
-    if (leaf === 'inbox' || leaf === 'event' || leaf === 'notice') return { ...own, [leaf]: true }
-    return undefined
   }
 }
 
+/** `to/u/{uid}` or `to/g/{gid}`, perhaps with a verb. */
+function addressee (parts: readonly string[]): Target | TopicRefusal {
+  const [, kind, id = '', verb] = parts
+  if (kind !== 'u' && kind !== 'g') return refuse('not_found', 'no such topic')
+  if (!isId(id)) return refuse('not_found', `'${clip(id)}' is not a valid id`)
+  if (parts.length > 4) return refuse('not_found', 'no such topic')
+  const to = kind === 'u' ? 'user' : 'group'
+  if (verb === undefined) return { kind: to, id }
+  return verbPattern.test(verb) ? { kind: to, id, verb } : refuse('not_found', `no such verb: '${clip(verb)}'`)
+}
+
+/** `rpc/{method}` */
+function request (parts: readonly string[]): Target | TopicRefusal {
+  if (parts.length !== 2) return refuse('not_found', 'no such topic')
+  const method = parts[1] as string
+  return /^[a-z]+(\.[a-z]+)?$/i.test(method) && method.length <= 64
+    ? { kind: 'rpc', method }
+    : refuse('not_found', 'no such method')
+}
+
+/** `g/{gid}` or `g/+` */
+function groupFilter (gid: string): ChatFilter | undefined {
+  if (gid === '+') return { kind: 'groups' }
+  return isId(gid) ? { kind: 'group', gid } : undefined
+}
+
+/** What of the subscriber's own tree a filter names. */
+function ownFilter (parts: readonly string[]): ChatFilter | undefined {
+  const leaf = parts[2]
+  if (parts.length === 4 && leaf === 'rpc') return isRequestFilter(parts[3] as string) ? own(false, false, false, true) : undefined
+  if (parts.length !== 3) return undefined
+  switch (leaf) {
+    case '#': return own(true, true, true, true)
+    case '+': return own(true, true, true, false)
+    case 'inbox': return own(true, false, false, false)
+    case 'event': return own(false, true, false, false)
+    case 'notice': return own(false, false, true, false)
+    default: return undefined
+  }
+}
+
+function own (inbox: boolean, event: boolean, notice: boolean, rpc: boolean): ChatFilter { return { kind: 'own', inbox, event, notice, rpc } }
+function isRequestFilter (rid: string): boolean { return rid === '+' || rid === '#' || isId(rid) }
 function refuse (code: TopicRefusal['refuse'], reason: string): TopicRefusal { return { refuse: code, reason } }
 function clip (text: string): string { return text.length > 64 ? text.slice(0, 64) + '…' : text }
 
