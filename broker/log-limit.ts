@@ -27,26 +27,16 @@ export class LineLimit {
 
   /** pino's hook `logMethod`. */
   pass (logger: Logger, args: Arguments, method: LogFn, level: number): void {
-    const write = (fields: object, text: string | undefined): void => { method.apply(logger, [fields, text] as unknown as Arguments) }
     if (this.#perSecond === 0 || level < firstLimitedLevel || level >= alwaysLevel) return method.apply(logger, args)
-    const [first, second] = args as unknown[]
-    const text = typeof first === 'string' ? first : typeof second === 'string' ? second : ''
-    const fields = typeof first === 'object' && first !== null ? first as Record<string, unknown> : undefined
+    const text = textOf(args)
+    const fields = fieldsOf(args)
     const kind = this.#kind(`${text}\0${String(fields?.['code'] ?? fields?.['plugin'] ?? '')}`)
-    const now = this.#now()
-    kind.allowance = Math.min(this.#perSecond, kind.allowance + (now - kind.at) / 1000 * this.#perSecond)
-    kind.at = now
-    if (kind.allowance >= 1) {
-      kind.allowance -= 1
-      if (kind.leftOut === 0) return method.apply(logger, args)
-      const { leftOut } = kind
-      kind.leftOut = 0
-      return write({ ...fields, leftOut }, text)
-    }
-    kind.leftOut += 1
-    const { code } = fields ?? {}
-    kind.tell = leftOut => { write({ ...(typeof code === 'string' ? { code } : {}), leftOut }, text) }
-    this.#timer ??= setInterval(() => { this.tell() }, tellIntervalMs).unref()
+    const write = (line: object): void => { method.apply(logger, [line, text] as unknown as Arguments) }
+    if (!this.#allows(kind)) return this.#leaveOut(kind, fields?.['code'], write)
+    if (kind.leftOut === 0) return method.apply(logger, args)
+    const { leftOut } = kind
+    kind.leftOut = 0
+    write({ ...fields, leftOut })
   }
 
   /** Says what was left out and has not been told by a later line. */
@@ -68,6 +58,22 @@ export class LineLimit {
     this.#timer = undefined
   }
 
+  /** Whether a line of this kind may be written now; takes its share of the rate. */
+  #allows (kind: Kind): boolean {
+    const now = this.#now()
+    kind.allowance = Math.min(this.#perSecond, kind.allowance + (now - kind.at) / 1000 * this.#perSecond)
+    kind.at = now
+    if (kind.allowance < 1) return false
+    kind.allowance -= 1
+    return true
+  }
+
+  #leaveOut (kind: Kind, code: unknown, write: (line: object) => void): void {
+    kind.leftOut += 1
+    kind.tell = leftOut => { write({ ...(typeof code === 'string' ? { code } : {}), leftOut }) }
+    this.#timer ??= setInterval(() => { this.tell() }, tellIntervalMs).unref()
+  }
+
   #kind (name: string): Kind {
     const known = this.#kinds.get(name)
     if (known !== undefined) return known
@@ -76,4 +82,14 @@ export class LineLimit {
     this.#kinds.set(name, kind)
     return kind
   }
+}
+
+/** A line is a text, or fields and perhaps a text. */
+function textOf ([first, second]: readonly unknown[]): string {
+  if (typeof first === 'string') return first
+  return typeof second === 'string' ? second : ''
+}
+
+function fieldsOf ([first]: readonly unknown[]): Record<string, unknown> | undefined {
+  return typeof first === 'object' && first !== null ? first as Record<string, unknown> : undefined
 }
