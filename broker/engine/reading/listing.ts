@@ -85,16 +85,25 @@ function readPlace (text: string): Place {
  * One page of the list, and the unread total over all conversations: `{"conversations":[…],"unread":…,"next":…}`.
  * `after` is the `next` of the page before. A page is cut short when its last messages are more than `answerBytes`.
  */
-export async function listConversations ({ store, expiry }: Sources, caller: Caller, now: number, page: Page): Promise<JsonText> {
-  const { user } = caller
+export async function listConversations (sources: Sources, caller: Caller, now: number, page: Page): Promise<JsonText> {
   const start = page.after === undefined ? undefined : readPlace(page.after)
+  const { shown, following, total } = await firstAfter(start, page.limit, sources, caller, now)
+  const answer = new JsonText('{"conversations":[')
+  const listed = await addItems(answer, shown, sources.store, caller, now)
+  const last = shown[listed - 1]
+  const next = last !== undefined && listed < following ? `,"next":${JSON.stringify(placeText(last))}` : ''
+  return answer.add(`],"unread":${total}${next}}`)
+}
+
+/** The first `limit` conversations behind a place, how many there are behind it, and what is unread in all, on whichever side of it. */
+async function firstAfter (start: Place | undefined, limit: number, { store, expiry }: Sources, caller: Caller, now: number): Promise<{ shown: Listed[], following: number, total: number }> {
   // The first ones of what was seen so far: sorting all of a long list would hold everybody up.
   const shown: Listed[] = []
   let following = 0
   let total = 0
   for await (const some of entriesOf(store, caller)) {
     const expired = await expiry.unread(some, now)
-    const last = shown.length >= page.limit ? shown[page.limit - 1] : undefined
+    const last = shown.length >= limit ? shown[limit - 1] : undefined
     for (const [i, entry] of some.entries()) {
       const count = unreadOf(entry.member, entry.head.n, expired[i] as number)
       total += count
@@ -105,10 +114,17 @@ export async function listConversations ({ store, expiry }: Sources, caller: Cal
       shown.push({ ...entry, unread: count })
     }
     shown.sort(order)
-    if (shown.length > page.limit) shown.length = page.limit
+    if (shown.length > limit) shown.length = limit
   }
-  const [hidden, others] = await Promise.all([store.hiddenAt(user, shown.map(({ member, head }) => ({ conv: member.conv, seq: head.seq }))), othersOf(store, shown)])
-  const answer = new JsonText('{"conversations":[')
+  return { shown, following, total }
+}
+
+/** Adds as many of the entries as an answer holds, with their last messages; resolves to how many. */
+async function addItems (answer: JsonText, shown: readonly Listed[], store: Store, caller: Caller, now: number): Promise<number> {
+  const [hidden, others] = await Promise.all([
+    store.hiddenAt(caller.user, shown.map(({ member, head }) => ({ conv: member.conv, seq: head.seq }))),
+    othersOf(store, shown)
+  ])
   let listed = 0
   let bytes = 0
   while (listed < shown.length && bytes < answerBytes) {
@@ -124,9 +140,7 @@ export async function listConversations ({ store, expiry }: Sources, caller: Cal
       listed++
     }
   }
-  const last = shown[listed - 1]
-  const next = last !== undefined && listed < following ? `,"next":${JSON.stringify(placeText(last))}` : ''
-  return answer.add(`],"unread":${total}${next}}`)
+  return listed
 }
 
 /** Large messages make small steps. */

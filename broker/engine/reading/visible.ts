@@ -40,8 +40,8 @@ export async function visibleAfter (store: Store, member: Readonly<Member>, now:
   let edge = Math.max(range.after, floorOf(member))
   let bytes = 0
   for (let step = 0; step < maxSteps && edge < end; step++) {
-    const rows = range.from !== undefined ? scanRows : step === 0 ? range.limit : Math.max(nextRows, range.limit - messages.length)
-    const page = await store.messages(conv, { after: edge, before: end + 1, limit: rows, maxBytes: Math.max(1, range.maxBytes - bytes) })
+    const limit = rowsOfStep(range, step, messages.length)
+    const page = await store.messages(conv, { after: edge, before: end + 1, limit, maxBytes: Math.max(1, range.maxBytes - bytes) })
     if (page.length === 0) return { messages, edge: end, more: false }
     const hidden = await hiddenOf(store, member, page)
     for (const message of page) {
@@ -57,6 +57,11 @@ export async function visibleAfter (store: Store, member: Readonly<Member>, now:
     }
   }
   return { messages, edge: Math.max(edge, range.after), more: edge < end }
+}
+
+function rowsOfStep (range: ForwardRange, step: number, found: number): number {
+  if (range.from !== undefined) return scanRows
+  return step === 0 ? range.limit : Math.max(nextRows, range.limit - found)
 }
 
 /** The newest before `before`, at most `limit` messages and about `maxBytes` of content (at least one message). */

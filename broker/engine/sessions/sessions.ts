@@ -70,42 +70,7 @@ export class Sessions {
 
   /** Throws `Refusal` (`rate_limited`) when the user has too many sessions and all of them are connected. */
   open (start: SessionStart): Promise<SessionResume> {
-    const { session, user, clientId } = start
-    return this.#queue.run(user, async () => {
-      const { store } = this.#host
-      // A mark of the session's earlier life must not land in this one.
-      await this.#marks.settled(user)
-      const expirySeconds = this.#clamp(start.expirySeconds)
-      const epoch = randomBytes(9).toString('base64url')
-      let row = await this.#row(session)
-      if (row !== undefined && (start.cleanStart || this.#isExpired(row))) {
-        await store.dropSession(session)
-        this.#ends.forget(session)
-        row = undefined
-      }
-      if (row === undefined && expirySeconds > 0) await this.#makeRoom(user)
-      if (row !== undefined || expirySeconds > 0) {
-        const { expiresAt: _, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
-        try {
-          await store.putSession({ ...known, inflight: [], expirySeconds, connection: { epoch, proven: 0 } })
-        } catch (error) {
-          // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
-          const now = this.#host.now()
-          const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight, connection: row.connection }
-          this.#ends.keep(session, { user, ...end }, error)
-          throw error
-        }
-      }
-      this.#ends.forget(session)
-      this.#live.set(session, { persistent: expirySeconds > 0, openedAt: this.#host.now() })
-      const last = row?.connection
-      return {
-        present: row !== undefined,
-        subscriptions: row?.subscriptions.map(({ filter, qos }) => ({ filter, qos })) ?? [],
-        inflight: row?.inflight ?? [],
-        ...(row !== undefined || expirySeconds > 0 ? { resends: { epoch, ...(last !== undefined && { last }) } } : {})
-      }
-    })
+    return this.#queue.run(start.user, () => this.#open(start))
   }
 
   /** Rejects when the session has gone: it must not be told that its subscriptions are kept. */
@@ -151,6 +116,43 @@ export class Sessions {
     clearInterval(this.#timer)
     await this.#round?.catch((error: unknown) => { this.#host.log.debug({ err: error }, 'the sweep of sessions ended with the server') })
     await this.#ends.close()
+  }
+
+  async #open (start: SessionStart): Promise<SessionResume> {
+    const { session, user } = start
+    // A mark of the session's earlier life must not land in this one.
+    await this.#marks.settled(user)
+    const expirySeconds = this.#clamp(start.expirySeconds)
+    const epoch = randomBytes(9).toString('base64url')
+    const row = await this.#resumed(start)
+    if (row === undefined && expirySeconds > 0) await this.#makeRoom(user)
+    const isStored = row !== undefined || expirySeconds > 0
+    if (isStored) await this.#putOpen(start, row, expirySeconds, epoch)
+    this.#ends.forget(session)
+    this.#live.set(session, { persistent: expirySeconds > 0, openedAt: this.#host.now() })
+    return resumeOf(row, isStored ? epoch : undefined)
+  }
+
+  /** The session that goes on; one that is over, or not wanted, is dropped. */
+  async #resumed ({ session, cleanStart }: SessionStart): Promise<SessionRow | undefined> {
+    const row = await this.#row(session)
+    if (row === undefined || !(cleanStart || this.#isExpired(row))) return row
+    await this.#host.store.dropSession(session)
+    this.#ends.forget(session)
+    return undefined
+  }
+
+  async #putOpen ({ session, user, clientId }: SessionStart, row: SessionRow | undefined, expirySeconds: number, epoch: string): Promise<void> {
+    const { expiresAt: _, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
+    try {
+      await this.#host.store.putSession({ ...known, inflight: [], expirySeconds, connection: { epoch, proven: 0 } })
+    } catch (error) {
+      // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
+      const now = this.#host.now()
+      const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight, connection: row.connection }
+      this.#ends.keep(session, { user, ...end }, error)
+      throw error
+    }
   }
 
   /** The session as stored, with its end when the store has not taken that yet. */
@@ -228,3 +230,14 @@ export class Sessions {
 
 /** The user of `{user}/{clientId}`; client ids may contain a slash, user ids do not. */
 function userOf (session: string): string { return session.slice(0, session.indexOf('/')) }
+
+/** What a client is told of its session; `epoch` of one that is stored. */
+function resumeOf (row: SessionRow | undefined, epoch: string | undefined): SessionResume {
+  const last = row?.connection
+  return {
+    present: row !== undefined,
+    subscriptions: row?.subscriptions.map(({ filter, qos }) => ({ filter, qos })) ?? [],
+    inflight: row?.inflight ?? [],
+    ...(epoch !== undefined ? { resends: { epoch, ...(last !== undefined && { last }) } } : {})
+  }
+}

@@ -1,6 +1,6 @@
 /** When a session subscribed to what; see since.ts for what that is good for. */
 import type { SessionRow, TimeMs } from '../../store/store.ts'
-import type { StreamKind, Topics } from '../../topics.ts'
+import type { ChatFilter, StreamKind, Topics } from '../../topics.ts'
 
 type Subscriptions = SessionRow['subscriptions']
 
@@ -38,12 +38,16 @@ export class SubscriptionDates {
     this.#openedAt = openedAt
     for (const { filter, qos, since = Infinity } of row?.subscriptions ?? []) {
       const means = qos === 0 ? undefined : topics.filter(filter, row?.user ?? '')
-      if (means?.kind === 'own') {
-        if (means.inbox) this.#direct = Math.min(this.#direct, since)
-        if (means.event) this.#event = Math.min(this.#event, since)
-      } else if (means?.kind === 'groups') this.#groups = Math.min(this.#groups, since)
-      else if (means?.kind === 'group') this.#group.set(means.gid, since)
+      if (means !== undefined) this.#begin(means, since)
     }
+  }
+
+  #begin (means: ChatFilter, since: TimeMs): void {
+    if (means.kind === 'own') {
+      if (means.inbox) this.#direct = Math.min(this.#direct, since)
+      if (means.event) this.#event = Math.min(this.#event, since)
+    } else if (means.kind === 'groups') this.#groups = Math.min(this.#groups, since)
+    else if (means.kind === 'group') this.#group.set(means.gid, since)
   }
 
   /** Milliseconds since the epoch; undefined when it is since this connection only, or not known. `gid` for groups. */
