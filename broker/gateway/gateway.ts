@@ -72,7 +72,7 @@ export class Gateway implements Acceptor {
     const full = this.#full
     this.#now = now
     const tick = this.#tick = new Tick(engine)
-    const pump = this.pump = new Pump(engine, { now, steady: () => clock.now, later: run => { tick.first(run) } })
+    const pump = this.pump = new Pump(engine, { now, steady: () => clock.now, later: run => { tick.first(run) }, recentBytes: limits.recentBytes })
     const turns = this.turns = new Turns({ contended: () => pump.pauses.sending })
     const wills = this.wills = new Wills(limits)
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)

@@ -28,6 +28,7 @@ export const wideLimits: GatewayLimits = {
   answerBytesPerUser: 1_000_000_000,
   answerBytes: 1_000_000_000,
   pendingQos2: 100,
+  recentBytes: 1_000_000,
   packetsPerSecond: 0,
   bytesPerSecond: 0,
   topicBytes: 1024,

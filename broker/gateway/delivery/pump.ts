@@ -9,7 +9,9 @@ import type { Session } from './session.ts'
 import type { Shared } from './shared.ts'
 import type { StreamKind } from './stream.ts'
 
-export interface PumpClocks {
+export interface PumpOptions {
+  /** Bytes that are kept for sessions that are a little behind. */
+  recentBytes?: number
   /** The time of the server, milliseconds since the epoch. */
   now?: () => number
   /** Milliseconds of a clock that only goes forward. */
@@ -32,18 +34,19 @@ export class Pump implements Shared {
   readonly groups = new GroupStreams()
   readonly pauses: Pauses
   readonly pressure = new Pressure()
-  readonly recent = new Recent()
+  readonly recent: Recent
   paceMs = leastPaceMs
   readonly now: () => number
   readonly steady: () => number
   readonly later: (run: () => void) => void
   readonly #byUser = new Map<string, Set<Session>>()
 
-  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), later = setImmediate }: PumpClocks = {}) {
+  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), later = setImmediate, recentBytes }: PumpOptions = {}) {
     this.engine = engine
     this.now = now
     this.steady = steady
     this.later = later
+    this.recent = new Recent(recentBytes === undefined ? {} : { maxBytes: recentBytes })
     this.cursors = new Cursors(engine)
     this.pauses = new Pauses(steady)
   }

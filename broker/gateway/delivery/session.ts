@@ -11,6 +11,8 @@ import { Window } from './window.ts'
 const nearly = 1024
 /** Of a stream that is so many windows behind senders wait, until it is only half as many behind. */
 const pressingWindows = 2
+/** So long a device is taken to keep pace that is not read, milliseconds: it may have acknowledged. */
+const unheardMs = 1000
 
 export interface SessionOptions {
   /** `{user}/{clientId}`. */
@@ -118,7 +120,7 @@ export class Session {
 
   /** It takes what it gets as fast as the server sends it. */
   get keepsPace (): boolean {
-    const { paceMs } = this.#shared
+    const paceMs = this.sink.unheard ? Math.max(this.#shared.paceMs, unheardMs) : this.#shared.paceMs
     return !this.closed && !this.sink.crowded && this.#window.oldestAt >= this.#shared.steady() - paceMs
   }
 
