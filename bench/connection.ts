@@ -46,6 +46,8 @@ export class Connection {
   #stalled: boolean
   #frames: Unframer | undefined
   #closing = false
+  /** What is to happen once the server speaks WebSocket. */
+  #upgraded: (() => void) | undefined
   #connack: (code: number) => void = () => {}
   #suback: (codes: Buffer) => void = () => {}
 
@@ -87,11 +89,12 @@ export class Connection {
         reason = 'closed by the server'
         resolve(connection)
       }
+      const begin = () => { connection.write(wire.connect({ clientId, user, clean, keepAliveSeconds: 3600 })) }
       if (websocket) {
         connection.#frames = new Unframer()
+        connection.#upgraded = begin
         socket.write(upgrade(port))
-      }
-      connection.write(wire.connect({ clientId, user, clean, keepAliveSeconds: 3600 }))
+      } else begin()
     })
   }
 
@@ -153,6 +156,10 @@ export class Connection {
         return false
       }
       data = this.#frames.data
+      if (this.#frames.open) {
+        this.#upgraded?.()
+        this.#upgraded = undefined
+      }
       for (const pong of this.#frames.pongs.splice(0)) this.#socket.write(pong)
     }
     if (this.#rest !== undefined) {

@@ -8,7 +8,9 @@ import type { Options } from './options.ts'
 import { aedes } from './peers/aedes.ts'
 import { earlier } from './peers/against.ts'
 import type { Earlier } from './peers/against.ts'
+import { mochi } from './peers/mochi.ts'
 import { mosquitto } from './peers/mosquitto.ts'
+import { nats, natsLazy } from './peers/nats.ts'
 import { sabethes, sabethesStored, sabethesThread } from './peers/sabethes.ts'
 import { sabethesHostile } from './peers/sabethes-hostile.ts'
 import { sabethesMongodb } from './peers/sabethes-mongodb.ts'
@@ -39,7 +41,7 @@ import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 const scenarios: readonly Scenario[] = [
   pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, hostile, startup
 ]
-const peers: readonly Peer[] = [sabethes, sabethesThread, mosquitto, aedes]
+const peers: readonly Peer[] = [sabethes, sabethesThread, mosquitto, aedes, nats, natsLazy, mochi]
 /** Peers of single scenarios that an earlier commit may have too: each with its file and its name there. */
 const siblings: ReadonlyArray<[Peer, string, string]> = [
   [sabethesStored, 'sabethes.js', 'sabethesStored'],
@@ -55,6 +57,13 @@ function named<T extends { name: string }> (all: readonly T[], name: string, wha
 }
 
 function say (text: string): void { process.stderr.write(text + '\n') }
+
+/** Why the peer cannot run here, which is said; gets it ready when it can. */
+async function unusable (peer: Peer): Promise<string | undefined> {
+  const why = peer.missing() ?? await peer.prepare?.()
+  if (why !== undefined) say(`*** SKIPPING ${peer.name.toUpperCase()}: ${why} ***`)
+  return why
+}
 
 async function measure (scenario: Scenario, peer: Peer, settings: Settings): Promise<Round> {
   try {
@@ -90,10 +99,8 @@ async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Re
   if (against !== undefined && left[sabethes.name] !== undefined) left[against.name] = left[sabethes.name] as string
   const extra = await extras(scenario, against)
   for (const peer of extra) {
-    const why = peer.missing()
-    if (why === undefined) continue
-    left[peer.name] = why
-    say(`*** SKIPPING ${peer.name.toUpperCase()}: ${why} ***`)
+    const why = await unusable(peer)
+    if (why !== undefined) left[peer.name] = why
   }
   const taking = [...chosen, ...extra].filter(peer => !(peer.name in left))
   const rounds = new Map<string, Round[]>(taking.map(peer => [peer.name, []]))
@@ -136,10 +143,8 @@ async function run (options: Options): Promise<number> {
   }
   const skipped: Record<string, string> = {}
   for (const peer of competitors) {
-    const why = peer.missing()
-    if (why === undefined) continue
-    skipped[peer.name] = why
-    say(`*** SKIPPING ${peer.name.toUpperCase()}: ${why} ***`)
+    const why = await unusable(peer)
+    if (why !== undefined) skipped[peer.name] = why
   }
   bindSelf(settings.generatorCpu)
   const report: Report = { machine: machine(), startedAt: new Date().toISOString(), settings, scenarios: [] }

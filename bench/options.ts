@@ -11,7 +11,8 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --rounds N        rounds; each runs every peer once, in turn (3)
   --seconds S       measured seconds of a round (5); --warm-up S before them (2)
   --short           one round of 2 seconds, smaller numbers
-  --peers LIST      of sabethes,sabethes-thread,mosquitto,aedes (all but the second; with --against only sabethes)
+  --peers LIST      of sabethes,sabethes-thread,mosquitto,aedes,nats,nats-lazy,mochi (sabethes,mosquitto,aedes; with --against only
+                    sabethes). Go builds the last three at their first run
   --against REF     an earlier commit of this repository as a peer, built aside once; ratios are of it
   --pairs N         pairs (50)                       --window N       unacknowledged messages of a publisher (20)
   --windows LIST    windows of overload (10,20,60,100,200,400)

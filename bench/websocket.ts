@@ -40,6 +40,9 @@ export class Unframer {
   #rest: Buffer | undefined
   #open = false
 
+  /** Whether the server has taken the upgrade; before that no frame may be sent (RFC 6455, 4.1). */
+  get open (): boolean { return this.#open }
+
   /** Takes `bytes` bytes of `buffer`, which it changes; answers how many bytes of `data` are payload. Throws when the upgrade was refused. */
   push (buffer: Buffer, bytes: number): number {
     let data = buffer

@@ -2,9 +2,9 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { cacheFolder } from '../cache.ts'
 import type { Peer } from './peer.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -29,7 +29,7 @@ export interface Earlier {
 }
 
 /** Builds the commit `ref` if that was not done before. Throws an Error with a text for the user when there is none, or it does not build. */
-export async function earlier (ref: string, { repository = root, cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'sabethes-bench') }: AgainstOptions = {}): Promise<Earlier> {
+export async function earlier (ref: string, { repository = root, cache = cacheFolder }: AgainstOptions = {}): Promise<Earlier> {
   const commit = commitOf(repository, ref)
   // With this clone's packages a build is of these packages.
   const folder = join(cache, `${commit}-${createHash('sha256').update(lockOf(repository) ?? '').digest('hex').slice(0, shownDigits)}`)

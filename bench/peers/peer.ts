@@ -42,6 +42,8 @@ export interface Peer {
   readonly systemMark?: string
   /** Why this peer cannot run here; `undefined` when it can. */
   missing (): string | undefined
+  /** Makes once what `start` needs, where that takes time; answers why it cannot. */
+  prepare?(): Promise<string | undefined>
   start (options: StartOptions): Promise<RunningPeer>
   /** Where a message to `user` is published. */
   toUser (user: string): string

@@ -4,7 +4,7 @@ import { Publisher } from '../load.ts'
 import { Latencies, Meter } from '../meter.ts'
 import { timedRequest } from '../peers/rpc.ts'
 import { publishAll } from './backlog.ts'
-import { generatorLimit, openMany, round } from './scenario.ts'
+import { generatorLimit, openMany, round, withoutPlain } from './scenario.ts'
 import type { Scenario, Settings } from './scenario.ts'
 
 const notThere = 'it has no conversations'
@@ -91,7 +91,7 @@ export const conversationList: Scenario = {
   headline: 'list_50_p50_ms',
   better: 'lower',
   reference: 'sabethes',
-  without: { mosquitto: notThere, aedes: notThere },
+  without: withoutPlain(notThere),
   describe: s => `a user with ${s.conversations} conversations, ${messagesEach} unread messages in each (${s.waiting} in one), one request at a time: first ${listLimit} of the list, whole list by ${fullPage}, unread, history by ${historyLimit}; server.info is the sibling that reads nothing`,
   async run (_peer, running, settings) {
     const fault = await write(running.port, settings)

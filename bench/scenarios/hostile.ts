@@ -12,7 +12,7 @@ import type { RunningPeer } from '../peers/peer.ts'
 import { Pacer } from './pacer.ts'
 import type { Phase } from './pacer.ts'
 import { openPairs, settle } from './pairs.ts'
-import { round } from './scenario.ts'
+import { round, withoutPlain } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 
 const victims = 20
@@ -50,7 +50,7 @@ export const hostile: Scenario = {
   better: 'lower',
   reference: 'sabethes-shipped',
   extra: [sabethesHostile],
-  without: { sabethes: 'its limits are out of the bench\'s way', mosquitto: notComparable, aedes: notComparable },
+  without: { sabethes: 'its limits are out of the bench\'s way', ...withoutPlain(notComparable) },
   describe: s => `${victims} pairs at ${rate} messages/s together, limits as shipped, beside each attack for ${s.attackSeconds} s; PUBACK latency of the pairs during it (and in the ${s.recoverySeconds} s after it), memory before, at its peak and ${s.recoverySeconds} s after the attackers left`,
   async run (peer, running, settings) {
     const chosen = settings.attacks === undefined ? attacks : attacks.filter(one => settings.attacks?.includes(one.name))

@@ -3,7 +3,7 @@ import { databaseWords, sabethesMongodb } from '../peers/sabethes-mongodb.ts'
 import { paced } from './paced.ts'
 import { pairs } from './pairs.ts'
 import { roundTrips } from './round-trips.ts'
-import { round } from './scenario.ts'
+import { round, withoutPlain } from './scenario.ts'
 import type { Scenario, Settings } from './scenario.ts'
 
 const inMemory = 'it keeps no message that was delivered'
@@ -21,7 +21,7 @@ export const mongodb: Scenario = {
   better: 'higher',
   reference: 'sabethes',
   extra: [sabethesMongodb],
-  without: { mosquitto: inMemory, aedes: inMemory },
+  without: withoutPlain(inMemory),
   describe: s => `${pairs.describe(s)}; latencies at ${s.mongodbRate} messages/s; sabethes keeps its store embedded, sabethes-mongodb in ${databaseWords()}; ${places(s)}`,
   async run (peer, running, settings) {
     const { database } = running

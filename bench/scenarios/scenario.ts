@@ -83,6 +83,11 @@ export interface Scenario {
   run (peer: Peer, running: RunningPeer, settings: Settings): Promise<Round>
 }
 
+/** `without` of what no broker has that only passes on. */
+export function withoutPlain (why: string): Record<string, string> {
+  return Object.fromEntries(['mosquitto', 'aedes', 'nats', 'nats-lazy', 'mochi'].map(name => [name, why]))
+}
+
 /** `make(0)` to `make(count - 1)`, at most `atOnce` at a time; rejects with the first error. */
 export async function openMany<T> (count: number, make: (index: number) => Promise<T>, atOnce = 100): Promise<T[]> {
   const made: T[] = new Array(count)

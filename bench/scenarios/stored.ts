@@ -4,6 +4,7 @@ import { conversationsOf, messagesOf, usersOf } from '../peers/filled-store.ts'
 import { request } from '../peers/rpc.ts'
 import { sabethesStored } from '../peers/sabethes.ts'
 import { pairs } from './pairs.ts'
+import { withoutPlain } from './scenario.ts'
 import type { Scenario } from './scenario.ts'
 
 const inMemory = 'it keeps no message that was delivered'
@@ -35,7 +36,7 @@ export const stored: Scenario = {
   better: pairs.better,
   reference: 'sabethes',
   extra: [sabethesStored],
-  without: { mosquitto: inMemory, aedes: inMemory },
+  without: withoutPlain(inMemory),
   describe: s => `${pairs.describe(s)}; sabethes-stored began with ${s.stored.toLocaleString('en-US')} messages in its store, sabethes with none`,
   async run (peer, running, settings) {
     const result = await pairs.run(peer, running, settings)
