@@ -23,7 +23,12 @@ function natsWith (name: string, durable: boolean, jetstream: readonly string[])
         'server_name: bench',
         // Of NATS' own protocol, which nobody speaks here.
         'listen: "127.0.0.1:-1"',
-        `jetstream { store_dir: ${JSON.stringify(join(folder, 'jetstream'))}${jetstream.map(line => `, ${line}`).join('')} }`,
+        'jetstream {',
+        `  store_dir: ${JSON.stringify(join(folder, 'jetstream'))}`,
+        // Each subscription is a consumer of one stream: the default refuses the 1,001st.
+        '  limits { default_max_consumers: -1 }',
+        ...jetstream,
+        '}',
         'mqtt {',
         `  listen: "127.0.0.1:${port}"`,
         // 64 is Sabethes' window.
@@ -41,5 +46,5 @@ function natsWith (name: string, durable: boolean, jetstream: readonly string[])
   }
 }
 
-export const nats = natsWith('nats', true, ['sync_interval: always'])
+export const nats = natsWith('nats', true, ['  sync_interval: always'])
 export const natsLazy = natsWith('nats-lazy', false, [])

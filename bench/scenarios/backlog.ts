@@ -79,6 +79,7 @@ export const backlog: Scenario = {
   name: 'backlog',
   headline: 'deliveries_per_s',
   better: 'higher',
+  without: { mochi: 'what waits for a session comes in no order' },
   describe: s => `${s.readers} users in turn come back to ${s.waiting} waiting messages each; median of them. Then as many again while ${bystanders} other pairs send ${bystanderRate} messages/s on schedule: their delivery without and with it`,
   async run (peer, running, settings) {
     const { port } = running
