@@ -4,6 +4,7 @@ import type { Report } from './report.ts'
 export interface Threshold {
   scenario: string
   metric: string
+  /** `earlier` is the commit of `--against`, whichever it is. */
   peer: string
   /** Whose median this peer's is divided by. */
   against: string
@@ -11,10 +12,15 @@ export interface Threshold {
   atMost?: number
 }
 
-/** The outcome of each threshold: `ok`, or `missed` with the reason. Scenarios that did not run are left out. */
-export function check (report: Report, thresholds: readonly Threshold[]): { ok: boolean, text: string }[] {
+/**
+ * The outcome of each threshold: `ok`, or `missed` with the reason. Scenarios that did not run are left out. `earlier` is the name
+ * that the commit of `--against` has in the report.
+ */
+export function check (report: Report, thresholds: readonly Threshold[], earlier?: string): { ok: boolean, text: string }[] {
+  const named = (peer: string): string => peer === 'earlier' && earlier !== undefined ? earlier : peer
   return thresholds.flatMap(threshold => {
-    const { scenario, metric, peer, against, atLeast, atMost } = threshold
+    const { scenario, metric, atLeast, atMost } = threshold
+    const [peer, against] = [named(threshold.peer), named(threshold.against)]
     const result = report.scenarios.find(one => one.scenario === scenario)
     if (result === undefined) return []
     const name = `${scenario} ${metric} ${peer}/${against}`

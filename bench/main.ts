@@ -160,7 +160,7 @@ async function run (options: Options): Promise<number> {
   if (options.markdown) console.log(markdown(report))
   const drawn = report.scenarios.find(result => result.scenario === latency.name)
   if (options.plot !== undefined && drawn !== undefined) writeFileSync(options.plot, plot(drawn))
-  const outcomes = check(report, thresholds)
+  const outcomes = check(report, thresholds, against?.name)
   for (const { ok, text } of outcomes) console.log(`${ok ? 'ok    ' : 'MISSED'} ${text}`)
   const isVoid = report.scenarios.some(result => result.peers.some(peer => peer.faults.length > 0))
   return isVoid || outcomes.some(({ ok }) => !ok) ? 1 : 0

@@ -32,7 +32,8 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --database-cpus LIST  cores of mongodb's database (the others; with two cores the generator's)
   --json FILE       writes everything measured       --markdown       prints tables for bench/README.md
   --plot FILE       draws the scenario latency as SVG
-  --check FILE      fails when a ratio is far below FILE (bench/thresholds.json)
+  --check FILE      fails when a ratio is far below FILE (bench/thresholds.json;
+                    bench/thresholds-against.json with --against)
   --list            names the scenarios`
 
 export interface Options {

@@ -53,10 +53,20 @@ await t.test('thresholds are compared with ratios', async t => {
   t.same(outcome(absent, { atLeast: 0.5 }), [true], 'nothing to compare with')
 })
 
+await t.test('`earlier` is the commit of --against, whichever it is', async t => {
+  const threshold = { scenario: 'pairs', metric: 'rate', peer: 'sabethes', against: 'earlier', atLeast: 0.85 }
+  const both = report({ sabethes: rounds(80), '0123abcd': rounds(100) })
+  t.same(check(both, [threshold], '0123abcd'), [{ ok: false, text: 'pairs rate sabethes/0123abcd: 0.80 (at least 0.85)' }])
+  t.same(check(both, [{ ...threshold, atLeast: 0.8 }], '0123abcd').map(one => one.ok), [true])
+  t.same(check(both, [threshold]), [{ ok: true, text: 'pairs rate sabethes/earlier: not compared, earlier did not run' }])
+})
+
 await t.test('the thresholds of the repository name what exists', async t => {
-  const thresholds = JSON.parse(readFileSync(new URL('../../../bench/thresholds.json', import.meta.url), 'utf8')) as object[]
-  t.ok(thresholds.length > 0)
-  for (const threshold of thresholds) t.match(threshold, { scenario: String, metric: String, peer: String, against: String })
+  for (const file of ['thresholds.json', 'thresholds-against.json']) {
+    const thresholds = JSON.parse(readFileSync(new URL(`../../../bench/${file}`, import.meta.url), 'utf8')) as object[]
+    t.ok(thresholds.length > 0)
+    for (const threshold of thresholds) t.match(threshold, { scenario: String, metric: String, peer: String, against: String })
+  }
 })
 
 await t.test('options', async t => {
