@@ -111,44 +111,20 @@ class Commit {
   }
 
   #message (batch: Batch, op: NewMessage): Outcome {
-    const headKey = key.head(op.conv)
     const { heads } = this.#draft
-    let head = heads.get(headKey)
+    const headKey = key.head(op.conv)
+    const known = heads.get(headKey)
     const cidKey = op.cid === undefined ? undefined : key.cid(op.conv, op.from, op.cid)
     const resendKey = cidKey === undefined && op.resend !== undefined ? key.resend(op.resend.session, op.resend.packetId) : undefined
-    const first = cidKey !== undefined ? this.#sameCid(cidKey, head) : resendKey !== undefined ? this.#resent(resendKey, op) : undefined
+    const first = cidKey !== undefined ? this.#sameCid(cidKey, known) : resendKey !== undefined ? this.#resent(resendKey, op) : undefined
     if (first !== undefined) {
       if (resendKey !== undefined) this.#moveResend(batch, resendKey, op, first as ResendRow)
       return { seq: first.seq, n: first.n, id: first.id, ts: first.ts, replay: true }
     }
 
-    if (head === null) {
-      head = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, segment: 0, segmentFirst: 0, expiring: 0 }
-      heads.set(headKey, head)
-      if (op.conv.startsWith('d:')) this.#openDirect(op.conv)
-    } else {
-      head = heads.edit(headKey) as HeadRow
-    }
-    const seq = head.seq + 1
-    const n = op.counts ? head.n + 1 : head.n
-    if (head.seq === head.purgedSeq) batch.put(key.oldest(op.ts, op.conv), String(seq))
-    head.seq = seq
-    head.n = n
-    head.ts = op.ts
-    if (op.ts > this.#time) this.#time = op.ts
-    if (op.counts && op.expiresAt !== undefined) {
-      head.expiring = seq
-      batch.put(key.expiring(op.conv, seq), String(op.expiresAt))
-    }
-    const segment = this.#segments.current
-    if (head.segment !== segment) {
-      head.segment = segment
-      head.segmentFirst = seq
-      batch.put(key.segment(op.conv, seq), String(segment))
-    }
-    const text = encodeMessage(op, n)
-    this.#length += text.length
-    batch.put(key.message(segment, op.conv, seq), text)
+    const head = known === null ? this.#newHead(headKey, op.conv) : heads.edit(headKey) as HeadRow
+    this.#append(batch, head, op)
+    const { seq, n } = head
     if (cidKey !== undefined) {
       this.#remember(batch, cidKey, cidCodec.encode({ seq, n, ts: op.ts, id: op.id }))
     } else if (resendKey !== undefined) {
@@ -156,19 +132,53 @@ class Commit {
       this.#remember(batch, resendKey, resendCodec.encode({ seq, n, ts: op.ts, id: op.id, conv: op.conv, digest, epoch, number }))
     }
     const outcome: Outcome = { seq, n, id: op.id, ts: op.ts, replay: false }
-    if (op.marksSender) {
-      const sender = this.#draft.members.edit(key.member(op.from, op.conv))
-      if (sender !== null) {
-        // A gap stays: what came before may not have reached any device of the sender yet.
-        if (sender.deliveredSeq === seq - 1) sender.deliveredSeq = seq
-        if (Math.max(sender.readSeq, head.purgedSeq) < seq - 1) outcome.passed = true
-        sender.posted = true
-        sender.readSeq = seq
-        sender.readN = n
-        sender.hiddenUnread = 0
-      }
-    }
+    if (op.marksSender) this.#markSender(op, head, outcome)
     return outcome
+  }
+
+  #newHead (headKey: string, conv: string): HeadRow {
+    const head: HeadRow = { seq: 0, n: 0, ts: 0, purgedSeq: 0, purgedN: 0, segment: 0, segmentFirst: 0, expiring: 0 }
+    this.#draft.heads.set(headKey, head)
+    if (conv.startsWith('d:')) this.#openDirect(conv)
+    return head
+  }
+
+  /** The message's own rows; the head moves with them. */
+  #append (batch: Batch, head: HeadRow, op: NewMessage): void {
+    const { conv, ts } = op
+    const seq = head.seq + 1
+    if (head.seq === head.purgedSeq) batch.put(key.oldest(ts, conv), String(seq))
+    head.seq = seq
+    if (op.counts) head.n++
+    head.ts = ts
+    if (ts > this.#time) this.#time = ts
+    if (op.counts && op.expiresAt !== undefined) {
+      head.expiring = seq
+      batch.put(key.expiring(conv, seq), String(op.expiresAt))
+    }
+    const segment = this.#segments.current
+    if (head.segment !== segment) {
+      head.segment = segment
+      head.segmentFirst = seq
+      batch.put(key.segment(conv, seq), String(segment))
+    }
+    const text = encodeMessage(op, head.n)
+    this.#length += text.length
+    batch.put(key.message(segment, conv, seq), text)
+  }
+
+  /** Who writes has read what came before. */
+  #markSender (op: NewMessage, head: HeadRow, outcome: Outcome): void {
+    const sender = this.#draft.members.edit(key.member(op.from, op.conv))
+    if (sender === null) return
+    const { seq, n } = head
+    // A gap stays: what came before may not have reached any device of the sender yet.
+    if (sender.deliveredSeq === seq - 1) sender.deliveredSeq = seq
+    if (Math.max(sender.readSeq, head.purgedSeq) < seq - 1) outcome.passed = true
+    sender.posted = true
+    sender.readSeq = seq
+    sender.readN = n
+    sender.hiddenUnread = 0
   }
 
   /** The first message of a direct conversation makes both users its members. */
