@@ -1,5 +1,5 @@
-/** Members' rows: watermarks, settings, and what each user hid for themself. */
-import type { Conversation, Head, Marks, Member, Moved, Page } from '../store.ts'
+/** Members' rows: settings, and what each user hid for themself. How far they read is in watermarks.ts. */
+import type { Conversation, Head, Member, Page } from '../store.ts'
 import { decodeMessage, shownHead } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
@@ -14,7 +14,7 @@ const noHead: Head = Object.freeze({ seq: 0, n: 0, ts: 0 })
  * A row as the contract shows it. The purge does not write the rows of members: a message that was purged is not unread,
  * so the marks of a row are at least the mark of the purge.
  */
-function shown (row: Member, head: HeadRow | null): Member {
+export function shown (row: Member, head: HeadRow | null): Member {
   const seen = marked(row, head)
   return seen === row ? { ...row } : seen
 }
@@ -118,79 +118,6 @@ export class Members {
     return result
   }
 
-  /** Watermarks forward, without sync. Inside `exclusive`. */
-  async advance (marks: Marks): Promise<Moved> {
-    const draft = new Draft(this.#tables)
-    for (const { user, conv } of marks.members) {
-      draft.want(draft.members, key.member(user, conv))
-      draft.want(draft.heads, key.head(conv))
-    }
-    for (const { session, stream } of marks.cursors) draft.want(draft.cursors, key.cursor(session, stream))
-    for (const { user } of marks.events) draft.want(draft.eventHeads, key.eventHead(user))
-    await draft.load(this.#db)
-
-    const moved = new Map<string, { read: boolean, delivered: boolean }>()
-    for (const mark of marks.members) {
-      const name = key.member(mark.user, mark.conv)
-      const head = draft.heads.get(key.head(mark.conv))
-      const old = draft.members.get(name)
-      if (old === null || head === null) continue
-      const readSeq = Math.min(mark.readSeq ?? 0, head.seq)
-      const deliveredSeq = Math.min(mark.deliveredSeq ?? 0, head.seq)
-      const read = readSeq > Math.max(old.readSeq, head.purgedSeq)
-      const delivered = deliveredSeq > old.deliveredSeq
-      if (!read && !delivered) continue
-      const row = draft.members.edit(name) as Member
-      if (read) row.readSeq = readSeq
-      if (delivered) row.deliveredSeq = deliveredSeq
-      const earlier = moved.get(name)
-      moved.set(name, { read: read || earlier?.read === true, delivered: delivered || earlier?.delivered === true })
-    }
-    await this.#numberRead(draft, moved)
-    for (const mark of marks.cursors) {
-      const name = key.cursor(mark.session, mark.stream)
-      const old = draft.cursors.get(name) ?? { seq: 0, sent: 0 }
-      if (mark.seq <= old.seq && mark.sent <= old.sent && draft.cursors.get(name) !== null) continue
-      draft.cursors.set(name, { seq: Math.max(old.seq, mark.seq), sent: Math.max(old.sent, mark.sent) })
-    }
-    for (const { user, deliveredSeq } of marks.events) {
-      const head = draft.eventHeads.get(key.eventHead(user))
-      if (head === null || Math.min(deliveredSeq, head.seq) <= head.deliveredSeq) continue
-      draft.eventHeads.set(key.eventHead(user), { seq: head.seq, deliveredSeq: Math.min(deliveredSeq, head.seq) })
-    }
-    await this.#write(draft, false)
-    return [...moved].map(([name, what]) => {
-      const row = draft.members.get(name) as Member
-      return { user: row.user, conv: row.conv, ...what, row: shown(row, draft.heads.get(key.head(row.conv))) }
-    })
-  }
-
-  /** `readN` and `hiddenUnread` of rows whose `readSeq` moved. */
-  async #numberRead (draft: Draft, moved: Map<string, { read: boolean }>): Promise<void> {
-    const rows: Member[] = []
-    for (const [name, { read }] of moved) {
-      if (!read) continue
-      const row = draft.members.edit(name) as Member
-      const head = draft.heads.get(key.head(row.conv)) as HeadRow
-      if (row.readSeq === head.seq) {
-        row.readN = head.n
-        row.hiddenUnread = 0
-      } else {
-        rows.push(row)
-      }
-    }
-    const texts = await this.#db.getMany(await messageKeys(this.#db, rows.map(({ conv, readSeq }) => ({ conv, seq: readSeq, head: draft.heads.get(key.head(conv)) }))))
-    for (let i = 0; i < rows.length; i++) {
-      const row = rows[i] as Member
-      const text = texts[i]
-      // Of a damaged message nobody knows how many before it count: the mark stays where it was counted.
-      row.readN = text === undefined ? Math.max(row.readN, (draft.heads.get(key.head(row.conv)) as HeadRow).purgedN) : decodeMessage(text, row.readSeq).n
-      if (row.hiddenUnread === 0) continue
-      const range = { gt: key.hidden(row.user, row.conv, row.readSeq), lt: under(key.hiddenOf(row.user, row.conv)).lt }
-      row.hiddenUnread = (await this.#db.rows(range)).filter(([, counts]) => counts === '1').length
-    }
-  }
-
   /** Hides messages for one user; on disk when it resolves. Inside `exclusive`. */
   async hide (user: string, conv: string, seqs: readonly number[]): Promise<number> {
     const { draft, name, headKey } = await this.#draftOf(user, conv)
@@ -266,7 +193,7 @@ export class Members {
     if (row === null) return
     if (change.muted !== undefined) row.muted = change.muted
     if (change.pinned !== undefined) row.pinned = change.pinned
-    await this.#write(draft, true)
+    await draft.write(this.#db, true)
   }
 
   async #draftOf (user: string, conv: string): Promise<{ draft: Draft, name: string, headKey: string }> {
@@ -277,13 +204,5 @@ export class Members {
     draft.want(draft.heads, headKey)
     await draft.load(this.#db)
     return { draft, name, headKey }
-  }
-
-  async #write (draft: Draft, sync: boolean): Promise<void> {
-    const batch = this.#db.batch()
-    draft.put(batch)
-    if (batch.length === 0) await batch.close()
-    else await this.#db.write(batch, sync)
-    draft.settle()
   }
 }

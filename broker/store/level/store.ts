@@ -21,6 +21,7 @@ import { Segments } from './segments.ts'
 import { Sessions } from './sessions.ts'
 import { Tables, defaultCacheSizes } from './tables.ts'
 import type { CacheSizes } from './tables.ts'
+import { Watermarks } from './watermarks.ts'
 
 export { restoreLevelBackup } from './backup.ts'
 export { StoreFullError, StoreLockedError, StoreLostError } from './failure.ts'
@@ -76,17 +77,7 @@ async function opened (options: LevelStoreOptions): Promise<Store> {
   if (marker === undefined) await writeMarker(options.path, { kind: 'new' })
   const left = await tighten(options.path)
   if (left.length > 0) options.onOpenPaths?.(left.map(({ path }) => path))
-  const db = new Database({
-    path: options.path,
-    blockCacheBytes: options.blockCacheBytes ?? 32 * 1024 * 1024,
-    writeBufferBytes: options.writeBufferBytes ?? 16 * 1024 * 1024,
-    retryIntervalMs: options.retryIntervalMs ?? 100,
-    create,
-    ...(options.onLost === undefined ? {} : { onLost: options.onLost }),
-    ...(options.onSync === undefined ? {} : { onSync: options.onSync }),
-    ...(options.faults === undefined ? {} : { faults: options.faults })
-  })
-  if (options.onDamage !== undefined) db.reader.onDamage = options.onDamage
+  const db = databaseOf(options, create)
   await db.open()
   let segments: Segments
   let newest: Newest
@@ -105,6 +96,21 @@ async function opened (options: LevelStoreOptions): Promise<Store> {
   return new LevelStore({ db, tables: new Tables(cache), segments, newest, feed, resendWindowMs: (options.resendWindowSeconds ?? 86400) * 1000 })
 }
 
+function databaseOf (options: LevelStoreOptions, create: boolean): Database {
+  const db = new Database({
+    path: options.path,
+    blockCacheBytes: options.blockCacheBytes ?? 32 * 1024 * 1024,
+    writeBufferBytes: options.writeBufferBytes ?? 16 * 1024 * 1024,
+    retryIntervalMs: options.retryIntervalMs ?? 100,
+    create,
+    ...(options.onLost === undefined ? {} : { onLost: options.onLost }),
+    ...(options.onSync === undefined ? {} : { onSync: options.onSync }),
+    ...(options.faults === undefined ? {} : { faults: options.faults })
+  })
+  if (options.onDamage !== undefined) db.reader.onDamage = options.onDamage
+  return db
+}
+
 class LevelStore implements Store {
   readonly records: Records
   readonly feed: LevelFeed
@@ -113,6 +119,7 @@ class LevelStore implements Store {
   readonly #newest: Newest
   readonly #messages: Messages
   readonly #members: Members
+  readonly #watermarks: Watermarks
   readonly #directory: Directory
   readonly #sessions: Sessions
   readonly #purge: Purge
@@ -125,6 +132,7 @@ class LevelStore implements Store {
     this.feed = feed
     this.#messages = new Messages(db, tables)
     this.#members = new Members(db, tables)
+    this.#watermarks = new Watermarks(db, tables)
     this.#directory = new Directory(db, tables)
     this.#sessions = new Sessions(db, tables)
     this.#purge = new Purge(db, tables, resendWindowMs)
@@ -150,7 +158,7 @@ class LevelStore implements Store {
   advance (marks: Marks): Promise<Moved> {
     return this.#db.exclusive(async () => {
       if (marks.connections !== undefined) await this.#sessions.prove(marks.connections)
-      return await this.#members.advance(marks)
+      return await this.#watermarks.advance(marks)
     })
   }
 

@@ -257,6 +257,15 @@ export class Draft {
     }))
   }
 
+  /** Writes what was changed. */
+  async write (db: Database, sync: boolean): Promise<void> {
+    const batch = db.batch()
+    this.put(batch)
+    if (batch.length === 0) await batch.close()
+    else await db.write(batch, sync)
+    this.settle()
+  }
+
   put (batch: Batch): void {
     for (const sheet of this.#sheets()) sheet.put(batch)
   }
