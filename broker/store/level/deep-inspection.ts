@@ -24,35 +24,48 @@ export async function inspectLevelDeep (path: string, progress?: (rows: number) 
   const db = new Database({ path, blockCacheBytes: 8 * 1024 * 1024, writeBufferBytes: 1024 * 1024, retryIntervalMs: 100, create: false })
   await db.open()
   const found = new Map<string, string>()
-  const wrong = (what: string, text: string): void => { found.set(what, text) }
+  const wrong: Wrong = (what, text) => { found.set(what, text) }
   db.reader.onDamage = (row, error) => { wrong(row, error === undefined ? `row '${shownKey(row)}' is altered` : `rows from '${shownKey(row)}' on cannot be read: ${causeOf(error)}`) }
-  let rows = 0
+  let rows: number
   try {
-    const heads = new Map<string, HeadRow>()
-    const logs = new Logs(wrong)
-    for (const letter of letters) {
-      const read = letter === 'q' ? db.reader.scanBytes(under(letter)) : db.scan(under(letter))
-      try {
-        for await (const some of read) {
-          for (const [name, value] of some as Array<[string, string]>) {
-            if (letter === 'h') heads.set(lastPart(name), headCodec.decode(value, name))
-            if (letter === 'l') logs.add(name, value)
-          }
-          progress?.(rows += some.length)
-        }
-      } catch (error) {
-        // Told by the reader: what lies behind it is looked at message by message.
-        if (!(error instanceof StoreDamagedError)) throw error
-      }
-    }
-    for (const [conv, head] of heads) logs.compare(conv, head)
-    for (const conv of logs.convs()) if (!heads.has(conv)) wrong(key.head(conv), `conversation '${conv}' has messages and no head: it is made again with the next message`)
+    rows = await inspectRows(db, wrong, progress)
   } finally {
     await db.close()
   }
-  const told = [...found.values()]
+  return report([...found.values()], rows, db.reader.mixed)
+}
+
+type Wrong = (what: string, text: string) => void
+
+/** Reads every row, and compares the logs with their heads; resolves to how many rows there are. */
+async function inspectRows (db: Database, wrong: Wrong, progress: ((rows: number) => void) | undefined): Promise<number> {
+  const heads = new Map<string, HeadRow>()
+  const logs = new Logs(wrong)
+  let rows = 0
+  for (const letter of letters) {
+    const read = letter === 'q' ? db.reader.scanBytes(under(letter)) : db.scan(under(letter))
+    try {
+      for await (const some of read) {
+        for (const [name, value] of some as Array<[string, string]>) {
+          if (letter === 'h') heads.set(lastPart(name), headCodec.decode(value, name))
+          if (letter === 'l') logs.add(name, value)
+        }
+        rows += some.length
+        progress?.(rows)
+      }
+    } catch (error) {
+      // Told by the reader: what lies behind it is looked at message by message.
+      if (!(error instanceof StoreDamagedError)) throw error
+    }
+  }
+  for (const [conv, head] of heads) logs.compare(conv, head)
+  for (const conv of logs.convs()) if (!heads.has(conv)) wrong(key.head(conv), `conversation '${conv}' has messages and no head: it is made again with the next message`)
+  return rows
+}
+
+function report (told: readonly string[], rows: number, mixed: boolean): DeepFindings {
   const more = told.length > maxTold ? [`and ${told.length - maxTold} more`] : []
-  const old = db.reader.mixed ? ['rows of before version 3 have no checksum: a backup and its restore gives them one'] : []
+  const old = mixed ? ['rows of before version 3 have no checksum: a backup and its restore gives them one'] : []
   const advice = told.length === 0 ? [] : ['what is whole is served; what is damaged comes back with a backup from before: sabethes restore FOLDER --force']
   return { ok: told.length === 0, rows, damaged: told.length, text: [`${rows} rows read, ${told.length} damaged`, ...told.slice(0, maxTold), ...more, ...advice, ...old].join('\n') }
 }
@@ -65,8 +78,8 @@ function causeOf (error: unknown): string {
 /** Which numbers of each conversation were seen: as ranges, which are few where nothing is wrong. */
 class Logs {
   readonly #ranges = new Map<string, Array<{ first: number, last: number, n: number }>>()
-  readonly #wrong: (what: string, text: string) => void
-  constructor (wrong: (what: string, text: string) => void) { this.#wrong = wrong }
+  readonly #wrong: Wrong
+  constructor (wrong: Wrong) { this.#wrong = wrong }
 
   convs (): IterableIterator<string> { return this.#ranges.keys() }
 

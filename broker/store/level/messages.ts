@@ -8,6 +8,7 @@ import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
 import { rebuildHead } from './rebuild.ts'
 import { messageKeys, scanLog } from './segments.ts'
+import type { LogRange } from './segments.ts'
 import type { Tables } from './tables.ts'
 
 export interface MessageRange { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }
@@ -53,36 +54,42 @@ export class Messages {
   async messages (conv: string, range: MessageRange): Promise<StoredMessage[]> {
     const head = await this.#tables.heads.readOne(this.#db, key.head(conv))
     if (head === null || range.limit <= 0) return []
-    const after = Math.max(range.after ?? 0, head.purgedSeq)
-    const before = Math.min(range.before ?? Infinity, Number.MAX_SAFE_INTEGER)
-    if (before <= after + 1) return []
-    const reverse = range.newest === true
-    const maxBytes = range.maxBytes ?? Infinity
+    const log = {
+      after: Math.max(range.after ?? 0, head.purgedSeq),
+      before: Math.min(range.before ?? Infinity, Number.MAX_SAFE_INTEGER),
+      limit: range.limit,
+      reverse: range.newest === true
+    }
+    if (log.before <= log.after + 1) return []
+    const found = await this.#whole(conv, head, log, range.maxBytes ?? Infinity)
+    if (found === undefined) return await this.#damaged(conv, range)
+    return log.reverse ? found.reverse() : found
+  }
+
+  /** In the order of reading; `undefined` where some are damaged. */
+  async #whole (conv: string, head: HeadRow, range: LogRange, maxBytes: number): Promise<StoredMessage[] | undefined> {
+    const { after, before, limit, reverse } = range
     const found: StoredMessage[] = []
     let bytes = 0
-    let full = false
     /** The number that comes next: a log has no gaps. */
     let next = reverse ? Math.min(before - 1, head.seq) : after + 1
     try {
-      for await (const rows of scanLog(this.#db, conv, head, { after, before, limit: range.limit, reverse })) {
+      for await (const rows of scanLog(this.#db, conv, head, range)) {
         for (const [name, text] of rows) {
           const message = decodeStored(text, lastNumber(name))
-          if (message.seq !== next && message.seq <= head.seq) return await this.#damaged(conv, range)
+          if (message.seq !== next && message.seq <= head.seq) return undefined
           next += reverse ? -1 : 1
           bytes += Buffer.byteLength(message.content)
-          full = bytes > maxBytes && found.length > 0
-          if (full) break
+          if (bytes > maxBytes && found.length > 0) return found
           found.push(message)
         }
-        if (full) break
       }
     } catch (error) {
       if (!(error instanceof StoreDamagedError)) throw error
-      return await this.#damaged(conv, range)
+      return undefined
     }
-    const ended = full || found.length >= range.limit || (reverse ? next <= after : next >= Math.min(before, head.seq + 1))
-    if (!ended) return await this.#damaged(conv, range)
-    return reverse ? found.reverse() : found
+    const ended = found.length >= limit || (reverse ? next <= after : next >= Math.min(before, head.seq + 1))
+    return ended ? found : undefined
   }
 
   /** `messages` one by one, where some are damaged: those are told by a message in their place. */

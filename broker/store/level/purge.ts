@@ -5,6 +5,7 @@
  * `purgedSeq` of the head moves with it; members' rows are not touched, see `shown` in members.ts.
  */
 import { StoreDamagedError } from '../errors.ts'
+import type { Batch } from './batch.ts'
 import { cidCodec, decodeMessage, resendCodec } from './codec.ts'
 import type { HeadRow, MessageRow } from './codec.ts'
 import type { Database } from './database.ts'
@@ -62,15 +63,7 @@ export class Purge {
 
     const { gone, names, next } = await this.#old(conv, head, Number(firstSeq) - 1, before, limit)
     const batch = this.#db.batch()
-    const cidKeys = gone.flatMap(row => row.cid === undefined ? [] : [key.cid(conv, row.from, row.cid)])
-    const cidSeqs = gone.flatMap(row => row.cid === undefined ? [] : [row.seq])
-    const cids = await this.#db.getMany(cidKeys)
-    for (let i = 0; i < cidKeys.length; i++) {
-      const name = cidKeys[i] as string
-      const text = cids[i]
-      // The key may be of a newer message already.
-      if (text !== undefined && cidCodec.decode(text, name).seq === cidSeqs[i]) batch.del(name)
-    }
+    await this.#forgetCids(batch, conv, gone)
     for (const name of names) batch.del(name)
     for (const { seq, counts, expiresAt } of gone) if (counts && expiresAt !== undefined) batch.del(key.expiring(conv, seq))
     const last = gone.at(-1)
@@ -107,8 +100,20 @@ export class Purge {
     return { gone, names, next: undefined }
   }
 
+  async #forgetCids (batch: Batch, conv: string, gone: readonly MessageRow[]): Promise<void> {
+    const names = gone.flatMap(row => row.cid === undefined ? [] : [key.cid(conv, row.from, row.cid)])
+    const seqs = gone.flatMap(row => row.cid === undefined ? [] : [row.seq])
+    const texts = await this.#db.getMany(names)
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i] as string
+      const text = texts[i]
+      // The key may be of a newer message already.
+      if (text !== undefined && cidCodec.decode(text, name).seq === seqs[i]) batch.del(name)
+    }
+  }
+
   /** Removes what users hid up to `upTo`, and takes it out of their numbers. */
-  async #unhide (draft: Draft, batch: ReturnType<Database['batch']>, conv: string, upTo: number): Promise<void> {
+  async #unhide (draft: Draft, batch: Batch, conv: string, upTo: number): Promise<void> {
     const rows = await this.#db.rows({ gt: under(key.hiders(conv)).gt, lt: key.hider(conv, upTo + 1, '') })
     for (const [name] of rows) draft.want(draft.members, key.member(lastPart(name), conv))
     await draft.load(this.#db)

@@ -117,14 +117,9 @@ export class Reader {
         try {
           rows = await iterator.nextv(Math.min(left, stepRows))
           stepRows = Math.min(stepRows * 2, mostStepRows)
-          heavy = rows.length >= keptRows || rows.some(([, value]) => value.length >= keptLength)
+          heavy = isHeavy(rows)
         } catch (error) {
-          if (isCorruption(error)) {
-            const at = rest.gt ?? rest.gte ?? ''
-            this.onDamage(at, error)
-            throw damaged(at, error)
-          }
-          if (!isReopening(error)) throw error
+          this.#endUnlessReopening(error, rest)
           iterator = await begin()
           heavy = false
           continue
@@ -132,21 +127,24 @@ export class Reader {
         if (rows.length === 0) return
         const [last] = rows.at(-1) as [string, V]
         rest = reverse ? { ...rest, lt: last } : { gt: last, lt: rest.lt }
-        let count = 0
-        for (const row of rows) {
-          const value = whole(row[0], row[1])
-          if (value === undefined) continue
-          row[1] = value
-          rows[count++] = row
-        }
-        rows.length = count
-        left -= count
-        if (count > 0) yield rows
+        keepWhole(rows, whole)
+        left -= rows.length
+        if (rows.length > 0) yield rows
       }
     } finally {
       if (heavy) await this.#forget(iterator, reverse ? 'gt' in range ? range.gt : range.gte : range.lt)
       await iterator.close()
     }
+  }
+
+  /** Throws what ends a scan with `rest` still to be read; a database that is being opened anew does not. */
+  #endUnlessReopening (error: unknown, rest: { gt?: string, gte?: string }): void {
+    if (isCorruption(error)) {
+      const at = rest.gt ?? rest.gte ?? ''
+      this.onDamage(at, error)
+      throw damaged(at, error)
+    }
+    if (!isReopening(error)) throw error
   }
 
   /**
@@ -192,6 +190,22 @@ export class Reader {
       return await read(await this.#source())
     }
   }
+}
+
+function isHeavy (rows: ReadonlyArray<[string, { readonly length: number }]>): boolean {
+  return rows.length >= keptRows || rows.some(([, value]) => value.length >= keptLength)
+}
+
+/** Unseals rows in their place; damaged ones are left out. */
+function keepWhole<V> (rows: Array<[string, V]>, whole: (key: string, stored: V) => V | undefined): void {
+  let count = 0
+  for (const row of rows) {
+    const value = whole(row[0], row[1])
+    if (value === undefined) continue
+    row[1] = value
+    rows[count++] = row
+  }
+  rows.length = count
 }
 
 /** A row's key as people may read it. */

@@ -1,6 +1,6 @@
 /** Rows that say what other rows say too, made again of those when they are damaged or gone. */
 import { decodeMessage } from './codec.ts'
-import type { EventHeadRow, HeadRow } from './codec.ts'
+import type { EventHeadRow, HeadRow, MessageRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, lastPart, parts, sorted, under } from './keys.ts'
 
@@ -16,19 +16,23 @@ export async function rebuildHead (db: Database, name: string): Promise<HeadRow 
   if (segments.size === 0) return null
   for (let segment = newest === undefined ? 0 : sorted(parts(newest[0])[1] as string); segment > 0; segment--) {
     for await (const rows of db.scan(under(key.messageRows(segment, conv)))) {
-      for (const [row, text] of rows) {
-        const { seq, n, ts, counts, expiresAt } = decodeMessage(text, lastNumber(row))
-        if (head === undefined) head = { seq, n, ts, purgedSeq: seq - 1, purgedN: counts ? n - 1 : n, segment, segmentFirst: segments.get(segment) ?? seq, expiring: 0 }
-        else if (seq > head.seq) Object.assign(head, { seq, n, ts })
-        else if (seq <= head.purgedSeq) Object.assign(head, { purgedSeq: seq - 1, purgedN: counts ? n - 1 : n })
-        if (counts && expiresAt !== undefined && seq > head.expiring) head.expiring = seq
-      }
+      for (const [row, text] of rows) head = withMessage(head, decodeMessage(text, lastNumber(row)), segment, segments.get(segment))
     }
   }
   if (head === undefined) return null
   // Rows of the newest segment may be gone too: their numbers are not given again.
   const [segment, first] = [...segments].reduce((one, other) => other[1] > one[1] ? other : one)
   if (first > head.seq) Object.assign(head, { seq: first, segment, segmentFirst: first })
+  return head
+}
+
+/** The head of the messages seen so far, newest segment first, and one more. */
+function withMessage (head: HeadRow | undefined, message: MessageRow, segment: number, segmentFirst: number | undefined): HeadRow {
+  const { seq, n, ts, counts, expiresAt } = message
+  if (head === undefined) head = { seq, n, ts, purgedSeq: seq - 1, purgedN: counts ? n - 1 : n, segment, segmentFirst: segmentFirst ?? seq, expiring: 0 }
+  else if (seq > head.seq) Object.assign(head, { seq, n, ts })
+  else if (seq <= head.purgedSeq) Object.assign(head, { purgedSeq: seq - 1, purgedN: counts ? n - 1 : n })
+  if (counts && expiresAt !== undefined && seq > head.expiring) head.expiring = seq
   return head
 }
 
