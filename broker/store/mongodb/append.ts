@@ -18,8 +18,9 @@ import type { Entry } from './append-entries.ts'
 import { Burst } from './burst.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
-import { emptyHead, markSender, messageDoc, newMember, place, storedMessage } from './documents.ts'
-import type { HeadRow, MessageDoc } from './documents.ts'
+import { derive, withOpened } from './derive.ts'
+import { messageDoc, newMember, place, storedMessage } from './documents.ts'
+import type { MessageDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
 import type { MongoFeed } from './feed.ts'
 import { memberAt, openMembers, pieces, writeDerived } from './rows.ts'
@@ -241,20 +242,7 @@ export class Append {
 
   /** Heads and the senders' own marks. The messages are stored: when this fails, they are answered, and the next reader repairs. */
   async #derive (view: View, entries: readonly Entry[]): Promise<void> {
-    const heads = new Map<string, HeadRow>()
-    const members = new Map<string, Member>()
-    for (const entry of entries.filter(entry => entry.stored).sort((a, b) => a.at.seq - b.at.seq)) {
-      const { op, at } = entry
-      const old = heads.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
-      if (at.seq > old.seq) heads.set(op.conv, { ...old, seq: at.seq, n: at.n, ts: op.ts, oldest: old.oldest ?? op.ts, ...(op.counts && op.expiresAt !== undefined ? { expiring: at.seq } : {}) })
-      if (!op.marksSender) continue
-      const key = memberAt(op.from, op.conv)
-      const row = members.get(key) ?? view.members.get(key)
-      if (row == null) continue
-      if (!members.has(key)) members.set(key, { ...row })
-      entry.passed = Math.max(row.readSeq, old.purgedSeq) < at.seq - 1
-      markSender(members.get(key) as Member, at.seq, at.n)
-    }
+    const { heads, members } = derive(view, entries)
     if (heads.size === 0) return
     try {
       await this.#db.fault('derived')
@@ -265,14 +253,7 @@ export class Append {
       if (this.#derivedFailures.begins()) this.#onDerivedFailure?.(error)
       return
     }
-    for (const conv of heads.keys()) {
-      if (!conv.startsWith('d:') || (view.heads.get(conv)?.seq ?? 0) > 0) continue
-      for (const user of directUsers(conv)) {
-        const key = memberAt(user, conv)
-        if (!members.has(key)) members.set(key, view.members.get(key) ?? newMember(user, conv))
-      }
-    }
-    this.#rows.settle(heads, members)
+    this.#rows.settle(heads, withOpened(members, view, heads.keys()))
   }
 
   #outcome (entry: Entry): Outcome {
