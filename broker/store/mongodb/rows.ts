@@ -153,55 +153,88 @@ export class Rows {
   }
 
   async #repair (view: View, behind: readonly Trace[]): Promise<void> {
-    const members = new Map<string, Member>()
-    const fresh = new Set<string>()
-    const wanted = new Map<string, MemberAt>()
-    for (const { c, f, s } of behind) {
-      const conv = placed(c)
-      const users = s === 1 && conv.startsWith('d:') ? directUsers(conv) : [f]
-      for (const user of users) wanted.set(memberAt(user, conv), { user, conv })
-    }
+    const wanted = membersOf(behind)
     const ids = [...wanted.values()].map(({ user, conv }) => memberKey(user, conv))
     const docs = (await this.#db.rows.find({ _id: oneOf(ids) }, whole).toArray()).filter(doc => 'u' in doc)
-    for (const row of await this.toMembers(docs)) members.set(memberAt(row.user, row.conv), row)
-    const touched = new Set<string>()
-    const heads = new Map<string, HeadRow>()
-    for (const { c, s, n, f, o, ts, ec } of behind) {
-      const conv = placed(c)
-      let head = heads.get(conv)
-      if (head === undefined) heads.set(conv, head = { ...view.heads.get(conv) ?? emptyHead() })
-      if (s === 1 && conv.startsWith('d:')) {
-        for (const user of directUsers(conv)) {
-          const key = memberAt(user, conv)
-          if (members.has(key)) continue
-          members.set(key, newMember(user, conv))
-          fresh.add(key)
-        }
-      }
-      if (head.seq === head.purgedSeq) head.oldest = ts
-      head.seq = s
-      head.n = n
-      head.ts = ts
-      if (ec !== undefined) head.expiring = s
-      const sender = members.get(memberAt(f, conv))
-      if (o === undefined || sender === undefined) continue
-      markSender(sender, s, n)
-      touched.add(memberAt(f, conv))
-    }
+    const repair = new Repair(view.heads, await this.toMembers(docs))
+    for (const trace of behind) repair.add(trace)
     // Before the heads: they tell that it was done. Whose messages these are may have had a reader that this server has not seen yet.
     await this.#feed?.look()
     await this.#feed?.append(behind.map(({ c, s, ts }) => ({ conv: placed(c), seq: s, ts })))
-    await openMembers(this.#db, [...fresh].map(key => members.get(key) as Member))
-    await writeDerived(this.#db, [...touched].map(key => members.get(key) as Member), heads)
+    await openMembers(this.#db, repair.opened())
+    await writeDerived(this.#db, repair.moved(), repair.heads)
     this.repairs++
     this.forget([], wanted.keys())
-    for (const [conv, head] of heads) view.heads.set(conv, head)
-    for (const [key, row] of members) if (view.members.has(key)) view.members.set(key, row)
+    for (const [conv, head] of repair.heads) view.heads.set(conv, head)
+    for (const [key, row] of repair.members) if (view.members.has(key)) view.members.set(key, row)
   }
 
   #keep (view: View): void {
     for (const [conv, row] of view.heads) this.heads.set(conv, row)
     for (const [key, row] of view.members) this.members.set(key, row)
+  }
+}
+
+function opensDirect ({ c, s }: Trace): boolean { return s === 1 && placed(c).startsWith('d:') }
+
+/** The senders of messages, and both members where a direct conversation begins. */
+function membersOf (traces: readonly Trace[]): Map<string, MemberAt> {
+  const members = new Map<string, MemberAt>()
+  for (const trace of traces) {
+    const conv = placed(trace.c)
+    const users = opensDirect(trace) ? directUsers(conv) : [trace.f]
+    for (const user of users) members.set(memberAt(user, conv), { user, conv })
+  }
+  return members
+}
+
+/** Rows as they are derived again from messages behind the known heads. */
+class Repair {
+  readonly heads = new Map<string, HeadRow>()
+  /** By `memberAt`. */
+  readonly members = new Map<string, Member>()
+  readonly #known: View['heads']
+  readonly #fresh = new Set<string>()
+  readonly #touched = new Set<string>()
+
+  constructor (known: View['heads'], members: readonly Member[]) {
+    this.#known = known
+    for (const row of members) this.members.set(memberAt(row.user, row.conv), row)
+  }
+
+  add (trace: Trace): void {
+    const conv = placed(trace.c)
+    if (opensDirect(trace)) this.#open(conv)
+    this.#moveHead(conv, trace)
+    const key = memberAt(trace.f, conv)
+    const sender = this.members.get(key)
+    if (trace.o === undefined || sender === undefined) return
+    markSender(sender, trace.s, trace.n)
+    this.#touched.add(key)
+  }
+
+  /** Rows that were not there. */
+  opened (): Member[] { return [...this.#fresh].map(key => this.members.get(key) as Member) }
+  /** Rows whose marks moved. */
+  moved (): Member[] { return [...this.#touched].map(key => this.members.get(key) as Member) }
+
+  #open (conv: string): void {
+    for (const user of directUsers(conv)) {
+      const key = memberAt(user, conv)
+      if (this.members.has(key)) continue
+      this.members.set(key, newMember(user, conv))
+      this.#fresh.add(key)
+    }
+  }
+
+  #moveHead (conv: string, { s, n, ts, ec }: Trace): void {
+    let head = this.heads.get(conv)
+    if (head === undefined) this.heads.set(conv, head = { ...this.#known.get(conv) ?? emptyHead() })
+    if (head.seq === head.purgedSeq) head.oldest = ts
+    head.seq = s
+    head.n = n
+    head.ts = ts
+    if (ec !== undefined) head.expiring = s
   }
 }
 
