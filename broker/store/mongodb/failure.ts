@@ -33,15 +33,17 @@ export function isUnavailable (error: unknown): boolean {
   if (error instanceof StoreUnavailableError || error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) return true
   // Its text quotes what a database holds, and may read like one of those below.
   if (error instanceof StoreFormatError) return false
-  if (error instanceof MongoBulkWriteError) {
-    if (error.result.getWriteConcernError() !== undefined) return true
-    // A lost connection, in the driver's words for bulk writes: no code, and no document that was refused.
-    if (error.code === undefined && listed(error).length === 0) return true
-  }
+  if (error instanceof MongoBulkWriteError && isUnconfirmed(error)) return true
   if (error instanceof MongoServerError && typeof error.code === 'number' && passing.has(error.code)) return true
   // A socket that the server has ended is still the driver's for a moment: Node's own error comes through.
   if (error instanceof Error && brokenSocket.has((error as NodeJS.ErrnoException).code ?? '')) return true
   return error instanceof Error && /pool (?:was )?cleared|connection .*closed|interrupted/i.test(error.message)
+}
+
+function isUnconfirmed (error: MongoBulkWriteError): boolean {
+  if (error.result.getWriteConcernError() !== undefined) return true
+  // A lost connection, in the driver's words for bulk writes: no code, and no document that was refused.
+  return error.code === undefined && listed(error).length === 0
 }
 
 /**

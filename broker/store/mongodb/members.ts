@@ -11,6 +11,9 @@ import type { MemberAt, Rows, View } from './rows.ts'
 
 const pairsOfQuery = 200
 
+/** What became of members' rows, by `memberAt`. */
+type MovedRows = Map<string, { read: boolean, delivered: boolean }>
+
 export class Members {
   readonly #db: Connection
   readonly #rows: Rows
@@ -72,21 +75,11 @@ export class Members {
   /** Watermarks forward; the last second of them may be lost with the server. Inside `exclusive`. */
   async advance (marks: Marks): Promise<Moved> {
     const { members, heads } = await this.#rows.load(marks.members.map(mark => mark.conv), marks.members)
-    const moved = new Map<string, { read: boolean, delivered: boolean }>()
+    const moved: MovedRows = new Map()
     const changed = new Map<string, Member>()
     for (const mark of marks.members) {
       const key = memberAt(mark.user, mark.conv)
-      const head = heads.get(mark.conv) ?? null
-      const old = changed.get(key) ?? members.get(key) ?? null
-      if (old === null || head === null || head.seq === 0) continue
-      const readSeq = Math.min(mark.readSeq ?? 0, head.seq)
-      const deliveredSeq = Math.min(mark.deliveredSeq ?? 0, head.seq)
-      const read = readSeq > Math.max(old.readSeq, head.purgedSeq)
-      const delivered = deliveredSeq > old.deliveredSeq
-      if (!read && !delivered) continue
-      changed.set(key, { ...old, ...(read ? { readSeq } : {}), ...(delivered ? { deliveredSeq } : {}) })
-      const earlier = moved.get(key)
-      moved.set(key, { read: read || earlier?.read === true, delivered: delivered || earlier?.delivered === true })
+      move(key, mark, changed.get(key) ?? members.get(key) ?? null, heads.get(mark.conv) ?? null, changed, moved)
     }
     if (changed.size === 0) return []
     await this.#numberRead([...changed].filter(([key]) => moved.get(key)?.read === true).map(([, row]) => row), heads)
@@ -220,6 +213,19 @@ export class Members {
     }
     this.#rows.settle([], [[memberAt(row.user, row.conv), row]])
   }
+}
+
+/** A mark forward; what it changes is put into `changed` and `moved`. */
+function move (key: string, mark: Marks['members'][number], old: Member | null, head: HeadRow | null, changed: Map<string, Member>, moved: MovedRows): void {
+  if (old === null || head === null || head.seq === 0) return
+  const readSeq = Math.min(mark.readSeq ?? 0, head.seq)
+  const deliveredSeq = Math.min(mark.deliveredSeq ?? 0, head.seq)
+  const read = readSeq > Math.max(old.readSeq, head.purgedSeq)
+  const delivered = deliveredSeq > old.deliveredSeq
+  if (!read && !delivered) return
+  changed.set(key, { ...old, ...(read ? { readSeq } : {}), ...(delivered ? { deliveredSeq } : {}) })
+  const earlier = moved.get(key)
+  moved.set(key, { read: read || earlier?.read === true, delivered: delivered || earlier?.delivered === true })
 }
 
 /** What a crash left in `hidden` of an earlier membership, or before a clear, lies below it. */

@@ -3,7 +3,7 @@ import type { Head, StoredMessage } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
 import { expiringKey, place, shownHead, storedMessage } from './documents.ts'
-import type { MessageDoc } from './documents.ts'
+import type { HeadRow, MessageDoc } from './documents.ts'
 import { pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
 
@@ -47,13 +47,11 @@ export class Messages {
     const head = (await this.#rows.read([conv], [])).heads.get(conv)
     if (head == null || range.limit <= 0) return []
     const { newest: reverse = false, maxBytes = Infinity } = range
-    let after = Math.max(range.after ?? 0, head.purgedSeq)
-    let before = Math.min(range.before ?? Infinity, Number.MAX_SAFE_INTEGER)
+    let { after, before } = boundsOf(range, head)
     const found: StoredMessage[] = []
     for (let bytes = 0, full = false, guess = 1; !full && found.length < range.limit && before > after + 1; guess *= 2) {
       const limit = Math.min(range.limit - found.length, messagesOfQuery, Math.ceil(guess * (maxBytes - bytes) / this.#meanBytes) + 1)
-      const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: before } }, whole).sort({ s: reverse ? -1 : 1 }).limit(limit).toArray()
-      this.#learn(docs)
+      const docs = await this.#between(conv, after, before, reverse, limit)
       for (const doc of docs) {
         bytes += Buffer.byteLength(doc.p)
         full = bytes > maxBytes && found.length > 0
@@ -66,6 +64,12 @@ export class Messages {
       else after = last.s
     }
     return reverse ? found.reverse() : found
+  }
+
+  async #between (conv: string, after: number, before: number, reverse: boolean, limit: number): Promise<MessageDoc[]> {
+    const docs = await this.#db.messages.find({ c: place(conv), s: { $gt: after, $lt: before } }, whole).sort({ s: reverse ? -1 : 1 }).limit(limit).toArray()
+    this.#learn(docs)
+    return docs
   }
 
   #learn (docs: readonly MessageDoc[]): void {
@@ -95,4 +99,9 @@ export class Messages {
       return message === undefined ? undefined : { ...message }
     })
   }
+}
+
+/** The numbers around what is asked for and not purged. */
+function boundsOf (range: MessageRange, head: HeadRow): { after: number, before: number } {
+  return { after: Math.max(range.after ?? 0, head.purgedSeq), before: Math.min(range.before ?? Infinity, Number.MAX_SAFE_INTEGER) }
 }

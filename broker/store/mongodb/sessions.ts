@@ -108,14 +108,7 @@ export class Sessions {
 
   /** Cursors forward. Inside `exclusive`. */
   async advance (marks: Marks['cursors']): Promise<void> {
-    const rows = await this.#read(marks.map(({ session, stream }) => cursorKey(session, stream)))
-    const moved = new Map<string, { session: string, row: Cursor }>()
-    for (const { session, stream, seq, sent } of marks) {
-      const key = cursorKey(session, stream)
-      const old = moved.get(key)?.row ?? rows.get(key) ?? null
-      if (old !== null && seq <= old.seq && sent <= old.sent) continue
-      moved.set(key, { session, row: { seq: Math.max(old?.seq ?? 0, seq), sent: Math.max(old?.sent ?? 0, sent) } })
-    }
+    const moved = movedCursors(marks, await this.#read(marks.map(({ session, stream }) => cursorKey(session, stream))))
     if (moved.size === 0) return
     const operations = [...moved].map(([_id, { session, row }]): AnyBulkWriteOperation<CursorDoc> => (
       { updateOne: { filter: { _id }, update: { $max: { s: row.seq, t: row.sent }, $setOnInsert: { p: session } }, upsert: true } }
@@ -146,6 +139,18 @@ export class Sessions {
     if (changes === this.#changes) for (const key of missing) this.#cursors.set(key, rows.get(key) ?? null)
     return rows
   }
+}
+
+/** Those of the marks that are ahead of their rows, by key. */
+function movedCursors (marks: Marks['cursors'], rows: ReadonlyMap<string, Cursor | null>): Map<string, { session: string, row: Cursor }> {
+  const moved = new Map<string, { session: string, row: Cursor }>()
+  for (const { session, stream, seq, sent } of marks) {
+    const key = cursorKey(session, stream)
+    const old = moved.get(key)?.row ?? rows.get(key) ?? null
+    if (old !== null && seq <= old.seq && sent <= old.sent) continue
+    moved.set(key, { session, row: { seq: Math.max(old?.seq ?? 0, seq), sent: Math.max(old?.sent ?? 0, sent) } })
+  }
+  return moved
 }
 
 /** Sessions are named `{user}/{clientId}`, and no user id holds a slash. */
