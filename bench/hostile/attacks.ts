@@ -39,6 +39,7 @@ export const attacks: readonly Attack[] = [
   { name: 'unread_answers_x5', connections: 5, user: () => reader, packets: largeHistory, times: 1000, reads: false },
   { name: 'ask_and_leave_x100', connections: 100, user: () => reader, packets: request('messages.history', { with: writer, limit: 200 }), times: 1000, leaves: true, reads: false },
   { name: 'list_20000_x20', connections: 20, user: () => hub, packets: request('conversations.list', { limit: 50 }), reads: true },
+  { name: 'unread_x200', connections: 1, user: () => hub, packets: Buffer.concat(Array.from({ length: 200 }, (_, i) => request('unread', {}, `r${i}`))), reads: true },
   { name: 'json_4500_keys', connections: 1, user: () => 'keys', packets: publish('im/to/u/nobody', `{"body":{${keys}}}`), reads: true },
   { name: 'deep_request', connections: 1, user: () => 'deep', packets: publish('im/rpc/unread', `{"rid":"1","a":${'['.repeat(depth)}${']'.repeat(depth)}}`), reads: true },
   { name: 'subscribe', connections: 1, user: () => 'flood', packets: wire.subscribe(1, filters), reads: true },
