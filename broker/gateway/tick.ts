@@ -2,6 +2,8 @@ import type { Engine, Submission } from '../link/port.ts'
 
 /** What is left of the time of a long turn after the next one. */
 const decay = 0.9
+/** After so long without a turn the last ones say nothing. */
+const staleMs = 500
 
 /** Something with bytes to hand to the kernel. */
 interface Flushable { flush (): void }
@@ -18,6 +20,7 @@ export class Tick {
   #scheduled: NodeJS.Immediate | undefined
   #running = false
   #scheduledAt = 0
+  #ranAt = 0
   /** How long turns of the event loop take from their first packet on, milliseconds: the longest lately. */
   turnMs = 0
   readonly #run = (): void => { this.run() }
@@ -75,7 +78,9 @@ export class Tick {
     } finally {
       this.#running = false
     }
-    this.turnMs = Math.max(performance.now() - this.#scheduledAt, this.turnMs * decay)
+    const now = performance.now()
+    this.turnMs = Math.max(now - this.#scheduledAt, now - this.#ranAt > staleMs ? 0 : this.turnMs * decay)
+    this.#ranAt = now
     if (this.#first.length > 0 || this.#submissions.length > 0 || this.#dirty.length > 0) this.#schedule()
   }
 }

@@ -45,7 +45,7 @@ await t.test('many keys go by themselves, and a joint read has its bound', async
     reads[i]?.done()
     await turn()
   }
-  t.same(reads.slice(3).map(read => read.keys.length), [256, 256, 128])
+  t.same(reads.slice(3).map(read => read.keys.length), Array.from({ length: 10 }, () => 64))
   for (const [i, answer] of (await Promise.all(answers)).slice(3).entries()) t.same(answer, keys(16, `of y${i}-`))
 })
 

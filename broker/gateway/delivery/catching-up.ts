@@ -34,6 +34,8 @@ export class CatchingUp {
   readonly #shared: Pick<Shared, 'engine' | 'pauses' | 'recent' | 'later' | 'steady'>
   #behind: Stream[] = []
   #reading = false
+  #running = false
+  #again = false
   #woken = false
   #ahead: Ahead | undefined
   #aheadAt = 0
@@ -67,6 +69,21 @@ export class CatchingUp {
 
   /** Reads on for the streams that are behind, in turn, as far as window and sink have room. */
   catchUp (): void {
+    // What is sent here may make it call itself: a page of what needs no room in the window is followed by the next one at once.
+    this.#again = true
+    if (this.#running) return
+    this.#running = true
+    try {
+      while (this.#again) {
+        this.#again = false
+        this.#step()
+      }
+    } finally {
+      this.#running = false
+    }
+  }
+
+  #step (): void {
     const session = this.#session
     if (session.closed || this.#reading) return
     while (this.#behind.length > 0 && (this.#behind[0] as Stream).closed) this.#behind.shift()
@@ -74,9 +91,13 @@ export class CatchingUp {
     if (stream === undefined || session.free === 0 || session.crowded) return
     if (this.#ahead?.stream === stream) return this.#deliver(this.#ahead)
     this.#ahead = undefined
-    const kept = this.#shared.recent.after(stream.id, stream.sentTo, maxReadAhead)
+    const kept = this.#shared.recent.after(stream.id, stream.sentTo, maxReadAhead, readBytes)
     if (kept !== undefined) return this.#deliver({ stream, entries: kept, at: 0, last: (kept.at(-1) as Entry).seq, head: stream.head })
-    if (this.#shared.pauses.holds(this)) return
+    if (!this.#shared.pauses.holds(this)) this.#read(stream)
+  }
+
+  #read (stream: Stream): void {
+    const session = this.#session
     this.#reading = true
     const { head } = stream
     // A device that takes what it gets is read ahead for; the first read brings no more than it has room for.
@@ -85,8 +106,8 @@ export class CatchingUp {
       this.#reading = false
       this.#shared.pauses.wasRead(page.entries.length)
       if (session.closed) return
-      if (stream.closed) this.catchUp()
-      else this.#deliver({ stream, entries: page.entries, at: 0, last: page.last, head })
+      if (!stream.closed) this.#deliver({ stream, entries: page.entries, at: 0, last: page.last, head })
+      this.catchUp()
     }).catch((err: Error) => {
       this.#reading = false
       session.fail(err)
@@ -116,7 +137,7 @@ export class CatchingUp {
     if (stream.sentTo < stream.head) this.queue(stream)
     else if (this.#behind.length === 0) this.#readAhead = 0
     session.caughtUp()
-    this.catchUp()
+    this.#again = true
   }
 
   /** Forgets what was read ahead for a device that has taken nothing for a while: it costs a read when it does again. */

@@ -16,6 +16,8 @@ export interface PumpOptions {
   now?: () => number
   /** Milliseconds of a clock that only goes forward. */
   steady?: () => number
+  /** The same, looked at anew: where that one may stand still while nothing arrives. */
+  fresh?: () => number
   /** Runs a function at the end of this turn of the event loop. */
   later?: (run: () => void) => void
 }
@@ -23,6 +25,8 @@ export interface PumpOptions {
 /** Who is no slower than the server acknowledges within so many turns of its event loop, and within milliseconds when it has little to do. */
 const paceTurns = 4
 const leastPaceMs = 4
+/** However long they are. */
+const mostPaceMs = 250
 
 /**
  * Takes what was committed to the connected sessions that read it. Sessions find their direct messages by user, group messages
@@ -33,7 +37,7 @@ export class Pump implements Shared {
   readonly cursors: Cursors
   readonly groups = new GroupStreams()
   readonly pauses: Pauses
-  readonly pressure = new Pressure()
+  readonly pressure: Pressure
   readonly recent: Recent
   paceMs = leastPaceMs
   readonly now: () => number
@@ -41,11 +45,12 @@ export class Pump implements Shared {
   readonly later: (run: () => void) => void
   readonly #byUser = new Map<string, Set<Session>>()
 
-  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), later = setImmediate, recentBytes }: PumpOptions = {}) {
+  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), fresh = steady, later = setImmediate, recentBytes }: PumpOptions = {}) {
     this.engine = engine
     this.now = now
     this.steady = steady
     this.later = later
+    this.pressure = new Pressure({ steady: fresh, later })
     this.recent = new Recent(recentBytes === undefined ? {} : { maxBytes: recentBytes })
     this.cursors = new Cursors(engine)
     this.pauses = new Pauses(steady)
@@ -149,7 +154,7 @@ export class Pump implements Shared {
   trim (): void { this.recent.trim() }
 
   /** So long did the last turns of the event loop take, milliseconds. */
-  turned (turnMs: number): void { this.paceMs = Math.max(leastPaceMs, turnMs * paceTurns) }
+  turned (turnMs: number): void { this.paceMs = Math.min(Math.max(leastPaceMs, turnMs * paceTurns), mostPaceMs) }
 
   close (): void {
     this.pauses.close()

@@ -85,15 +85,20 @@ export class Recent {
     this.#bytes -= tail.bytes
   }
 
-  /** The log's entries after `seq`, at most `limit`; `undefined` when they are not kept. */
-  after (id: string, seq: number, limit: number): Entry[] | undefined {
+  /** The log's entries after `seq`, at most `limit` and about `maxBytes` (at least one); `undefined` when they are not kept. */
+  after (id: string, seq: number, limit: number, maxBytes: number): Entry[] | undefined {
     const tail = this.#tails.get(id)
     const oldest = tail?.entries[tail.first]
     if (tail === undefined || oldest === undefined || seq + 1 < oldest.seq) return undefined
     const at = tail.first + seq + 1 - oldest.seq
     if (at >= tail.entries.length) return undefined
     tail.used = true
-    return tail.entries.slice(at, at + limit)
+    let to = at
+    for (let bytes = 0; to < tail.entries.length && to < at + limit; to++) {
+      bytes += (tail.entries[to] as Entry).payload.length
+      if (bytes > maxBytes && to > at) break
+    }
+    return tail.entries.slice(at, to)
   }
 
   /** To be called about once a second: what has become old goes, and logs that nobody reads on from. */

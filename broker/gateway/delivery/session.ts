@@ -11,6 +11,8 @@ import { Window } from './window.ts'
 const nearly = 1024
 /** Of a stream that is so many windows behind senders wait, until it is only half as many behind. */
 const pressingWindows = 2
+/** The same for a client with a small window, entries. */
+const leastPressing = 128
 /** So long a device is taken to keep pace that is not read, milliseconds: it may have acknowledged. */
 const unheardMs = 1000
 
@@ -114,9 +116,13 @@ export class Session {
     if (stream.kind !== 'direct' && stream.kind !== 'group') return
     const { recent, pressure } = this.#shared
     const behind = entry.seq - stream.sentTo
-    if (behind <= nearly) recent.begin(stream.id, entry)
-    if (behind >= this.#window.capacity * pressingWindows && this.keepsPace) pressure.press(stream)
+    // Who comes back with a backlog was never live: nobody waits for that.
+    if (behind > nearly) return pressure.ease(stream)
+    recent.begin(stream.id, entry)
+    if (behind >= this.#pressingAt && this.keepsPace) pressure.press(stream)
   }
+
+  get #pressingAt (): number { return Math.max(this.#window.capacity * pressingWindows, leastPressing) }
 
   /** It takes what it gets as fast as the server sends it. */
   get keepsPace (): boolean {
@@ -158,7 +164,9 @@ export class Session {
 
   /** Entries of a stream that was behind have been sent. */
   advanced (stream: Stream): void {
-    if (stream.pressing && stream.head - stream.sentTo <= this.#window.capacity * pressingWindows / 2) this.#shared.pressure.ease(stream)
+    const behind = stream.head - stream.sentTo
+    if (behind <= 0) stream.excused = false
+    if (stream.pressing && behind <= this.#pressingAt / 2) this.#shared.pressure.ease(stream)
   }
 
   queueBehind (stream: Stream): void { this.#catchingUp.queue(stream) }

@@ -45,6 +45,8 @@ export class Stream {
   queued = false
   /** It is far behind although its reader keeps pace, and senders wait for it. */
   pressing = false
+  /** It was waited for as long as may be: not again before it has caught up. */
+  excused = false
   /** Its cursor moved and has not been reported. */
   dirty = false
   closed = false

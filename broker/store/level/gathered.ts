@@ -5,7 +5,7 @@ interface Wanted { readonly keys: string[], readonly resolve: (values: Values) =
 /** Reads that are under way at the same time: one more would wait for the same core. */
 const atOnce = 2
 /** Keys of one joint read, about: its rows are put together in one go. */
-const mostKeys = 256
+const mostKeys = 64
 /** Who asks for more keys than this shares no read: others would wait for them. */
 const fewKeys = 16
 

@@ -158,8 +158,10 @@ export class Members {
     const from = Math.max(0, after)
     if (upTo - from <= fewHidden) {
       const seqs = Array.from({ length: Math.max(0, upTo - from) }, (_, i) => from + 1 + i)
-      const texts = await this.#db.getMany(seqs.map(seq => key.hidden(user, conv, seq)))
-      return seqs.filter((_, i) => texts[i] !== undefined)
+      let damaged = false
+      const texts = await this.#db.getMany(seqs.map(seq => key.hidden(user, conv, seq)), () => { damaged = true })
+      // What may be hidden is not shown: the range tells what is wrong.
+      if (!damaged) return seqs.filter((_, i) => texts[i] !== undefined)
     }
     const to = Math.min(upTo, Number.MAX_SAFE_INTEGER - 1) + 1
     const rows = await this.#db.together.rows({ gt: key.hidden(user, conv, from), lt: key.hidden(user, conv, to) }, Infinity)

@@ -13,8 +13,8 @@ import type { Tables } from './tables.ts'
 
 export interface MessageRange { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }
 
-/** So few messages are read by their keys: others' reads share the trip. */
-const fewMessages = 8
+/** So few messages are read by their keys, whatever their size: others' reads share the trip. */
+const fewMessages = 2
 /** Keys of one read where rows are damaged. */
 const stepDamaged = 256
 

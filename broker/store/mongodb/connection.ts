@@ -55,6 +55,9 @@ export function databaseName (url: string, database: string | undefined): string
   return database === undefined || database === '' ? urlDatabase(url) ?? 'sabethes' : database
 }
 
+/** Time-outs that one read may take: for a server, a connection, and two answers. */
+const timeoutsOfRead = 4
+
 export class Connection {
   readonly db: Db
   readonly messages: Collection<MessageDoc>
@@ -128,10 +131,22 @@ export class Connection {
     }
   }
 
-  /** Runs a reading job; its failures in the store's words. */
+  /**
+   * Runs a reading job; its failures in the store's words. Each command has its time-outs, and the driver keeps them nearly always: a read that was under way
+   * when the server died has been seen to wait for ever, and who waited for it with it.
+   */
   async read<T> (job: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) throw new StoreClosedError()
-    return await this.#guard(job)
+    const boundMs = this.timeoutMs * timeoutsOfRead
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => { reject(new MongoUnavailableError(`a read took longer than ${boundMs} ms`)) }, boundMs)
+    })
+    try {
+      return await Promise.race([this.#guard(job), late])
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   /** Runs a job that was taken before the store was closed. */

@@ -67,7 +67,8 @@ export async function openMongoStore (options: MongoStoreOptions): Promise<Store
   const feed = new MongoFeed(db)
   await db.open()
   try {
-    await db.read(async () => {
+    // The indexes of a large database may take their time.
+    await db.finish(async () => {
       await checkFormat(db)
       await createIndexes(db.db)
       await feed.look()
