@@ -55,8 +55,8 @@ export function databaseName (url: string, database: string | undefined): string
   return database === undefined || database === '' ? urlDatabase(url) ?? 'sabethes' : database
 }
 
-/** Time-outs that one read may take: for a server, a connection, and two answers. */
-const timeoutsOfRead = 4
+/** Time-outs that one read may take: for a server, a connection, an answer. */
+const timeoutsOfRead = 3
 
 export class Connection {
   readonly db: Db
