@@ -25,7 +25,6 @@ class CollectingSink implements Sink {
   open: Collected[] = []
   readonly errors: Error[] = []
   slow = false
-  readonly unheard = false
   closed = false
   readonly #user: string
   readonly #drained: () => void
