@@ -39,8 +39,7 @@ export async function receiver (t: Test, url: string, checker: Checker, user: st
   const steady = new Steady(t, url, user, name)
   checker.device(`${user}/${name}`, user)
   let connections = 0
-  // Not its event 'connect': that comes when the client has looked at what it has to send again, and packets behind the CONNACK may be told before it.
-  steady.device.client.on('packetreceive', ({ cmd }) => { if (cmd === 'connack' && connections++ > 0) checker.reconnected(`${user}/${name}`) })
+  steady.device.client.on('connect', () => { if (connections++ > 0) checker.reconnected(`${user}/${name}`) })
   steady.device.onMessage = ({ topic, text }) => {
     const one = JSON.parse(text) as { conv: string, seq: number, id: string, from: string, body: string, type: string }
     // One's own group messages come on the inbox too; the group's topic is the one that is checked.
