@@ -63,6 +63,7 @@ export const configSchema = z.strictObject({
       takeoversPerSecond: count(10, 'Times in a second that a session may be taken over by another connection of the same client id; more are refused, after a second.'),
       subscriptionsPerSession: count(100, 'Subscriptions of one session.'),
       inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
+      recentBytes: count(16_777_216, 'Bytes of messages, of all conversations, that are kept in memory for sessions that are a little behind; others read them from the store.', 0),
       pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it. The Receive Maximum of MQTT 5 clients.'),
       pendingBytes: count(4_194_304, 'Bytes of publishes of one connection that wait for their commit; reading pauses above it.'),
       pendingRequests: count(4, 'Requests of one connection that are served at the same time; reading pauses above it.'),

@@ -31,6 +31,8 @@ export interface GatewayOptions {
   serverInfo: Record<string, unknown>
   /** The time of the server, milliseconds since the epoch. */
   now: () => number
+  /** Milliseconds of a clock that only goes forward; for delivery. */
+  steady?: () => number
   topics: Topics
   openTopics: OpenTopics
   /** Absent when no ordinary topic is open. */
@@ -67,12 +69,12 @@ export class Gateway implements Acceptor {
   readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, serverInfo, now, topics, openTopics, ordinary, limits, log, anonymous }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, limits, log, anonymous }: GatewayOptions) {
     const { clock, locks, pending } = this
     const full = this.#full
     this.#now = now
     const tick = this.#tick = new Tick(engine)
-    const pump = this.pump = new Pump(engine, now)
+    const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes })
     const turns = this.turns = new Turns({ contended: () => pump.pauses.sending })
     const wills = this.wills = new Wills(limits)
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)
@@ -97,7 +99,10 @@ export class Gateway implements Acceptor {
       },
       log,
       steady: pump.steady,
-      left: (connection, graceful) => { sessions.leave(connection, graceful) },
+      left: (connection, graceful) => {
+        publishAnswers.left(connection)
+        sessions.leave(connection, graceful)
+      },
       handlers: {
         connect: new ConnectHandler({ engine, full, pump, sessions, locks, takeovers, topics, ordinarySide, limits, anonymous, log }),
         publish: new PublishHandler({ topics, limits, pending, tick, publishAnswers, answerRoom, ordinarySide }),
@@ -122,6 +127,7 @@ export class Gateway implements Acceptor {
   output (outputs: Output[]): void {
     this.clock.refresh()
     const { pump, sessions } = this
+    pump.turned(this.#tick.turnMs)
     for (const output of outputs) {
       switch (output.kind) {
         case 'verdict': this.#publishAnswers.settle(output); break
@@ -150,6 +156,7 @@ export class Gateway implements Acceptor {
     this.#now()
     const now = this.clock.refresh()
     this.sessions.sweep(now)
+    this.pump.trim()
     this.wills.sweep(now)
   }
 
@@ -158,6 +165,8 @@ export class Gateway implements Acceptor {
     this.#closing = true
     clearInterval(this.#timer)
     this.locks.close()
+    // Who waits for an answer that is known hears it before the connection ends.
+    this.pump.pressure.close()
     await this.sessions.close(() => {
       this.wills.close()
       this.#tick.run()

@@ -16,6 +16,8 @@ export interface GatewayLimits {
   subscriptionsPerSession: number
   /** Messages that were sent to a session and not acknowledged. */
   inflight: number
+  /** Bytes of messages that are kept in memory for sessions that are a little behind. */
+  recentBytes: number
   /** Publishes of one connection that wait for their commit; above it the socket is not read. */
   pendingPublishes: number
   /** Bytes of their payloads; above it the socket is not read either. */

@@ -1,5 +1,10 @@
 import type { Engine, Submission } from '../link/port.ts'
 
+/** What is left of the time of a long turn after the next one. */
+const decay = 0.9
+/** After so long without a turn the last ones say nothing. */
+const staleMs = 500
+
 /** Something with bytes to hand to the kernel. */
 interface Flushable { flush (): void }
 
@@ -10,9 +15,14 @@ interface Flushable { flush (): void }
 export class Tick {
   readonly #engine: Pick<Engine, 'submit'>
   #submissions: Submission[] = []
+  #first: Array<() => void> = []
   #dirty: Flushable[] = []
   #scheduled: NodeJS.Immediate | undefined
   #running = false
+  #scheduledAt = 0
+  #ranAt = 0
+  /** How long turns of the event loop take from their first packet on, milliseconds: the longest lately. */
+  turnMs = 0
   readonly #run = (): void => { this.run() }
 
   /** `engine`: where publishes go. */
@@ -30,6 +40,12 @@ export class Tick {
     return discarded
   }
 
+  /** `run` is called at the end of this turn, before all that has been written goes to the kernel. */
+  first (run: () => void): void {
+    this.#first.push(run)
+    this.#schedule()
+  }
+
   /** `target.flush` is called at the end of this turn. The caller sees to it that it asks once. */
   flushLater (target: Flushable): void {
     this.#dirty.push(target)
@@ -37,7 +53,9 @@ export class Tick {
   }
 
   #schedule (): void {
-    if (this.#scheduled === undefined && !this.#running) this.#scheduled = setImmediate(this.#run)
+    if (this.#scheduled !== undefined || this.#running) return
+    this.#scheduledAt = performance.now()
+    this.#scheduled = setImmediate(this.#run)
   }
 
   /** Does at once what is due. */
@@ -46,6 +64,9 @@ export class Tick {
     this.#scheduled = undefined
     this.#running = true
     try {
+      const first = this.#first
+      this.#first = []
+      for (const run of first) run()
       if (this.#submissions.length > 0) {
         const batch = this.#submissions
         this.#submissions = []
@@ -57,6 +78,9 @@ export class Tick {
     } finally {
       this.#running = false
     }
-    if (this.#submissions.length > 0 || this.#dirty.length > 0) this.#schedule()
+    const now = performance.now()
+    this.turnMs = Math.max(now - this.#scheduledAt, now - this.#ranAt > staleMs ? 0 : this.turnMs * decay)
+    this.#ranAt = now
+    if (this.#first.length > 0 || this.#submissions.length > 0 || this.#dirty.length > 0) this.#schedule()
   }
 }

@@ -25,6 +25,7 @@ class CollectingSink implements Sink {
   open: Collected[] = []
   readonly errors: Error[] = []
   slow = false
+  readonly unheard = false
   closed = false
   readonly #user: string
   readonly #drained: () => void

@@ -28,6 +28,7 @@ export const wideLimits: GatewayLimits = {
   answerBytesPerUser: 1_000_000_000,
   answerBytes: 1_000_000_000,
   pendingQos2: 100,
+  recentBytes: 1_000_000,
   packetsPerSecond: 0,
   bytesPerSecond: 0,
   topicBytes: 1024,
@@ -52,13 +53,14 @@ export interface Got { topic: string, payload: string | Buffer, dup: boolean, qo
 export interface Bench { access: Gateway, engine: FakeEngine, client (options?: { address?: string, version?: 4 | 5 }): MemoryClient }
 
 /** The gateway with these limits; closed at the end of the test. */
-export function bench (t: Test | undefined, limits: Partial<GatewayLimits> = {}, ordinary?: OrdinaryTopics, openTopics: string[] = [], log: Logger = pino({ level: 'silent' }), anonymous = false): Bench {
+export function bench (t: Test | undefined, limits: Partial<GatewayLimits> = {}, ordinary?: OrdinaryTopics, openTopics: string[] = [], log: Logger = pino({ level: 'silent' }), anonymous = false, steady: () => number = () => performance.now()): Bench {
   const topics = new Topics()
   const engine = new FakeEngine()
   const access = new Gateway({
     engine,
     serverInfo: { version: 'test' },
     now: () => Date.now() + engine.aheadMs,
+    steady,
     ordinary,
     topics,
     openTopics: new OpenTopics(openTopics, topics.prefix),

@@ -20,7 +20,7 @@ export type Step =
   | { op: 'ack', device: number, which: number }
   | { op: 'connect' | 'lose' | 'leave' | 'slow' | 'drain', device: number }
   | { op: 'subscribe' | 'unsubscribe', device: number, filter: number }
-  | { op: 'hold' | 'release' | 'late' | 'turn' | 'flush' }
+  | { op: 'hold' | 'release' | 'late' | 'turn' | 'flush' | 'trim' }
 
 const device = fc.nat({ max: 1 })
 const filter = fc.nat({ max: filters.length - 1 })
@@ -29,7 +29,7 @@ export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ op: fc.constant('ack' as const), device, which: fc.nat({ max: 5 }) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('connect' as const, 'lose' as const, 'leave' as const, 'slow' as const, 'drain' as const), device }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('subscribe' as const, 'unsubscribe' as const), device, filter }) },
-  { weight: 5, arbitrary: fc.record({ op: fc.constantFrom('hold' as const, 'release' as const, 'late' as const, 'turn' as const, 'turn' as const, 'flush' as const) }) }
+  { weight: 5, arbitrary: fc.record({ op: fc.constantFrom('hold' as const, 'release' as const, 'late' as const, 'turn' as const, 'turn' as const, 'flush' as const, 'trim' as const) }) }
 )
 
 /** A device of bob: what its connection was sent, and what it acknowledged ever. */
@@ -138,6 +138,9 @@ export class World {
         return
       case 'flush':
         access.pump.cursors.flush()
+        return
+      case 'trim':
+        access.pump.trim()
         return
     }
     const device = this.devices[step.device] as Device

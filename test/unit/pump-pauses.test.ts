@@ -45,7 +45,7 @@ async function until (done: () => boolean): Promise<void> {
 await t.test('the pump says when something was committed, by a clock that only goes forward', async t => {
   let now = 1_000_000
   let wall = 1_790_000_000_000
-  const pump = new Pump(new FakeEngine(), () => wall, () => now)
+  const pump = new Pump(new FakeEngine(), { now: () => wall, steady: () => now })
   t.teardown(() => { pump.close() })
   t.notOk(pump.pauses.sending)
   pump.message(commit)
@@ -56,7 +56,7 @@ await t.test('the pump says when something was committed, by a clock that only g
 })
 
 await t.test('closing ends a pause', async t => {
-  const pump = new Pump(new FakeEngine(), Date.now)
+  const pump = new Pump(new FakeEngine())
   const one = behind()
   pump.pauses.wasRead(128)
   pump.message(commit)

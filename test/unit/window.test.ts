@@ -4,15 +4,15 @@ import { maxChatPacketId, maxWindow, PacketIds } from '../../broker/gateway/conn
 import { Stream, type Reader } from '../../broker/gateway/delivery/stream.ts'
 import { Window } from '../../broker/gateway/delivery/window.ts'
 
-const reader: Reader = { id: 'bob/phone', user: 'bob', persistent: true, streams: new Map(), live: () => {} }
+const reader: Reader = { id: 'bob/phone', user: 'bob', persistent: true, keepsPace: true, streams: new Map(), live: () => {} }
 function streamOf (id: string): Stream { return new Stream(reader, id, 'direct', Buffer.from('t'), 1, 0, 100) }
 
 await t.test('a cursor follows the oldest entry that is not acknowledged', async t => {
   const window = new Window(3)
   const [a, b] = [streamOf('d:alice:bob'), streamOf('d:bob:carol')]
-  window.add(a, 1)
-  window.add(b, 1)
-  window.add(a, 2)
+  window.add(a, 1, 0)
+  window.add(b, 1, 0)
+  window.add(a, 2, 0)
   t.equal(window.free, 0)
   const settled: string[] = []
   const note = (stream: Stream, seq: number): void => { settled.push(`${stream.id} ${seq}`) }
@@ -24,7 +24,7 @@ await t.test('a cursor follows the oldest entry that is not acknowledged', async
   t.equal(window.free, 0)
   t.ok(window.acknowledge('d:alice:bob', 1, note))
   t.strictSame(settled, ['d:alice:bob 1'])
-  window.add(b, 2)
+  window.add(b, 2, 0)
   t.ok(window.acknowledge('d:bob:carol', 1, note))
   t.strictSame(settled, ['d:alice:bob 1', 'd:bob:carol 1', 'd:alice:bob 2'])
   t.strictSame([window.count, a.inflight, b.inflight], [1, 0, 1])
@@ -33,7 +33,7 @@ await t.test('a cursor follows the oldest entry that is not acknowledged', async
 await t.test('a stream that begins anew has what is in flight of the earlier one', async t => {
   const window = new Window(3)
   const [before, after] = [streamOf('d:alice:bob'), streamOf('d:alice:bob')]
-  window.add(before, 7)
+  window.add(before, 7, 0)
   window.adopt(after)
   t.strictSame([after.inflight, after.sentTo], [1, 7])
   let settled: Stream | undefined

@@ -83,6 +83,8 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
   get isClosed (): boolean { return this.phase === 'closed' }
   get allowance (): Allowance { return this.#reading.allowance }
   get gone (): boolean { return this.#reading.gone }
+  /** It is not read at the moment, as others have their turn. */
+  get waits (): boolean { return this.#reading.waits }
   /** Whose connection it is, for the log. */
   get who (): { user: string, clientId: string, address: string } {
     return { user: this.user, clientId: this.clientId, address: this.transport.address }

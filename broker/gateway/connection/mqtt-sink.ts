@@ -18,6 +18,8 @@ export interface SinkPeer {
   readonly version: ProtocolVersion
   readonly user: string
   readonly output: Output
+  /** It is not read at the moment, as others have their turn. */
+  readonly waits: boolean
   /** The largest packet the client takes [MQTT-3.1.2-24 of MQTT 5]. */
   readonly maximumPacketBytes: number
   /** The server cannot go on with this connection. */
@@ -55,6 +57,8 @@ export class MqttSink implements Sink {
   }
 
   get crowded (): boolean { return this.#output.unsentBytes >= softOutputBytes }
+
+  get unheard (): boolean { return this.#peer.waits }
 
   /** The topic's bytes. */
   label (kind: StreamKind, id: string): Buffer {

@@ -4,6 +4,7 @@ import { codes, type Code } from '../../errors.ts'
 import type { Verdict } from '../../link/port.ts'
 import { encodeAck, packetTypes, writeAck, type ProtocolVersion, type PublishFrame } from '../../mqtt/index.ts'
 import type { Topics } from '../../topics.ts'
+import type { Waiting } from '../delivery/pressure.ts'
 import type { Pump } from '../delivery/pump.ts'
 import type { Session } from '../delivery/session.ts'
 import type { Tick } from '../tick.ts'
@@ -38,7 +39,7 @@ export interface Pending { client: AnsweredClient, packetId: number, qos: 0 | 1 
 
 export interface AnswerContext {
   readonly topics: Topics
-  readonly pump: Pick<Pump, 'notice' | 'countOf'>
+  readonly pump: Pick<Pump, 'notice' | 'countOf' | 'pressure'>
   readonly tick: Pick<Tick, 'discard'>
   readonly pending: PendingPublishes<Pending>
   readonly log: Logger
@@ -46,8 +47,12 @@ export interface AnswerContext {
 
 interface Refused { code: Code, reason: string, cid?: string, retryAfterMs?: number }
 
+/** Answers of a sender that waits. */
+interface Deferred extends Waiting { readonly client: AnsweredClient, readonly conv: string, readonly answers: Array<[Pending, Verdict]> }
+
 export class PublishAnswers {
   readonly #context: AnswerContext
+  readonly #deferred = new Map<AnsweredClient, Deferred>()
 
   constructor (context: AnswerContext) { this.#context = context }
 
@@ -55,6 +60,53 @@ export class PublishAnswers {
   settle (verdict: Verdict): void {
     const pending = this.#context.pending.take(verdict.ref)
     if (pending === undefined) return
+    // At QoS 0 nobody waits for an answer.
+    if (pending.qos > 0 && this.#defers(pending, verdict)) return
+    this.#answer(pending, verdict)
+  }
+
+  /** True when the answer waits: its sender is ahead of the readers, or has answers that wait. */
+  #defers (pending: Pending, verdict: Verdict): boolean {
+    const { client } = pending
+    const deferred = this.#deferred.size > 0 ? this.#deferred.get(client) : undefined
+    if (deferred !== undefined) {
+      // What failed ends the connection; what was stored before it is said first.
+      if (verdict.ok === 'failed') {
+        this.#release(deferred)
+        return false
+      }
+      deferred.answers.push([pending, verdict])
+      return true
+    }
+    if (verdict.ok !== true || verdict.conv === undefined || !this.#context.pump.pressure.on(verdict.conv) || !client.isOpen) return false
+    this.#wait(client, verdict.conv).answers.push([pending, verdict])
+    return true
+  }
+
+  /** The sender's answers wait, in their order, until the readers of the conversation are not far behind any more. */
+  #wait (client: AnsweredClient, conv: string): Deferred {
+    const deferred: Deferred = { client, conv, answers: [], release: () => { this.#release(deferred) } }
+    this.#deferred.set(client, deferred)
+    this.#context.pump.pressure.wait(conv, deferred)
+    return deferred
+  }
+
+  #release (deferred: Deferred): void {
+    const { client, answers } = deferred
+    if (this.#deferred.get(client) !== deferred) return
+    this.#deferred.delete(client)
+    for (const [pending, verdict] of answers) this.#answer(pending, verdict)
+  }
+
+  /** The connection is closed: nobody waits for its answers. */
+  left (client: AnsweredClient): void {
+    const deferred = this.#deferred.get(client)
+    if (deferred === undefined) return
+    this.#context.pump.pressure.leave(deferred.conv, deferred)
+    this.#release(deferred)
+  }
+
+  #answer (pending: Pending, verdict: Verdict): void {
     const { client } = pending
     const { publishes, session } = client
     publishes.chatEnds(pending)

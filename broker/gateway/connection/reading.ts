@@ -62,6 +62,8 @@ export class Reading {
   get cutBytes (): number { return this.#framer.cutBytes }
   /** Something keeps it from being read. */
   get held (): boolean { return this.#holds > 0 }
+  /** Others have their turn first. */
+  get waits (): boolean { return this.#waits }
   /** What came is not all taken in, and will be. */
   get unread (): boolean { return (this.#waits || this.#paced) && this.#framer.pendingBytes > 0 }
 

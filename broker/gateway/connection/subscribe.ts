@@ -74,8 +74,8 @@ export class SubscribeHandler {
     } else {
       client.output.write(encodeSuback(version, frame.packetId, granted))
     }
-    if (!changed || session.closed) return
-    session.applyInterest()
+    if (session.closed) return
+    if (changed) session.applyInterest()
     const { serverInfo, topics } = this.#context
     if (tellServer) client.sink?.tell(topics.server(), Buffer.from(JSON.stringify(serverInfo)), true)
   }
@@ -91,9 +91,10 @@ export class SubscribeHandler {
         // [MQTT-3.3.1-9] to [MQTT-3.3.1-11] of MQTT 5.
         const { rh } = subscription
         judged.tellServer ||= code.kind === 'server' && (rh === 0 || (rh === 1 && !session.interest.has(subscription.filter)))
+        // Most clients subscribe again to what their session has: that is stored already.
+        judged.changed ||= session.interest.granted(subscription.filter) !== qos
         session.interest.set(subscription.filter, code, qos)
         judged.granted[at] = qos
-        judged.changed = true
       }
     }
     return judged

@@ -16,6 +16,8 @@ export interface Follower {
   readonly capacity: number
   readonly crowded: boolean
   send (stream: Stream, entry: Entry): void
+  /** Entries of the stream have been sent. */
+  advanced (stream: Stream): void
   /** Numbers that were looked at were not for this user. */
   skipped (stream: Stream): void
   /** A stream is not behind any more. */
@@ -29,15 +31,21 @@ interface Ahead { stream: Stream, entries: readonly Entry[], at: number, last: n
 /** The streams of a session that are behind, and what is read of them from the log. */
 export class CatchingUp {
   readonly #session: Follower
-  readonly #shared: Pick<Shared, 'engine' | 'pauses' | 'steady'>
+  readonly #shared: Pick<Shared, 'engine' | 'pauses' | 'recent' | 'later' | 'steady'>
   #behind: Stream[] = []
   #reading = false
+  #running = false
+  #again = false
   #woken = false
   #ahead: Ahead | undefined
   #aheadAt = 0
   #readAhead = 0
+  readonly #goOn = (): void => {
+    this.#woken = false
+    this.catchUp()
+  }
 
-  constructor (session: Follower, shared: Pick<Shared, 'engine' | 'pauses' | 'steady'>) {
+  constructor (session: Follower, shared: Pick<Shared, 'engine' | 'pauses' | 'recent' | 'later' | 'steady'>) {
     this.#session = session
     this.#shared = shared
   }
@@ -56,14 +64,26 @@ export class CatchingUp {
   wake (): void {
     if (this.#woken) return
     this.#woken = true
-    setImmediate(() => {
-      this.#woken = false
-      this.catchUp()
-    })
+    this.#shared.later(this.#goOn)
   }
 
   /** Reads on for the streams that are behind, in turn, as far as window and sink have room. */
   catchUp (): void {
+    // What is sent here may make it call itself: a page of what needs no room in the window is followed by the next one at once.
+    this.#again = true
+    if (this.#running) return
+    this.#running = true
+    try {
+      while (this.#again) {
+        this.#again = false
+        this.#step()
+      }
+    } finally {
+      this.#running = false
+    }
+  }
+
+  #step (): void {
     const session = this.#session
     if (session.closed || this.#reading) return
     while (this.#behind.length > 0 && (this.#behind[0] as Stream).closed) this.#behind.shift()
@@ -71,7 +91,13 @@ export class CatchingUp {
     if (stream === undefined || session.free === 0 || session.crowded) return
     if (this.#ahead?.stream === stream) return this.#deliver(this.#ahead)
     this.#ahead = undefined
-    if (this.#shared.pauses.holds(this)) return
+    const kept = this.#shared.recent.after(stream.id, stream.sentTo, maxReadAhead, readBytes)
+    if (kept !== undefined) return this.#deliver({ stream, entries: kept, at: 0, last: (kept.at(-1) as Entry).seq, head: stream.head })
+    if (!this.#shared.pauses.holds(this)) this.#read(stream)
+  }
+
+  #read (stream: Stream): void {
+    const session = this.#session
     this.#reading = true
     const { head } = stream
     // A device that takes what it gets is read ahead for; the first read brings no more than it has room for.
@@ -80,8 +106,8 @@ export class CatchingUp {
       this.#reading = false
       this.#shared.pauses.wasRead(page.entries.length)
       if (session.closed) return
-      if (stream.closed) this.catchUp()
-      else this.#deliver({ stream, entries: page.entries, at: 0, last: page.last, head })
+      if (!stream.closed) this.#deliver({ stream, entries: page.entries, at: 0, last: page.last, head })
+      this.catchUp()
     }).catch((err: Error) => {
       this.#reading = false
       session.fail(err)
@@ -96,7 +122,7 @@ export class CatchingUp {
       if ((stream.qos === 1 && session.free === 0) || session.crowded) {
         this.#ahead = page
         this.#aheadAt = this.#shared.steady()
-        return
+        return session.advanced(stream)
       }
       session.send(stream, entries[page.at++] as Entry)
     }
@@ -105,12 +131,13 @@ export class CatchingUp {
     const before = stream.sentTo
     stream.sentTo = Math.max(before, entries.length === 0 && page.last <= before ? head : page.last)
     if (stream.sentTo > before) session.skipped(stream)
+    session.advanced(stream)
     this.#behind.shift()
     stream.queued = false
     if (stream.sentTo < stream.head) this.queue(stream)
     else if (this.#behind.length === 0) this.#readAhead = 0
     session.caughtUp()
-    this.catchUp()
+    this.#again = true
   }
 
   /** Forgets what was read ahead for a device that has taken nothing for a while: it costs a read when it does again. */

@@ -26,6 +26,8 @@ export class Interest {
 
   get size (): number { return this.#filters.size }
   has (filter: string): boolean { return this.#filters.has(filter) }
+  /** The QoS of a filter; undefined when there is none. */
+  granted (filter: string): 0 | 1 | undefined { return this.#filters.get(filter)?.qos }
   /** For storing with a persistent session. */
   list (): Array<{ filter: string, qos: 0 | 1 }> { return [...this.#filters].map(([filter, { qos }]) => ({ filter, qos })) }
 

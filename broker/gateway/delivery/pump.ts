@@ -3,9 +3,30 @@ import { groupId } from '../../topics.ts'
 import { Cursors } from './cursors.ts'
 import { GroupStreams } from './group-streams.ts'
 import { Pauses } from './pauses.ts'
+import { Pressure } from './pressure.ts'
+import { Recent } from './recent.ts'
 import type { Session } from './session.ts'
 import type { Shared } from './shared.ts'
 import type { StreamKind } from './stream.ts'
+
+export interface PumpOptions {
+  /** Bytes that are kept for sessions that are a little behind. */
+  recentBytes?: number
+  /** The time of the server, milliseconds since the epoch. */
+  now?: () => number
+  /** Milliseconds of a clock that only goes forward. */
+  steady?: () => number
+  /** The same, looked at anew: where that one may stand still while nothing arrives. */
+  fresh?: () => number
+  /** Runs a function at the end of this turn of the event loop. */
+  later?: (run: () => void) => void
+}
+
+/** Who is no slower than the server acknowledges within so many turns of its event loop, and within milliseconds when it has little to do. */
+const paceTurns = 4
+const leastPaceMs = 4
+/** However long they are. */
+const mostPaceMs = 250
 
 /**
  * Takes what was committed to the connected sessions that read it. Sessions find their direct messages by user, group messages
@@ -16,15 +37,21 @@ export class Pump implements Shared {
   readonly cursors: Cursors
   readonly groups = new GroupStreams()
   readonly pauses: Pauses
+  readonly pressure: Pressure
+  readonly recent: Recent
+  paceMs = leastPaceMs
   readonly now: () => number
   readonly steady: () => number
+  readonly later: (run: () => void) => void
   readonly #byUser = new Map<string, Set<Session>>()
 
-  /** `now`: the time of the server, milliseconds since the epoch. `steady`: milliseconds of a clock that only goes forward. */
-  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, now: () => number, steady: () => number = () => performance.now()) {
+  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), fresh = steady, later = setImmediate, recentBytes }: PumpOptions = {}) {
     this.engine = engine
     this.now = now
     this.steady = steady
+    this.later = later
+    this.pressure = new Pressure({ steady: fresh, later })
+    this.recent = new Recent(recentBytes === undefined ? {} : { maxBytes: recentBytes })
     this.cursors = new Cursors(engine)
     this.pauses = new Pauses(steady)
   }
@@ -49,6 +76,7 @@ export class Pump implements Shared {
   message (message: Committed): void {
     const { conv } = message
     this.pauses.committed()
+    this.recent.note(conv, message)
     if (conv.charCodeAt(0) === 0x64) {
       const cut = conv.indexOf(':', 2)
       const a = conv.slice(2, cut)
@@ -121,6 +149,12 @@ export class Pump implements Shared {
       if (session !== except && session.interest.notice && !session.crowded) session.sink.notice(payload)
     }
   }
+
+  /** To be called about once a second. */
+  trim (): void { this.recent.trim() }
+
+  /** So long did the last turns of the event loop take, milliseconds. */
+  turned (turnMs: number): void { this.paceMs = Math.min(Math.max(leastPaceMs, turnMs * paceTurns), mostPaceMs) }
 
   close (): void {
     this.pauses.close()

@@ -7,6 +7,15 @@ import type { Sink } from './sink.ts'
 import { Stream, streamKind, unknownHead, type Entry, type StreamKind } from './stream.ts'
 import { Window } from './window.ts'
 
+/** A stream that is no more entries behind is soon live again. */
+const nearly = 1024
+/** Of a stream that is so many windows behind senders wait, until it is only half as many behind. */
+const pressingWindows = 2
+/** The same for a client with a small window, entries. */
+const leastPressing = 128
+/** So long a device is taken to keep pace that is not read, milliseconds: it may have acknowledged. */
+const unheardMs = 1000
+
 export interface SessionOptions {
   /** `{user}/{clientId}`. */
   id: string
@@ -80,6 +89,7 @@ export class Session {
   dropStream (stream: Stream): void {
     stream.closed = true
     if (stream.inflight > 0) this.#orphans = true
+    this.#shared.pressure.ease(stream)
     this.#shared.cursors.report(stream)
     this.streams.delete(stream.id)
     if (stream.kind === 'group') this.#shared.groups.remove(stream)
@@ -91,10 +101,33 @@ export class Session {
     // It may have been read from the log before this was heard.
     if (entry.seq <= sentTo) return
     if (head === unknownHead || entry.seq > head) stream.head = entry.seq
-    if (sentTo < head || stream.queued) return
-    if ((stream.qos === 0 || this.#window.free > 0) && !this.sink.crowded) this.send(stream, entry)
-    else if (stream.qos === 0) stream.sentTo = stream.acked = entry.seq
-    else this.queueBehind(stream)
+    if (sentTo < head || stream.queued) return this.#behind(stream, entry)
+    if ((stream.qos === 0 || this.#window.free > 0) && !this.sink.crowded) return this.send(stream, entry)
+    if (stream.qos === 0) {
+      stream.sentTo = stream.acked = entry.seq
+      return
+    }
+    this.#behind(stream, entry)
+    this.queueBehind(stream)
+  }
+
+  /** The newest entry of a stream has to wait. */
+  #behind (stream: Stream, entry: Entry): void {
+    if (stream.kind !== 'direct' && stream.kind !== 'group') return
+    const { recent, pressure } = this.#shared
+    const behind = entry.seq - stream.sentTo
+    // Who comes back with a backlog was never live: nobody waits for that.
+    if (behind > nearly) return pressure.ease(stream)
+    recent.begin(stream.id, entry)
+    if (behind >= this.#pressingAt && this.keepsPace) pressure.press(stream)
+  }
+
+  get #pressingAt (): number { return Math.max(this.#window.capacity * pressingWindows, leastPressing) }
+
+  /** It takes what it gets as fast as the server sends it. */
+  get keepsPace (): boolean {
+    const paceMs = this.sink.unheard ? Math.max(this.#shared.paceMs, unheardMs) : this.#shared.paceMs
+    return !this.closed && !this.sink.crowded && this.#window.oldestAt >= this.#shared.steady() - paceMs
   }
 
   /** Gives the sink the stream's next entry; there is room for it. */
@@ -106,7 +139,7 @@ export class Session {
       if (leftMs <= 0) return this.skipped(stream)
     }
     if (!this.sink.deliver(stream, entry, entry.seq <= stream.redeliverTo, leftMs)) return this.skipped(stream)
-    if (stream.qos === 1) this.#window.add(stream, entry.seq)
+    if (stream.qos === 1) this.#window.add(stream, entry.seq, this.#shared.steady())
   }
 
   /** The stream's last numbers need not be sent. */
@@ -127,6 +160,13 @@ export class Session {
     if (!this.#window.acknowledge(stream, seq, this.#settled)) return false
     if (this.#catchingUp.count > 0) this.#catchingUp.wake()
     return true
+  }
+
+  /** Entries of a stream that was behind have been sent. */
+  advanced (stream: Stream): void {
+    const behind = stream.head - stream.sentTo
+    if (behind <= 0) stream.excused = false
+    if (stream.pressing && behind <= this.#pressingAt / 2) this.#shared.pressure.ease(stream)
   }
 
   queueBehind (stream: Stream): void { this.#catchingUp.queue(stream) }

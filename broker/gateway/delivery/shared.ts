@@ -2,6 +2,8 @@ import type { Engine } from '../../link/port.ts'
 import type { Cursors } from './cursors.ts'
 import type { GroupStreams } from './group-streams.ts'
 import type { Pauses } from './pauses.ts'
+import type { Pressure } from './pressure.ts'
+import type { Recent } from './recent.ts'
 
 /** What all sessions share. */
 export interface Shared {
@@ -9,6 +11,12 @@ export interface Shared {
   readonly cursors: Cursors
   readonly groups: GroupStreams
   readonly pauses: Pauses
+  readonly pressure: Pressure
+  readonly recent: Recent
+  /** A device that keeps pace with the server has acknowledged what is older than this, milliseconds. */
+  readonly paceMs: number
+  /** Runs a function at the end of this turn of the event loop. */
+  later (run: () => void): void
   /** Milliseconds since the epoch, for what expires. */
   now (): number
   /** Milliseconds of a clock that only goes forward, for waits. */

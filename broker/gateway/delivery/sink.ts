@@ -7,6 +7,8 @@ import type { Entry, Stream, StreamKind } from './stream.ts'
 export interface Sink {
   /** So much waits to be taken that nothing more is to come; `Session.catchUp` is called when that is over. */
   readonly crowded: boolean
+  /** What the device says is not heard at the moment: it may have acknowledged more than is known. */
+  readonly unheard: boolean
   /** Bytes that the sink wants at hand with each entry of a stream: asked for when a stream begins, kept as `Stream.label`. */
   label (kind: StreamKind, id: string): Uint8Array
   /**

@@ -15,6 +15,8 @@ export interface Reader {
   /** Its cursors are kept. */
   readonly persistent: boolean
   readonly streams: Map<string, Stream>
+  /** It takes what it gets as fast as the server sends it. */
+  readonly keepsPace: boolean
   /** A commit to a stream of this reader. */
   live (stream: Stream, entry: Entry): void
 }
@@ -41,6 +43,10 @@ export class Stream {
   inflight = 0
   /** It is in the session's queue of streams that are behind. */
   queued = false
+  /** It is far behind although its reader keeps pace, and senders wait for it. */
+  pressing = false
+  /** It was waited for as long as may be: not again before it has caught up. */
+  excused = false
   /** Its cursor moved and has not been reported. */
   dirty = false
   closed = false

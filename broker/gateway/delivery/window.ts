@@ -9,6 +9,8 @@ export class Window {
   #streams: Array<Stream | undefined> = []
   #seqs: number[] = []
   #acked: boolean[] = []
+  /** When each was sent. */
+  #at: number[] = []
   #first = 0
   #count = 0
 
@@ -16,13 +18,16 @@ export class Window {
 
   get count (): number { return this.#count }
   get free (): number { return this.capacity - this.#count }
+  /** When the oldest of them was sent; Infinity when there is none. */
+  get oldestAt (): number { return this.#count === 0 ? Infinity : this.#at[this.#first] as number }
 
-  /** Adds an entry that was sent; there is room for it. */
-  add (stream: Stream, seq: number): void {
+  /** Adds an entry that was sent at the time `now`; there is room for it. */
+  add (stream: Stream, seq: number, now: number): void {
     const at = (this.#first + this.#count) % this.capacity
     this.#streams[at] = stream
     this.#seqs[at] = seq
     this.#acked[at] = false
+    this.#at[at] = now
     this.#count++
     stream.inflight++
   }

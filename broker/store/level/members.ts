@@ -24,6 +24,8 @@ function marked (row: Member, head: HeadRow | null): Member {
   return head === null || row.readSeq >= head.purgedSeq ? row : { ...row, readSeq: head.purgedSeq, readN: head.purgedN }
 }
 
+/** In a range of so few numbers each is looked for by its key: others' reads share the trip. */
+const fewHidden = 8
 /** Rows that are put together in one go: a long page must not hold the event loop up. */
 const pieceRows = 500
 
@@ -153,8 +155,16 @@ export class Members {
 
   async hidden (user: string, conv: string, after: number, upTo: number): Promise<number[]> {
     if (upTo <= after) return []
+    const from = Math.max(0, after)
+    if (upTo - from <= fewHidden) {
+      const seqs = Array.from({ length: Math.max(0, upTo - from) }, (_, i) => from + 1 + i)
+      let damaged = false
+      const texts = await this.#db.getMany(seqs.map(seq => key.hidden(user, conv, seq)), () => { damaged = true })
+      // What may be hidden is not shown: the range tells what is wrong.
+      if (!damaged) return seqs.filter((_, i) => texts[i] !== undefined)
+    }
     const to = Math.min(upTo, Number.MAX_SAFE_INTEGER - 1) + 1
-    const rows = await this.#db.together.rows({ gt: key.hidden(user, conv, Math.max(0, after)), lt: key.hidden(user, conv, to) }, Infinity)
+    const rows = await this.#db.together.rows({ gt: key.hidden(user, conv, from), lt: key.hidden(user, conv, to) }, Infinity)
     return rows.map(([name]) => lastNumber(name))
   }
 

@@ -13,6 +13,8 @@ import type { Tables } from './tables.ts'
 
 export interface MessageRange { after?: number, before?: number, limit: number, maxBytes?: number, newest?: boolean }
 
+/** So few messages are read by their keys, whatever their size: others' reads share the trip. */
+const fewMessages = 2
 /** Keys of one read where rows are damaged. */
 const stepDamaged = 256
 
@@ -74,7 +76,7 @@ export class Messages {
     /** The number that comes next: a log has no gaps. */
     let next = reverse ? Math.min(before - 1, head.seq) : after + 1
     try {
-      for await (const rows of scanLog(this.#db, conv, head, range)) {
+      for await (const rows of this.#rows(conv, head, range)) {
         for (const [name, text] of rows) {
           const message = decodeStored(text, lastNumber(name))
           if (message.seq !== next && message.seq <= head.seq) return undefined
@@ -90,6 +92,16 @@ export class Messages {
     }
     const ended = found.length >= limit || (reverse ? next <= after : next >= Math.min(before, head.seq + 1))
     return ended ? found : undefined
+  }
+
+  /** As `scanLog`; damaged and missing rows are left out. */
+  async * #rows (conv: string, head: HeadRow, range: LogRange): AsyncGenerator<Array<[string, string]>, void> {
+    const last = Math.min(range.before - 1, head.seq)
+    const few = last - range.after <= fewMessages && range.after + 1 >= head.segmentFirst && last - range.after <= range.limit
+    if (!few) return yield * scanLog(this.#db, conv, head, range)
+    const names = Array.from({ length: Math.max(0, last - range.after) }, (_, i) => key.message(head.segment, conv, range.reverse ? last - i : range.after + 1 + i))
+    const texts = await this.#db.getMany(names)
+    yield names.flatMap((name, i): Array<[string, string]> => texts[i] === undefined ? [] : [[name, texts[i]]])
   }
 
   /** `messages` one by one, where some are damaged: those are told by a message in their place. */

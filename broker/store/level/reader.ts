@@ -5,6 +5,7 @@
 import type { ClassicLevel } from 'classic-level'
 import { StoreDamagedError } from '../errors.ts'
 import { isCorruption, isReopening } from './failure.ts'
+import { Gathered } from './gathered.ts'
 import { parts } from './keys.ts'
 import type { Range } from './keys.ts'
 import { isSealed, unseal, unsealBytes } from './seal.ts'
@@ -30,19 +31,20 @@ export class Reader {
   onDamage: (row: string, error?: unknown) => void = () => {}
   /** Resolves to the open database; waits while it is opened anew. */
   readonly #source: () => Promise<Level>
+  readonly #gathered = new Gathered(keys => this.again(level => level.getMany(keys)))
 
   constructor (source: () => Promise<Level>) { this.#source = source }
 
   /** Throws `StoreDamagedError` when the row is damaged. */
   async get (key: string): Promise<string | undefined> {
-    const stored = await this.#attempt(key, level => level.get(key))
+    const stored = await this.#attempt(key, async () => (await this.#gathered.read([key]))[0])
     const value = this.whole(key, stored)
     if (stored !== undefined && value === undefined) throw damaged(key)
     return value
   }
 
   async getBytes (key: string): Promise<Uint8Array | undefined> {
-    const stored = await this.#attempt(key, level => level.get<string, Uint8Array>(key, bytes))
+    const stored = await this.#attempt(key, () => this.again(level => level.get<string, Uint8Array>(key, bytes)))
     if (stored === undefined) return undefined
     const value = unsealBytes(key, stored, this.mixed)
     if (value !== undefined) return value
@@ -55,7 +57,7 @@ export class Reader {
     if (keys.length === 0) return []
     let found: Array<string | undefined>
     try {
-      found = await this.again(level => level.getMany(keys))
+      found = await this.#gathered.read(keys)
     } catch (error) {
       if (!isCorruption(error)) throw error
       return await this.#each(keys, onDamaged)
@@ -171,9 +173,9 @@ export class Reader {
     return value
   }
 
-  async #attempt<T> (key: string, read: (level: Level) => Promise<T>): Promise<T> {
+  async #attempt<T> (key: string, read: () => Promise<T>): Promise<T> {
     try {
-      return await this.again(read)
+      return await read()
     } catch (error) {
       if (!isCorruption(error)) throw error
       this.onDamage(key, error)

@@ -1,0 +1,113 @@
+import type { Entry } from './stream.ts'
+
+/** Entries of one log that are kept, and bytes of all logs' together. */
+const maxEntries = 1024
+const maxBytes = 16 * 1024 * 1024
+
+export interface RecentLimits { maxEntries?: number, maxBytes?: number }
+
+/** The newest entries of a log, without gaps. */
+interface Tail {
+  entries: Entry[]
+  /** Of those in front that were dropped, before the rest moves up. */
+  first: number
+  bytes: number
+  /** Asked for since the last trim. */
+  used: boolean
+  /** The newest number at the last trim. */
+  old: number
+}
+
+/**
+ * What was committed a moment ago to logs of which a connected session is a little behind: it goes on from here, and the store is not asked.
+ * A log is kept as long as somebody reads on from it, and each entry for two trims at most.
+ */
+export class Recent {
+  readonly #maxEntries: number
+  readonly #maxBytes: number
+  readonly #tails = new Map<string, Tail>()
+  #bytes = 0
+
+  constructor (limits: RecentLimits = {}) {
+    this.#maxEntries = limits.maxEntries ?? maxEntries
+    this.#maxBytes = limits.maxBytes ?? maxBytes
+  }
+
+  /** Bytes of all that is kept. */
+  get bytes (): number { return this.#bytes }
+
+  /** The log's next entry, whoever reads it. */
+  note (id: string, entry: Entry): void {
+    if (this.#tails.size === 0) return
+    const tail = this.#tails.get(id)
+    if (tail !== undefined) this.#push(id, tail, entry)
+  }
+
+  /** A session could not be sent this entry, the newest of its log: from here on the log is kept. */
+  begin (id: string, entry: Entry): void {
+    if (this.#tails.has(id)) return
+    const tail: Tail = { entries: [], first: 0, bytes: 0, used: true, old: 0 }
+    this.#tails.set(id, tail)
+    this.#push(id, tail, entry)
+  }
+
+  #push (id: string, tail: Tail, entry: Entry): void {
+    const newest = tail.entries.at(-1)
+    // Numbers come without gaps; where they did not, what is kept is of no use.
+    if (newest !== undefined && entry.seq !== newest.seq + 1) {
+      if (entry.seq > newest.seq) this.#drop(id, tail)
+      return
+    }
+    tail.entries.push(entry)
+    tail.bytes += entry.payload.length
+    this.#bytes += entry.payload.length
+    if (tail.entries.length - tail.first > this.#maxEntries) this.#shift(tail)
+    // The one that has been kept for longest.
+    for (const [other, oldest] of this.#bytes > this.#maxBytes ? this.#tails : []) {
+      this.#drop(other, oldest)
+      if (this.#bytes <= this.#maxBytes) break
+    }
+  }
+
+  #shift (tail: Tail): void {
+    const bytes = (tail.entries[tail.first] as Entry).payload.length
+    tail.bytes -= bytes
+    this.#bytes -= bytes
+    tail.first++
+    if (tail.first > maxEntries) {
+      tail.entries = tail.entries.slice(tail.first)
+      tail.first = 0
+    }
+  }
+
+  #drop (id: string, tail: Tail): void {
+    this.#tails.delete(id)
+    this.#bytes -= tail.bytes
+  }
+
+  /** The log's entries after `seq`, at most `limit` and about `maxBytes` (at least one); `undefined` when they are not kept. */
+  after (id: string, seq: number, limit: number, maxBytes: number): Entry[] | undefined {
+    const tail = this.#tails.get(id)
+    const oldest = tail?.entries[tail.first]
+    if (tail === undefined || oldest === undefined || seq + 1 < oldest.seq) return undefined
+    const at = tail.first + seq + 1 - oldest.seq
+    if (at >= tail.entries.length) return undefined
+    tail.used = true
+    let to = at
+    for (let bytes = 0; to < tail.entries.length && to < at + limit; to++) {
+      bytes += (tail.entries[to] as Entry).payload.length
+      if (bytes > maxBytes && to > at) break
+    }
+    return tail.entries.slice(at, to)
+  }
+
+  /** To be called about once a second: what has become old goes, and logs that nobody reads on from. */
+  trim (): void {
+    for (const [id, tail] of this.#tails) {
+      while (tail.first < tail.entries.length && (tail.entries[tail.first] as Entry).seq <= tail.old) this.#shift(tail)
+      if (!tail.used || tail.first === tail.entries.length) this.#drop(id, tail)
+      tail.used = false
+      tail.old = tail.entries.at(-1)?.seq ?? tail.old
+    }
+  }
+}
