@@ -101,6 +101,38 @@ async function races (t: Test, kind: 'mqtt' | 'collecting'): Promise<void> {
     t.strictSame(alice.seqs(), ['d:alice:u340#2'], 'although its second page shows it as delivered')
   })
 
+  await t.test('what a page brings up is sent while the page is taken: the page is not asked for again', async t => {
+    const { access, engine, client } = bench(t)
+    const first = client()
+    await first.connect('bob', { clean: false })
+    await first.subscribe('im/u/bob/inbox')
+    await settled(engine)
+    engine.commit('d:alice:bob', 'alice')
+    await settled(engine)
+    first.take()
+    first.lose()
+    await settled(engine)
+    const bob = client()
+    engine.holding.add('streams')
+    await bob.connect('bob', { clean: false })
+    await settled(engine)
+    const [again] = bob.take()
+    t.match(again, { dup: true })
+    bob.ack(again as { messageId: number })
+    // It is kept in memory, as the session is behind until the page has come.
+    engine.commit('d:alice:bob', 'alice')
+    const pages = engine.held.length
+    for (const held of [...engine.held]) held.asked()
+    await settled(engine)
+    t.equal(engine.held.length, 0, `${pages} pages were asked for`)
+    for (const one of bob.take()) bob.ack(one as { messageId: number })
+    access.pump.cursors.flush()
+    engine.holding.clear()
+    for (const held of [...engine.held]) held.asked()
+    await settled(engine)
+    t.strictSame(bob.take(), [])
+  })
+
   await t.test('a message whose output comes after it was read from the log is not sent twice', async t => {
     const { engine, client } = bench(t)
     const bob = client()

@@ -89,9 +89,10 @@ export class Scan {
       ...(this.#passed !== '' ? { after: this.#passed } : {}),
       ...(this.#gid !== undefined ? { gid: this.#gid } : {})
     }).then(page => {
-      this.#inFlight = false
       if (this.#cancelled || session.closed) return
+      // What it brings up may be sent at once, and then calls `step`: this page is not asked for a second time.
       this.#take(page.streams, page.next)
+      this.#inFlight = false
       if (this.#done) session.scanEnded(this)
       else this.step()
       session.catchUp()
