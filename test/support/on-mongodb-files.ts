@@ -1,19 +1,15 @@
-/** The core's end-to-end tests on MongoDB, and which of all the tests with a full server are not among them. */
-import { readFileSync, readdirSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import t from 'tap'
-import { onMongodb } from '../support/on-mongodb.ts'
+/** The end-to-end tests that run a second time with their servers on MongoDB, and which of all the tests with a full server do not. */
 
-const here = [
-  'e2e/first-message', 'e2e/graceful', 'e2e/leaks', 'e2e/logs', 'e2e/many-qos2', 'e2e/mqtt5', 'e2e/password', 'e2e/purge',
-  'e2e/receipts', 'e2e/refusals', 'e2e/resends', 'e2e/rpc', 'e2e/sessions', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3'
-]
-
-/** Run beside these, by `faults/e2e-on-mongodb`: what takes long. */
-const besides = ['e2e/group-large', 'faults/e2e-feed-kill', 'e2e/stalled-reader', 'faults/e2e-cuts', 'faults/e2e-kill9']
+/** By the file in `test/mongodb` that runs them: each takes about as long as the others. */
+export const onMongodbFiles = {
+  chat: ['e2e/first-message', 'e2e/receipts', 'e2e/refusals', 'e2e/rpc', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3', 'e2e/many-qos2'],
+  sessions: ['e2e/graceful', 'e2e/sessions', 'e2e/resends', 'e2e/mqtt5'],
+  keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/purge'],
+  faults: ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill', 'e2e/group-large', 'e2e/stalled-reader']
+} as const satisfies Record<string, readonly string[]>
 
 /** Not run on MongoDB, and why. */
-const levelOnly: Readonly<Record<string, string>> = {
+export const levelOnly: Readonly<Record<string, string>> = {
   'e2e/bytes': 'about the memory of outgoing packets, which no store sees; a slower store only thins the traffic that shows a fault',
   'e2e/cli-bench': 'about the command `sabethes bench`, which knows a server by its address',
   'e2e/cli-absurd': 'about arguments, which are refused before a store is asked',
@@ -39,14 +35,4 @@ const levelOnly: Readonly<Record<string, string>> = {
 }
 
 /** With the configuration of MongoDB in themselves. */
-const ownDatabase = ['faults/mongodb-load-kill', 'faults/mongodb-two-servers']
-
-await t.test('every test with a full server is in one of the lists', async t => {
-  const root = fileURLToPath(new URL('..', import.meta.url))
-  const found = readdirSync(root, { recursive: true, encoding: 'utf8' })
-    .filter(name => name.endsWith('.test.js') && /\bstart(Server|Ordinary)\(t[,)]/.test(readFileSync(`${root}${name}`, 'utf8')))
-    .map(name => name.slice(0, -'.test.js'.length))
-  t.same(found.sort(), [...here, ...besides, ...Object.keys(levelOnly), ...ownDatabase].sort())
-})
-
-await onMongodb(t, here)
+export const ownDatabase = ['faults/mongodb-load-kill', 'faults/mongodb-two-servers']
