@@ -3,6 +3,8 @@ import { definePlugin } from '../broker/plugin-api.ts'
 
 /** A pause is this long at least, milliseconds, if the burst can save it: timers are not fine, and what was saved passes at once after it. */
 const minPauseMs = 20
+/** Fewer users than this are not worth looking through. */
+const fewUsers = 1024
 
 /**
  * Messages per user: a burst, then a steady rate. Who sends faster is slowed down, and refused when more than `maxDelayMs` waits. A token bucket in its GCRA form (ITU-T I.371): one number a user, the time at
@@ -25,13 +27,21 @@ export default definePlugin({
     const shortestMs = Math.min(minPauseMs, depthMs, maxDelayMs)
     const users = new Map<string, { fullAtMs: number }>()
     let sweep = users.entries()
+    const roomAfter = (size: number): number => Math.min(maxUsers / 2, Math.max(fewUsers, size * 2))
+    let room = roomAfter(0)
 
-    // Each newcomer pays for looking at two entries: those of full buckets go, so the map keeps to who sent lately.
+    // When there are twice as many as the last time that all were looked at, each newcomer pays for looking at two: those of full buckets go, so the
+    // map keeps to who sent lately. A user who comes and goes with each message would leave a piece of the map's table behind each time.
     const makeRoom = (nowMs: number): void => {
+      if (users.size < room) return
       for (let looked = 0; looked < 2; looked++) {
         const next = sweep.next()
-        if (next.done === true) sweep = users.entries()
-        else if (next.value[1].fullAtMs <= nowMs) users.delete(next.value[0])
+        if (next.done === true) {
+          sweep = users.entries()
+          room = roomAfter(users.size)
+          break
+        }
+        if (next.value[1].fullAtMs <= nowMs) users.delete(next.value[0])
       }
       if (users.size < maxUsers) return
       const oldest = users.keys().next()

@@ -27,8 +27,18 @@ export class WeightedLru<T> {
   }
 
   set (key: string, value: T): void {
-    this.delete(key)
     const weight = this.#weigh(value)
+    const before = this.#young.get(key)
+    if (before !== undefined) {
+      // In its place: a map whose entries come and go leaves its tables behind, which live until the collector has marked everything.
+      const together = this.#youngWeight - this.#weigh(before) + weight
+      if (together <= this.#half) {
+        this.#young.set(key, value)
+        this.#youngWeight = together
+        return
+      }
+    }
+    this.delete(key)
     if (weight > this.#half) return
     if (this.#youngWeight + weight > this.#half) {
       this.#old = this.#young
