@@ -99,3 +99,36 @@ await t.test('marks outlive a failing store', async t => {
   b.store.advance = advance
   t.match((await b.control.streams({ session: 'bob/n', user: 'bob', kind: 'direct', limit: 10 })).streams, [{ cursor: 1, head: 1 }])
 })
+
+await t.test('the first receipt is written at once, those of the next moment as one', async t => {
+  const b = await bench(t)
+  for (let i = 0; i < 8; i++) await b.send('alice', { user: 'bob' })
+  const mark = async (seq: number): Promise<unknown> => await b.control.rules.conversations.mark('bob', { kind: 'user', id: 'alice' }, seq)
+  await mark(1)
+  t.match(await event(b, 'alice', 'read'), { seq: 1 })
+  const startedAt = performance.now()
+  for (let seq = 2; seq <= 8; seq++) {
+    await mark(seq)
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  await b.control.close()
+  const moments = Math.ceil((performance.now() - startedAt) / 100)
+  const read = b.outputs.filter(output => output.kind === 'event' && output.user === 'alice' && JSON.parse(Buffer.from(output.payload).toString()).kind === 'read')
+  t.ok(read.length <= 1 + moments, `${read.length} receipts of eight marks within ${moments} tenths of a second`)
+})
+
+await t.test('many receipts are written in pieces', async t => {
+  const b = await bench(t)
+  const users = Array.from({ length: 120 }, (_, i) => `user${i}`)
+  for (const user of users) await b.send('alice', { user })
+  const sizes: number[] = []
+  const commit = b.host.commit.bind(b.host)
+  b.host.commit = async operations => {
+    sizes.push(operations.length)
+    return await commit(operations)
+  }
+  for (const user of users) ack(b, user, user < 'alice' ? `d:${user}:alice` : `d:alice:${user}`, 1)
+  await b.control.close()
+  t.equal(sizes.reduce((sum, size) => sum + size, 0), 120)
+  t.ok(Math.max(...sizes) <= 50, sizes.join())
+})

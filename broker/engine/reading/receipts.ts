@@ -5,10 +5,12 @@
 import type { EngineHost } from '../host.ts'
 import type { Moved, NewEvent } from '../../store/store.ts'
 
-/** Events in one commit. */
-const chunkSize = 1_000
+/** Events in one commit: messages wait while it is made ready and written, about 30 µs for each event. */
+const chunkSize = 50
 /** The pause after a commit is this many times the commit. */
 const pauseFactor = 19
+/** It is no shorter than this, milliseconds: who reads and who is read must not notice it, and receipts of a moment become one. */
+const minPauseMs = 100
 /** Receipts kept for another try when the store fails. */
 const maxKept = 200_000
 
@@ -71,7 +73,7 @@ export class Receipts {
     this.#running = this.#commit().finally(() => {
       this.#running = undefined
       this.#endedAt = performance.now()
-      this.#pauseMs = (this.#endedAt - startedAt) * pauseFactor
+      this.#pauseMs = Math.max(minPauseMs, (this.#endedAt - startedAt) * pauseFactor)
       this.#schedule()
     })
     await this.#running
