@@ -34,6 +34,18 @@ await t.test('an object of envelope keys is structured', async t => {
   t.equal(({} as { x?: number }).x, undefined, 'no prototype is touched')
 })
 
+await t.test('what is structured goes on as it was written', async t => {
+  t.equal(read('{"body": {"b":1, "2":12345678901234567890, "1":1.0} }').tail, '"type":"json","body":{"b":1, "2":12345678901234567890, "1":1.0}')
+  t.equal(read('{"body":"\\u0041","meta":{ "a" : 1 }}').tail, '"type":"text","body":"\\u0041","meta":{ "a" : 1 }')
+  t.equal(read(' [1,  2]', 'application/json').tail, '"type":"json","body":[1,  2]')
+  const { body, made } = read('{"body":{"a":1}}')
+  t.ok(made)
+  t.same(body, { a: 1 })
+  t.notOk(read('{"body":1}').made)
+  for (const member of ['cid', 'type', 'replyTo']) t.match(refused(`{"${member}":{"a":1},"body":"x"}`), { code: 'bad_payload' }, member)
+  t.match(refused(`{"mentions":[${' '.repeat(20_000)}],"body":"x"}`), { code: 'bad_payload' })
+})
+
 await t.test('structured messages with wrong members are refused', async t => {
   t.match(refused(''), { code: 'bad_payload' })
   t.match(refused('{"cid":"a"}'), { code: 'bad_payload', cid: 'a' })

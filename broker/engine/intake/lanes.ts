@@ -179,16 +179,7 @@ export class Lanes {
   #message (submission: Submission, target: MessageTarget): Promise<void> | undefined {
     const read = readPayload(submission.payload, submission.contentType, submission.utf8)
     if (!read.ok) return this.#refuse(submission, read, read.cid)
-    const draft: Draft = {
-      from: submission.user,
-      session: submission.session,
-      conv: target.kind === 'user' ? directId(submission.user, target.id) : groupId(target.id),
-      to: target,
-      type: read.type,
-      body: read.body,
-      cid: read.cid,
-      sizeBytes: submission.payload.length
-    }
+    const draft = draftOf(submission, target, read)
     let verdict
     try {
       verdict = this.#options.recipient.judge(draft)
@@ -253,6 +244,15 @@ export class Lanes {
   #answer (submission: Submission, verdict: Verdict): undefined {
     this.#options.committer.answer(submission.session, verdict)
   }
+}
+
+/** What gates and listeners are told of a message. */
+function draftOf ({ user, session, payload }: Submission, target: MessageTarget, read: Read): Draft {
+  const { type, cid, made } = read
+  const conv = target.kind === 'user' ? directId(user, target.id) : groupId(target.id)
+  const sizeBytes = payload.length
+  if (!made) return { from: user, session, conv, to: target, type, body: read.body, cid, sizeBytes }
+  return { from: user, session, conv, to: target, type, get body () { return read.body }, cid, sizeBytes }
 }
 
 /** A request that need not be served when its connection has ended. */

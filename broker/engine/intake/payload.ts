@@ -12,13 +12,15 @@
 import { isUtf8 } from 'node:buffer'
 import type { Code } from '../../errors.ts'
 import { idPattern } from '../../topics.ts'
-import { isDeeper } from '../requests/json-depth.ts'
+import { membersOf, spanOf, type Span } from './json-text.ts'
 
 /** Nesting of arrays and objects in `body`, `meta` and the parameters of requests. */
 export const maxDepth = 32
 /** Users in `mentions`. */
 export const maxMentions = 100
-/** Characters of `meta` as JSON. */
+/** Characters of `mentions` as they are sent: what is longer has more of them, or much white space. */
+const maxMentionsLength = 16384
+/** Characters of `meta` as it is sent. */
 export const maxMetaLength = 16384
 
 /** A payload that can be read. */
@@ -26,7 +28,9 @@ export interface Read {
   ok: true
   type: string
   /** Text for `text`, base64 for `binary`, any JSON value for other types. */
-  body: unknown
+  readonly body: unknown
+  /** `body` is an array or object, and made when it is asked for: most often nobody does. */
+  readonly made: boolean
   cid: string | undefined
   /** The members of the envelope from `type` on, as JSON text without braces. */
   tail: string
@@ -35,13 +39,10 @@ export interface Read {
 /** A payload that is refused; `cid` where it could be read. */
 export interface Unread { ok: false, code: Code, reason: string, cid: string | undefined }
 
-/** Of a smaller text the value is walked through. */
-const smallText = 1_024
-/** An exponent of three digits, or so many digits that one of two is enough. */
-const largeNumber = /[eE][+-]?\d{3}|(?<!\d)\d{200}/
-
 const envelopeKeys = new Set(['cid', 'type', 'body', 'replyTo', 'mentions', 'meta'])
 const cidPattern = /^[\x20-\x7e]{1,64}$/
+const quote = 0x22
+const openObject = 0x7b
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
 /** Reads a message's payload. The size limit is the caller's. Never throws. */
@@ -57,7 +58,7 @@ export function readPayload (payload: Uint8Array, contentType?: string, utf8?: b
   if (media === 'application/json') return readJson(payload)
   if (media === undefined && opensObject(payload)) {
     const text = textOf(payload)
-    return readEnvelope(text, parse(text)) ?? readText(text)
+    return readEnvelope(text) ?? readText(text)
   }
   return readText(textOf(payload))
 }
@@ -94,61 +95,75 @@ export function isKeepable (value: unknown, depth: number = maxDepth): boolean {
   return true
 }
 
-/**
- * `isKeepable` of JSON text and its value. A look at the text says it of nearly all: only a number with a large exponent or with hundreds of
- * digits is out of range. Walking through an object with thousands of keys costs as much as parsing it.
- */
-function isKeepableText (text: string, value: unknown): boolean {
-  if (typeof value !== 'object') return isKeepable(value)
-  return text.length < smallText || largeNumber.test(text) || isDeeper(Buffer.from(text), maxDepth) ? isKeepable(value) : true
-}
-
 function readText (text: string): Read {
-  return { ok: true, type: 'text', body: text, cid: undefined, tail: '"type":"text","body":' + JSON.stringify(text) }
+  return { ok: true, type: 'text', body: text, made: false, cid: undefined, tail: '"type":"text","body":' + JSON.stringify(text) }
 }
 
 function readBinary (payload: Uint8Array): Read {
   const body = bufferOf(payload).toString('base64')
-  return { ok: true, type: 'binary', body, cid: undefined, tail: `"type":"binary","body":"${body}"` }
+  return { ok: true, type: 'binary', body, made: false, cid: undefined, tail: `"type":"binary","body":"${body}"` }
 }
 
 function readJson (payload: Uint8Array): Read | Unread {
   const text = textOf(payload)
-  const value = parse(text)
-  if (value === undefined) return refuse('bad_payload', 'the payload is not JSON')
-  const envelope = readEnvelope(text, value)
+  const envelope = readEnvelope(text)
   if (envelope !== undefined) return envelope
-  if (!isKeepableText(text, value)) return refuse('bad_payload', tooDeep('body'))
-  return { ok: true, type: 'json', body: value, cid: undefined, tail: '"type":"json","body":' + JSON.stringify(value) }
+  const span = spanOf(text)
+  if (span === undefined) return refuse('bad_payload', 'the payload is not JSON')
+  if (!keepable(span)) return refuse('bad_payload', tooDeep('body'))
+  return written('json', text, span, undefined, '')
 }
 
-/** `undefined` when the value is no envelope. */
-function readEnvelope (text: string, value: unknown): Read | Unread | undefined {
-  if (!isEnvelope(value)) return undefined
-  const { cid, body } = value
+/** `undefined` when the text is no envelope. */
+function readEnvelope (text: string): Read | Unread | undefined {
+  const members = membersOf(text, envelopeKeys)
+  if (members === undefined || members.size === 0) return undefined
+  const cid = scalarAt(text, members.get('cid'))
   if (cid !== undefined && (typeof cid !== 'string' || !cidPattern.test(cid))) {
     return refuse('bad_payload', 'cid: 1 to 64 printable ASCII characters')
   }
+  const body = members.get('body')
   if (body === undefined) return refuse('bad_payload', 'body is missing', cid)
-  const type = value['type'] ?? (typeof body === 'string' ? 'text' : 'json')
+  const isString = text.charCodeAt(body.from) === quote
+  const type = scalarAt(text, members.get('type')) ?? (isString ? 'text' : 'json')
   if (typeof type !== 'string' || !idPattern.test(type)) return refuse('bad_payload', 'type: 1 to 64 of A-Z a-z 0-9 . _ -', cid)
-  const refusal = typeRefusal(type, body, cid)
+  const refusal = typeRefusal(type, isString ? valueAt(text, body) : undefined, cid)
   if (refusal !== undefined) return refusal
-  if (!isKeepableText(text, body)) return refuse('bad_payload', tooDeep('body'), cid)
-  const attributes = readAttributes(value, cid)
+  if (!keepable(body)) return refuse('bad_payload', tooDeep('body'), cid)
+  const attributes = readAttributes(text, members, cid)
   if (typeof attributes !== 'string') return attributes
-  return { ok: true, type, body, cid, tail: `"type":"${type}","body":${JSON.stringify(body)}${attributes}` }
+  return written(type, text, body, cid, attributes)
 }
 
-/** True for an object that has keys of an envelope, and no others. */
-function isEnvelope (value: unknown): value is Record<string, unknown> {
-  if (!isObject(value)) return false
-  const keys = Object.keys(value)
-  for (const key of keys) if (!envelopeKeys.has(key)) return false
-  return keys.length > 0
+/** A message whose body is written in the text. */
+function written (type: string, text: string, body: Span, cid: string | undefined, attributes: string): Read {
+  const tail = `"type":"${type}","body":${text.slice(body.from, body.to)}${attributes}`
+  if (body.depth === 0) return { ok: true, type, body: valueAt(text, body), made: false, cid, tail }
+  let made: unknown
+  return {
+    ok: true,
+    type,
+    get body () {
+      made ??= valueAt(text, body)
+      return made
+    },
+    made: true,
+    cid,
+    tail
+  }
 }
 
-/** Why a body is refused as one of its type. */
+/** The text, number or word at a place; an array or object, which nobody asked for there, is not made. `undefined` where there is nothing. */
+function scalarAt (text: string, span: Span | undefined): unknown { return span !== undefined && span.depth > 0 ? {} : valueAt(text, span) }
+
+/** The value in the text; `undefined` where there is none. */
+function valueAt (text: string, span: Span | undefined): unknown {
+  return span === undefined ? undefined : JSON.parse(text.slice(span.from, span.to))
+}
+
+function keepable ({ depth, finite }: Span): boolean { return depth <= maxDepth && finite }
+
+/** Why a body is refused as one of its type; `body` when it is a string. */
 function typeRefusal (type: string, body: unknown, cid: string | undefined): Unread | undefined {
   if (type === 'system') return refuse('forbidden', 'only the server sends messages of type system', cid)
   if (type === 'text' && typeof body !== 'string') return refuse('bad_payload', 'body: text where type is text', cid)
@@ -159,24 +174,26 @@ function typeRefusal (type: string, body: unknown, cid: string | undefined): Unr
 }
 
 /** What an envelope may say beside its body, as JSON text that follows it. */
-function readAttributes ({ replyTo, mentions, meta }: Record<string, unknown>, cid: string | undefined): string | Unread {
-  let written = ''
+function readAttributes (text: string, members: ReadonlyMap<string, Span>, cid: string | undefined): string | Unread {
+  let attributes = ''
+  const replyTo = members.get('replyTo')
   if (replyTo !== undefined) {
-    if (!isMessageReference(replyTo)) return refuse('bad_payload', 'replyTo: the seq or the id of a message', cid)
-    written += `,"replyTo":${JSON.stringify(replyTo)}`
+    if (!isMessageReference(scalarAt(text, replyTo))) return refuse('bad_payload', 'replyTo: the seq or the id of a message', cid)
+    attributes += `,"replyTo":${text.slice(replyTo.from, replyTo.to)}`
   }
+  const mentions = members.get('mentions')
   if (mentions !== undefined) {
-    if (!areMentions(mentions)) return refuse('bad_payload', `mentions: at most ${maxMentions} user ids`, cid)
-    written += `,"mentions":${JSON.stringify(mentions)}`
+    if (mentions.depth !== 1 || mentions.to - mentions.from > maxMentionsLength || !areMentions(valueAt(text, mentions))) return refuse('bad_payload', `mentions: at most ${maxMentions} user ids`, cid)
+    attributes += `,"mentions":${text.slice(mentions.from, mentions.to)}`
   }
+  const meta = members.get('meta')
   if (meta !== undefined) {
-    if (!isObject(meta)) return refuse('bad_payload', 'meta: an object', cid)
-    if (!isKeepable(meta)) return refuse('bad_payload', tooDeep('meta'), cid)
-    const text = JSON.stringify(meta)
-    if (text.length > maxMetaLength) return refuse('too_large', `meta: at most ${maxMetaLength} characters`, cid)
-    written += `,"meta":${text}`
+    if (text.charCodeAt(meta.from) !== openObject) return refuse('bad_payload', 'meta: an object', cid)
+    if (!keepable(meta)) return refuse('bad_payload', tooDeep('meta'), cid)
+    if (meta.to - meta.from > maxMetaLength) return refuse('too_large', `meta: at most ${maxMetaLength} characters`, cid)
+    attributes += `,"meta":${text.slice(meta.from, meta.to)}`
   }
-  return written
+  return attributes
 }
 
 function isMessageReference (value: unknown): boolean {
@@ -199,7 +216,7 @@ function mediaType (contentType: string): 'application/json' | 'application/octe
 function opensObject (payload: Uint8Array): boolean {
   for (let i = 0; i < payload.length; i++) {
     const byte = payload[i]
-    if (byte === 0x7b) return true
+    if (byte === openObject) return true
     if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return false
   }
   return false
