@@ -100,8 +100,9 @@ export class Gateway implements Acceptor {
       log,
       steady: pump.steady,
       left: (connection, graceful) => {
-        publishAnswers.left(connection)
+        // First: what waits for its answer is unanswered, whatever the client said.
         sessions.leave(connection, graceful)
+        publishAnswers.left(connection)
       },
       handlers: {
         connect: new ConnectHandler({ engine, full, pump, sessions, locks, takeovers, topics, ordinarySide, limits, anonymous, log }),

@@ -79,18 +79,12 @@ class Batch {
     }
   }
 
-  /** In the order of arrival within a session. */
+  /** Cursors last: whoever stops between two pieces sends what is not marked as delivered once more. */
   * chunks (size: number): Generator<StoreMarks> {
     let chunk: StoreMarks = { cursors: [], members: [], events: [] }
     let count = 0
     const full = (): boolean => ++count >= size
     const fresh = (): void => { chunk = { cursors: [], members: [], events: [] }; count = 0 }
-    for (const [session, streams] of this.cursors) {
-      for (const [stream, position] of streams) {
-        chunk.cursors.push({ session, stream, ...position })
-        if (full()) { yield chunk; fresh() }
-      }
-    }
     for (const [user, convs] of this.members) {
       for (const [conv, marks] of convs) {
         chunk.members.push({ user, conv, ...marks })
@@ -100,6 +94,12 @@ class Batch {
     for (const [user, deliveredSeq] of this.events) {
       chunk.events.push({ user, deliveredSeq })
       if (full()) { yield chunk; fresh() }
+    }
+    for (const [session, streams] of this.cursors) {
+      for (const [stream, position] of streams) {
+        chunk.cursors.push({ session, stream, ...position })
+        if (full()) { yield chunk; fresh() }
+      }
     }
     for (const [session, mark] of this.connections) {
       (chunk.connections ??= []).push({ session, ...mark })

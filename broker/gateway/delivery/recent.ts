@@ -8,7 +8,7 @@ export interface RecentLimits { maxEntries?: number, maxBytes?: number }
 
 /** The newest entries of a log, without gaps. */
 interface Tail {
-  entries: Entry[]
+  entries: Array<Entry | undefined>
   /** Of those in front that were dropped, before the rest moves up. */
   first: number
   bytes: number
@@ -16,6 +16,29 @@ interface Tail {
   used: boolean
   /** The newest number at the last trim. */
   old: number
+  /** What payloads are copied into, and how far it is full. */
+  slab: Uint8Array
+  slabAt: number
+}
+
+/** A slab's bytes: the first one of a log, and the largest. */
+const [leastSlab, mostSlab] = [1024, 16_384]
+
+/**
+ * A copy that keeps nothing but its log's payloads. What is committed is often a part of something larger: of one of Node's slabs, or with
+ * `engine.thread` of all that was said in one message.
+ */
+function own (tail: Tail, payload: Uint8Array): Uint8Array {
+  if (payload.length === payload.buffer.byteLength) return payload
+  if (payload.length > mostSlab / 4) return new Uint8Array(payload)
+  if (tail.slabAt + payload.length > tail.slab.length) {
+    tail.slab = new Uint8Array(Math.max(payload.length, Math.min(mostSlab, Math.max(leastSlab, tail.slab.length * 2))))
+    tail.slabAt = 0
+  }
+  const at = tail.slabAt
+  tail.slab.set(payload, at)
+  tail.slabAt += payload.length
+  return tail.slab.subarray(at, tail.slabAt)
 }
 
 /**
@@ -46,7 +69,7 @@ export class Recent {
   /** A session could not be sent this entry, the newest of its log: from here on the log is kept. */
   begin (id: string, entry: Entry): void {
     if (this.#tails.has(id)) return
-    const tail: Tail = { entries: [], first: 0, bytes: 0, used: true, old: 0 }
+    const tail: Tail = { entries: [], first: 0, bytes: 0, used: true, old: 0, slab: new Uint8Array(0), slabAt: 0 }
     this.#tails.set(id, tail)
     this.#push(id, tail, entry)
   }
@@ -58,6 +81,7 @@ export class Recent {
       if (entry.seq > newest.seq) this.#drop(id, tail)
       return
     }
+    entry = { ...entry, payload: own(tail, entry.payload) }
     tail.entries.push(entry)
     tail.bytes += entry.payload.length
     this.#bytes += entry.payload.length
@@ -73,7 +97,7 @@ export class Recent {
     const bytes = (tail.entries[tail.first] as Entry).payload.length
     tail.bytes -= bytes
     this.#bytes -= bytes
-    tail.first++
+    tail.entries[tail.first++] = undefined
     if (tail.first > maxEntries) {
       tail.entries = tail.entries.slice(tail.first)
       tail.first = 0
@@ -98,7 +122,7 @@ export class Recent {
       bytes += (tail.entries[to] as Entry).payload.length
       if (bytes > maxBytes && to > at) break
     }
-    return tail.entries.slice(at, to)
+    return tail.entries.slice(at, to) as Entry[]
   }
 
   /** To be called about once a second: what has become old goes, and logs that nobody reads on from. */

@@ -141,7 +141,10 @@ export class Scan {
     }
     // Live only: from what raced with the page on, and from the next one without that.
     if (stream.qos === 0) stream.sentTo = stream.acked = race === undefined ? stream.head : before
-    if (stream.sentTo < stream.head) session.queueBehind(stream)
+    if (stream.sentTo >= stream.head) return
+    // It comes with a backlog: nobody waits for it before it has caught up.
+    stream.excused = true
+    session.queueBehind(stream)
   }
 
   /** Commits to streams that should have been on this page, and were not: they are new. */
