@@ -7,7 +7,7 @@ const minPauseMs = 20
 const fewUsers = 1024
 
 /**
- * Messages per user: a burst, then a steady rate. Who sends faster is slowed down, and refused when more than `maxDelayMs` waits. A token bucket in its GCRA form (ITU-T I.371): one number a user, the time at
+ * Messages per user: a burst, then a steady rate; a large message counts as several. Who sends faster is slowed down, and refused when more than `maxDelayMs` waits. A token bucket in its GCRA form (ITU-T I.371): one number a user, the time at
  * which the bucket is full again. Kept in memory: a restart fills all buckets.
  */
 export default definePlugin({
@@ -16,12 +16,13 @@ export default definePlugin({
   options: z.strictObject({
     messagesPerSecond: z.number().positive().max(1_000_000).default(100),
     burst: z.int().min(1).max(1_000_000).default(200),
+    bytesPerMessage: z.int().min(1).max(2 ** 31 - 1).default(16_384),
     maxDelayMs: z.int().min(0).max(60_000).default(5_000),
     maxUsers: z.int().min(1).max(10_000_000).default(1_000_000)
   }),
   timeoutMs: 1000,
   onFailure: 'pass',
-  start ({ messagesPerSecond, burst, maxDelayMs, maxUsers }, context) {
+  start ({ messagesPerSecond, burst, bytesPerMessage, maxDelayMs, maxUsers }, context) {
     const intervalMs = 1000 / messagesPerSecond
     const depthMs = burst * intervalMs
     const shortestMs = Math.min(minPauseMs, depthMs, maxDelayMs)
@@ -49,22 +50,24 @@ export default definePlugin({
     }
 
     return {
-      onPublish ({ from }) {
+      onPublish ({ from, sizeBytes }) {
         const nowMs = context.steady()
+        // What costs more than a burst costs a burst: it passes when the bucket is full.
+        const costMs = sizeBytes <= bytesPerMessage ? intervalMs : Math.min(Math.ceil(sizeBytes / bytesPerMessage) * intervalMs, depthMs)
         const bucket = users.get(from)
         if (bucket === undefined) {
           makeRoom(nowMs)
-          users.set(from, { fullAtMs: nowMs + intervalMs })
+          users.set(from, { fullAtMs: nowMs + costMs })
           return undefined
         }
         const fullAtMs = Math.max(bucket.fullAtMs, nowMs)
-        const waitMs = fullAtMs + intervalMs - depthMs - nowMs
+        const waitMs = fullAtMs + costMs - depthMs - nowMs
         // The sums of fractions are off by less than a microsecond.
         if (waitMs > maxDelayMs + 0.001) {
           bucket.fullAtMs = fullAtMs
-          return { code: 'rate_limited', reason: `at most ${messagesPerSecond} messages a second`, retryAfterMs: Math.ceil(waitMs - maxDelayMs) }
+          return { code: 'rate_limited', reason: `at most ${messagesPerSecond} messages a second${costMs > intervalMs ? `, each of at most ${bytesPerMessage} bytes` : ''}`, retryAfterMs: Math.ceil(waitMs - maxDelayMs) }
         }
-        bucket.fullAtMs = fullAtMs + intervalMs
+        bucket.fullAtMs = fullAtMs + costMs
         return waitMs > 0.001 ? { delayMs: Math.max(waitMs, shortestMs) } : undefined
       },
       close () { users.clear() }

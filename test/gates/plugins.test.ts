@@ -53,7 +53,7 @@ await t.test('loading', async t => {
 
 await t.test('rate-limit: a burst, then the rate', async t => {
   const clock = { ms: 1_790_000_000_000 }
-  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 3, maxDelayMs: 0, maxUsers: 10 }, clockContext(clock))
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 3, bytesPerMessage: 16_384, maxDelayMs: 0, maxUsers: 10 }, clockContext(clock))
   const send = (from = 'alice'): GateVerdict => onPublish?.(draft(from)) as GateVerdict
   t.strictSame([send(), send(), send()], [undefined, undefined, undefined])
   t.match(send(), { code: 'rate_limited', retryAfterMs: 100 })
@@ -70,7 +70,7 @@ await t.test('rate-limit: a burst, then the rate', async t => {
 
 await t.test('rate-limit: who is above the rate waits, and is refused when too much waits', async t => {
   const clock = { ms: 1_790_000_000_000 }
-  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 2, maxDelayMs: 250, maxUsers: 10 }, clockContext(clock))
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 2, bytesPerMessage: 16_384, maxDelayMs: 250, maxUsers: 10 }, clockContext(clock))
   const send = (): unknown => onPublish?.(draft('alice'))
   t.strictSame([send(), send()], [undefined, undefined])
   t.strictSame([send(), send()], [{ delayMs: 100 }, { delayMs: 200 }], 'sessions of one user wait one behind the other')
@@ -81,9 +81,27 @@ await t.test('rate-limit: who is above the rate waits, and is refused when too m
   t.strictSame([send(), send()], [undefined, undefined])
 })
 
+await t.test('rate-limit: a large message counts as several, and never as more than a burst', async t => {
+  const clock = { ms: 1_790_000_000_000 }
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 4, bytesPerMessage: 1_000, maxDelayMs: 0, maxUsers: 10 }, clockContext(clock))
+  const send = (sizeBytes: number, from = 'alice'): GateVerdict => onPublish?.({ ...draft(from), sizeBytes }) as GateVerdict
+  t.strictSame([send(1_001), send(1_000), send(0)], [undefined, undefined, undefined])
+  t.match(send(1), { code: 'rate_limited', retryAfterMs: 100, reason: 'at most 10 messages a second' })
+  clock.ms += 100
+  t.match(send(2_500), { retryAfterMs: 200, reason: /each of at most 1000 bytes/ })
+  clock.ms += 200
+  t.equal(send(2_500), undefined)
+  t.equal(send(1_000_000, 'bob'), undefined, 'a whole burst')
+  t.match(send(1, 'bob'), { retryAfterMs: 100 })
+  clock.ms += 399
+  t.match(send(1_000_000, 'bob'), { retryAfterMs: 1 })
+  clock.ms += 1
+  t.equal(send(1_000_000, 'bob'), undefined)
+})
+
 await t.test('rate-limit: pauses are no shorter than timers are fine', async t => {
   const clock = { ms: 1_790_000_000_000 }
-  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1_000, burst: 20, maxDelayMs: 5_000, maxUsers: 10 }, clockContext(clock))
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1_000, burst: 20, bytesPerMessage: 16_384, maxDelayMs: 5_000, maxUsers: 10 }, clockContext(clock))
   for (let i = 0; i < 20; i++) t.equal(onPublish?.(draft('alice')), undefined)
   const pause = onPublish?.(draft('alice')) as { delayMs: number }
   t.equal(pause.delayMs, 20)
@@ -96,7 +114,7 @@ await t.test('rate-limit: pauses are no shorter than timers are fine', async t =
 await t.test('rate-limit: the machine\'s clock has no part in it', async t => {
   const clock = { ms: 1_790_000_000_000 }
   let wall = clock.ms
-  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 1, maxDelayMs: 0, maxUsers: 10 }, clockContext(clock, { now: () => wall }))
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 10, burst: 1, bytesPerMessage: 16_384, maxDelayMs: 0, maxUsers: 10 }, clockContext(clock, { now: () => wall }))
   const send = (): GateVerdict => onPublish?.(draft('alice')) as GateVerdict
   t.equal(send(), undefined)
   wall -= 3_600_000
@@ -109,7 +127,7 @@ await t.test('rate-limit: the machine\'s clock has no part in it', async t => {
 
 await t.test('rate-limit: the memory is bounded', async t => {
   const clock = { ms: 1_790_000_000_000 }
-  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1, burst: 1, maxDelayMs: 0, maxUsers: 2 }, clockContext(clock))
+  const { onPublish } = await rateLimit.start({ messagesPerSecond: 1, burst: 1, bytesPerMessage: 16_384, maxDelayMs: 0, maxUsers: 2 }, clockContext(clock))
   const send = (from: string): GateVerdict => onPublish?.(draft(from)) as GateVerdict
   for (const from of ['a', 'b', 'c']) t.equal(send(from), undefined)
   t.match(send('c'), { code: 'rate_limited' })
