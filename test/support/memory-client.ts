@@ -86,6 +86,7 @@ export async function settled (engine: FakeEngine): Promise<void> {
 }
 
 class MemoryTransport implements Transport {
+  readonly headroom = 0
   readonly address: string
   unsentBytes = 0
   /** While true nothing that is written reaches the client until `drain`. */

@@ -62,8 +62,9 @@ export class Output {
       this.#full.push(this.#chunk.subarray(0, this.#used))
       this.#pendingBytes += this.#used
     }
-    this.#chunk = chunks.take(Math.max(size, bytes))
-    this.#used = 0
+    const { headroom } = this.#transport
+    this.#chunk = chunks.take(Math.max(size, headroom + bytes))
+    this.#used = headroom
   }
 
   flush (): void {
@@ -79,7 +80,7 @@ export class Output {
     }
     if (this.#closed) return
     for (const buffer of full) this.#transport.write(buffer)
-    if (chunk !== undefined && used > 0) this.#transport.write(chunk.subarray(0, used))
+    if (chunk !== undefined && used > this.#transport.headroom) this.#transport.write(chunk.subarray(0, used))
     if (this.#transport.unsentBytes > 0) return
     // The kernel has all of it. What waits in a socket stays as it is until it is sent.
     for (const buffer of full) chunks.give(buffer)

@@ -4,6 +4,7 @@ import type { Acceptor, Transport, TransportHandler } from './transport.ts'
 
 /** A TCP socket as a transport. */
 class TcpTransport implements Transport {
+  readonly headroom = 0
   readonly address: string
   readonly #socket: Socket
   readonly #place: Place

@@ -7,7 +7,9 @@ export interface Transport {
   readonly address: string
   /** Bytes that were written and that the kernel has not taken yet. */
   readonly unsentBytes: number
-  /** The transport may keep `chunk` until `unsentBytes` is 0 again; before that the caller does not touch it. */
+  /** Bytes in front of those of a chunk that `write` fills in. */
+  readonly headroom: number
+  /** `chunk` begins with the headroom. The transport may keep it until `unsentBytes` is 0 again; before that the caller does not touch it. */
   write (chunk: Buffer): void
   /** Stops and goes on reading; data that is on its way may still arrive after `pause`. */
   pause (): void
