@@ -1,7 +1,16 @@
 /** Reads `sabethes.yaml`; every mistake is named with its line and column. */
-import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, type Document, type Node } from 'yaml'
+import { createRequire } from 'node:module'
+import type * as Yaml from 'yaml'
+import type { Document, Node } from 'yaml'
 import { keyOf, configSections } from './keys.ts'
 import { unknownKey, type Source } from './source.ts'
+
+/** Loaded with the first file: a start without one need not read its 85 modules. */
+let yaml: typeof Yaml | undefined
+function loaded (): typeof Yaml {
+  yaml ??= createRequire(import.meta.url)('yaml') as typeof Yaml
+  return yaml
+}
 
 /** A file that is being read. `positionOf`: where a node of it is written. */
 interface YamlFile { source: Source, document: Document, positionOf: (node: unknown) => string }
@@ -9,8 +18,8 @@ interface YamlFile { source: Source, document: Document, positionOf: (node: unkn
 /** The values of a configuration file's `text`; `name` is shown in front of positions. */
 export function yamlSource (text: string, name: string): Source {
   const source: Source = { values: new Map(), problems: [] }
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const lines = new (loaded().LineCounter)()
+  const document = loaded().parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const position = (offset: number | undefined): string => {
     if (offset === undefined) return name
     const { line, col } = lines.linePos(offset)
@@ -23,7 +32,7 @@ export function yamlSource (text: string, name: string): Source {
     return source
   }
 
-  const positionOf = (node: unknown): string => position(isNode(node) ? node.range?.[0] : undefined)
+  const positionOf = (node: unknown): string => position(loaded().isNode(node) ? node.range?.[0] : undefined)
   readSection({ source, document, positionOf }, document.contents, '', name)
   return source
 }
@@ -31,14 +40,14 @@ export function yamlSource (text: string, name: string): Source {
 /** The keys of a section; `at`: where its own name is written. */
 function readSection (file: YamlFile, node: unknown, path: string, at: string): void {
   const { source, document, positionOf } = file
-  const resolved = isAlias(node) ? node.resolve(document) : node
+  const resolved = loaded().isAlias(node) ? node.resolve(document) : node
   if (isNothing(resolved)) return
-  if (!isMap(resolved)) {
+  if (!loaded().isMap(resolved)) {
     source.problems.push({ origin: at, ...(path === '' ? {} : { key: path }), text: 'must be a section: keys and values beneath it' })
     return
   }
   for (const { key, value } of resolved.items) {
-    const part = isScalar(key) ? String(key.value) : String(key)
+    const part = loaded().isScalar(key) ? String(key.value) : String(key)
     const child = path === '' ? part : `${path}.${part}`
     if (part.includes('.')) source.problems.push(unknownKey(child, positionOf(key)))
     else readEntry(file, value, child, positionOf(key))
@@ -53,7 +62,7 @@ function readEntry (file: YamlFile, value: unknown, path: string, origin: string
   else assign(file, path, value as Node, origin)
 }
 
-function isNothing (node: unknown): boolean { return node === null || (isScalar(node) && node.value === null) }
+function isNothing (node: unknown): boolean { return node === null || (loaded().isScalar(node) && node.value === null) }
 
 function assign ({ source, document, positionOf }: YamlFile, path: string, node: Node, origin: string): void {
   let value: unknown
@@ -65,7 +74,7 @@ function assign ({ source, document, positionOf }: YamlFile, path: string, node:
   }
   const originOf = (parts: readonly PropertyKey[]): string | undefined => {
     const found = document.getIn([...path.split('.'), ...parts], true)
-    return isNode(found) && found.range ? positionOf(found) : undefined
+    return loaded().isNode(found) && found.range ? positionOf(found) : undefined
   }
   source.values.set(path, { value, origin, originOf })
 }
