@@ -32,6 +32,8 @@ export async function startShipped (folder: string, data: string, cpu: string | 
   const command = [process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', data]
   const broker = BrokerProcess.start(command, folder, cpu, more)
   const startMs = await broker.listening(port)
+  // WebSocket listens a little later.
+  await broker.listening(wsPort)
   return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
 }
 
