@@ -31,6 +31,27 @@ await t.test('send: the payload, the receipt, the login', async t => {
   t.equal(peers[1]?.connect?.password?.toString(), 'other')
 })
 
+await t.test('send --type: what a body is', async t => {
+  const sent: Array<Record<string, unknown>> = []
+  const { url } = await broker(t, {
+    publish: (peer, { payload, messageId }) => {
+      const { type, body } = text(payload)
+      sent.push({ type, body })
+      peer.send({ cmd: 'puback', messageId: messageId as number, reasonCode: 0 })
+    }
+  })
+  const send = (body: string, type: string) => desk(t.testdir()).run('send', 'bob', body, '-u', 'alice', '--url', url, '--type', type)
+  for (const [body, type] of [['{"a":[1]}', 'json'], ['42', 'json'], ['"x"', 'json'], ['{"lat":1}', 'place'], ['42', 'note'], ['aGk=', 'binary'], ['{"a":1}', 'text']] as const) {
+    t.match(await send(body, type), { code: 0 }, `${type} ${body}`)
+  }
+  t.strictSame(sent, [
+    { type: 'json', body: { a: [1] } }, { type: 'json', body: 42 }, { type: 'json', body: 'x' }, { type: 'place', body: { lat: 1 } },
+    { type: 'note', body: '42' }, { type: 'binary', body: 'aGk=' }, { type: 'text', body: '{"a":1}' }
+  ])
+  t.match(await send('{"a":', 'json'), { code: 2, out: '', err: /JSON/ })
+  t.equal(sent.length, 7, 'what is no JSON is not sent as such')
+})
+
 await t.test('send: refusals', async t => {
   const { url } = await broker(t, {
     publish: (peer, { topic, payload, messageId }) => {
