@@ -12,7 +12,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { Code } from '../../errors.ts'
 import { idPattern } from '../../topics.ts'
-import { membersOf, spanOf, type Span } from './json-text.ts'
+import { membersOf, spanOf, type Span } from './json-spans.ts'
 
 /** Nesting of arrays and objects in `body`, `meta` and the parameters of requests. */
 export const maxDepth = 32
