@@ -5,7 +5,7 @@ import type { Document, Node } from 'yaml'
 import { keyOf, configSections } from './keys.ts'
 import { unknownKey, type Source } from './source.ts'
 
-/** Loaded with the first file: a start without one need not read its 85 modules. */
+/** Loaded with the first file: a start without one need not read its many modules. */
 let yaml: typeof Yaml | undefined
 function loaded (): typeof Yaml {
   yaml ??= createRequire(import.meta.url)('yaml') as typeof Yaml

@@ -2,17 +2,18 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import t from 'tap'
+import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import { generate } from 'mqtt-packet'
 import { listening } from '../../broker/gateway/listener/listeners.ts'
 import { serveWebSocket } from '../../broker/gateway/listener/websocket.ts'
-import type { Transport } from '../../broker/gateway/listener/transport.ts'
+import type { Acceptor, Transport } from '../../broker/gateway/listener/transport.ts'
 import { bench } from '../support/memory-client.ts'
 
-await t.test('a text frame ends the connection at once [MQTT-6.0.0-1]', async t => {
-  const { access, engine } = bench(t)
+/** A client of a WebSocket server in front of `acceptor`; it is not open yet. */
+async function connected (t: Test, acceptor: Acceptor): Promise<WebSocket> {
   const server = createServer()
-  const stop = serveWebSocket(access, server, { path: '/mqtt', origins: [], maxFrameBytes: 10_000, hostAllowed: () => true })
+  const stop = serveWebSocket(acceptor, server, { path: '/mqtt', origins: [], maxFrameBytes: 10_000, hostAllowed: () => true })
   const { port, close } = await listening(server, { host: '127.0.0.1', port: 0 })
   const socket = new WebSocket(`ws://127.0.0.1:${port}/mqtt`, 'mqtt')
   t.teardown(async () => {
@@ -20,6 +21,12 @@ await t.test('a text frame ends the connection at once [MQTT-6.0.0-1]', async t 
     stop()
     await close()
   })
+  return socket
+}
+
+await t.test('a text frame ends the connection at once [MQTT-6.0.0-1]', async t => {
+  const { access, engine } = bench(t)
+  const socket = await connected(t, access)
   await once(socket, 'open')
   t.equal(access.sessions.connections.size, 1)
   const connect = generate({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clientId: 'c', clean: true, keepalive: 0, username: 'bob' })
@@ -35,7 +42,6 @@ await t.test('each write is one frame, whatever its length (RFC 6455, section 5.
   const lengths = [1, 2, 124, 125, 126, 127, 128, 16_384, 65_535, 65_536, 65_537, 300_000]
   const payloads = lengths.map(length => Buffer.from(Array.from({ length }, (_, i) => (i * 31 + length) % 256)))
   const { access } = bench(t)
-  const server = createServer()
   const accept = (transport: Transport): void => {
     const { headroom } = transport
     transport.attach({
@@ -47,14 +53,7 @@ await t.test('each write is one frame, whatever its length (RFC 6455, section 5.
       onClose () {}
     })
   }
-  const stop = serveWebSocket({ sockets: access.sockets, limits: access.limits, log: access.log, accept }, server, { path: '/mqtt', origins: [], maxFrameBytes: 10_000, hostAllowed: () => true })
-  const { port, close } = await listening(server, { host: '127.0.0.1', port: 0 })
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/mqtt`, 'mqtt')
-  t.teardown(async () => {
-    socket.terminate()
-    stop()
-    await close()
-  })
+  const socket = await connected(t, { sockets: access.sockets, limits: access.limits, log: access.log, accept })
   const got: Buffer[] = []
   socket.on('message', (data: Buffer, isBinary: boolean) => {
     t.ok(isBinary)

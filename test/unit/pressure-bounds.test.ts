@@ -1,27 +1,16 @@
 /** What readers and long turns can do to senders that wait for readers, and what not. */
 import t from 'tap'
 import { bench, settled, type MemoryClient } from '../support/memory-client.ts'
+import { acked, still, window } from '../support/pressure.ts'
 import type { FakeEngine } from '../support/fake-engine.ts'
 
-const window = 64
 const pressing = 2 * window
-type Test = Parameters<typeof bench>[0]
 
-function acked (client: MemoryClient): number[] {
-  const taken = client.packets.waiting.filter(one => one.cmd === 'puback' || one.cmd === 'pubrec')
-  for (const one of taken) client.packets.waiting.splice(client.packets.waiting.indexOf(one), 1)
-  return taken.map(({ messageId }) => messageId as number)
-}
 async function reader (engine: FakeEngine, client: MemoryClient, user = 'bob'): Promise<MemoryClient> {
   await client.connect(user)
   await client.subscribe(`im/u/${user}/inbox`)
   await settled(engine)
   return client
-}
-function still (t: Test, options: Parameters<typeof bench>[1] = {}): ReturnType<typeof bench> & { later (ms: number): void } {
-  let now = 1_000_000
-  const made = bench(t, { inflight: window, ...options }, undefined, [], undefined, false, () => now)
-  return { ...made, later (ms) { now += ms } }
 }
 const sleep = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms) })
 

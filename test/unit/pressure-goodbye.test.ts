@@ -1,9 +1,10 @@
 /** A DISCONNECT while PUBACKs are held back must not settle them (ADR 4). */
 import t from 'tap'
-import { bench, settled } from '../support/memory-client.ts'
+import { settled } from '../support/memory-client.ts'
+import { still } from '../support/pressure.ts'
 
 await t.test('who says goodbye while PUBACKs wait has not had them', async t => {
-  const { engine, client } = bench(t, { inflight: 64 }, undefined, [], undefined, false, () => 1_000_000)
+  const { engine, client } = still(t)
   const bob = client()
   await bob.connect('bob')
   await bob.subscribe('im/u/bob/inbox')

@@ -1,9 +1,9 @@
 /** Who publishes faster than the server delivers waits for readers that keep pace with the server, and for nobody else. */
 import t from 'tap'
-import { bench, name, settled, type MemoryClient } from '../support/memory-client.ts'
+import { name, settled, type MemoryClient } from '../support/memory-client.ts'
+import { acked, still, window } from '../support/pressure.ts'
 import type { FakeEngine } from '../support/fake-engine.ts'
 
-const window = 64
 /** Two windows behind: senders wait; one: they go on. */
 const pressing = 2 * window
 const first = window + pressing
@@ -23,21 +23,6 @@ async function publish (engine: FakeEngine, alice: MemoryClient, count: number, 
   }
   return acked(alice)
 }
-
-function acked (client: MemoryClient): number[] {
-  const taken = client.packets.waiting.filter(one => one.cmd === 'puback' || one.cmd === 'pubrec')
-  for (const one of taken) client.packets.waiting.splice(client.packets.waiting.indexOf(one), 1)
-  return taken.map(({ messageId }) => messageId as number)
-}
-
-/** With a clock that stands still everybody keeps pace. */
-function still (t: Test, options: Parameters<typeof bench>[1] = {}): ReturnType<typeof bench> & { later (ms: number): void } {
-  let now = 1_000_000
-  const made = bench(t, { inflight: window, ...options }, undefined, [], undefined, false, () => now)
-  return { ...made, later (ms) { now += ms } }
-}
-
-type Test = Parameters<typeof bench>[0]
 
 await t.test('answers wait, in their order, until the reader is less than a window behind', async t => {
   const { engine, client } = still(t)

@@ -1,6 +1,6 @@
 /**
  * Where the values of a JSON text stand (RFC 8259), without making them: a message's body goes on as its sender wrote it. Making an object of
- * thousands of members takes ten times as long, and leaves it to the collector.
+ * thousands of members takes several times as long, and leaves it to the collector.
  */
 
 /** A value in a text. */

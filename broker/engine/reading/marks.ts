@@ -11,7 +11,7 @@ const idleDelayMs = 50
 const pauseFactor = 19
 /** Marks that wait before a flush starts at once. */
 const flushSize = 10_000
-/** Marks in one write: messages wait while it is made ready, about 15 µs for each. */
+/** Marks in one write: messages wait while it is made ready. */
 const chunkSize = 500
 /** Marks kept for another try when the store fails; beyond it they are dropped (packets repeat). */
 const maxKept = 200_000

@@ -5,7 +5,7 @@
 import type { EngineHost } from '../host.ts'
 import type { Moved, NewEvent } from '../../store/store.ts'
 
-/** Events in one commit: messages wait while it is made ready and written, about 30 µs for each event. */
+/** Events in one commit: messages wait while it is made ready and written. */
 const chunkSize = 50
 /** The pause after a commit is this many times the commit. */
 const pauseFactor = 19
