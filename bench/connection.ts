@@ -18,6 +18,8 @@ export interface OpenOptions {
   /** Leaves everything after the CONNACK unread until `resume`. */
   stalled?: boolean
   timeoutMs?: number
+  /** MQTT 5 instead of 3.1.1. */
+  protocol?: wire.Protocol | undefined
   /** MQTT over WebSocket instead of TCP. */
   websocket?: boolean
   /** The source address, one of 127.0.0.0/8: each has ephemeral ports of its own. */
@@ -36,6 +38,7 @@ export class Connection {
   /** The server ended the connection; not called after `close`. */
   onLost: (reason: string) => void = () => {}
   readonly user: string
+  readonly protocol: wire.Protocol | undefined
   sessionPresent = false
   bytesRead = 0
   reads = 0
@@ -51,15 +54,16 @@ export class Connection {
   #connack: (code: number) => void = () => {}
   #suback: (codes: Buffer) => void = () => {}
 
-  constructor (socket: Socket, user: string, stalled: boolean) {
+  constructor (socket: Socket, { user, stalled = false, protocol }: OpenOptions) {
     this.#socket = socket
     this.user = user
+    this.protocol = protocol
     this.#stalled = stalled
   }
 
   /** Connects and waits for the CONNACK. Rejects when refused, closed or later than `timeoutMs` (10,000). */
   static open (options: OpenOptions): Promise<Connection> {
-    const { port, user, clientId = user, clean = true, stalled = false, timeoutMs = 10_000, websocket = false, localAddress } = options
+    const { port, user, clientId = user, clean = true, timeoutMs = 10_000, websocket = false, localAddress, protocol } = options
     return new Promise((resolve, reject) => {
       const socket: Socket = dial({
         host: '127.0.0.1',
@@ -68,7 +72,7 @@ export class Connection {
         ...(localAddress !== undefined && { localAddress }),
         onread: { buffer: readBuffer, callback: (bytes: number): boolean => connection.#read(bytes) }
       })
-      const connection: Connection = new Connection(socket, user, stalled)
+      const connection: Connection = new Connection(socket, options)
       options.prepare?.(connection)
       const fail = (reason: string) => {
         clearTimeout(timer)
@@ -89,7 +93,7 @@ export class Connection {
         reason = 'closed by the server'
         resolve(connection)
       }
-      const begin = () => { connection.write(wire.connect({ clientId, user, clean, keepAliveSeconds: 3600 })) }
+      const begin = () => { connection.write(wire.connect({ clientId, user, clean, keepAliveSeconds: 3600, protocol })) }
       if (websocket) {
         connection.#frames = new Unframer()
         connection.#upgraded = begin
@@ -109,7 +113,7 @@ export class Connection {
         if (refused < 0) resolve()
         else reject(new Error(`${this.user}: subscription to ${filters[refused]} refused`))
       }
-      this.write(wire.subscribe(1, filters))
+      this.write(wire.subscribe(1, filters, this.protocol))
     })
   }
 
@@ -213,6 +217,7 @@ export class Connection {
           this.#acks += 4
           payload += 2
         }
+        if (this.protocol !== undefined) payload = propertiesEnd(data, payload)
         this.onPublish(data, payload, next)
         break
       }
@@ -221,8 +226,21 @@ export class Connection {
         this.#connack(data[body + 1] as number)
         break
       case wire.type.suback:
-        this.#suback(Buffer.from(data.subarray(body + 2, next)))
+        this.#suback(Buffer.from(data.subarray(this.protocol === undefined ? body + 2 : propertiesEnd(data, body + 2), next)))
         break
     }
   }
+}
+
+/** Where the properties end whose length stands at `at`. */
+function propertiesEnd (data: Buffer, at: number): number {
+  let length = 0
+  let shift = 0
+  let byte = 128
+  while (byte > 127) {
+    byte = data[at++] as number
+    length |= (byte & 127) << shift
+    shift += 7
+  }
+  return at + length
 }

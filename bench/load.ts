@@ -39,7 +39,7 @@ export class Publisher {
     this.window = stream.window
     this.#topics = stream.topics.length
     const packets = stream.topics.map((topic, index) => {
-      return wire.publish(topic, template(stream.body, stream.stream + index, stream.payloadBytes).payload, 1)
+      return wire.publish(topic, template(stream.body, stream.stream + index, stream.payloadBytes).payload, 1, connection.protocol)
     })
     const { counterOffsets } = template(stream.body, stream.stream, stream.payloadBytes)
     this.#packetBytes = (packets[0] as Buffer).length
@@ -47,7 +47,8 @@ export class Publisher {
       throw new RangeError('topics must be of equal length and their number must divide the window')
     }
     const payloadAt = this.#packetBytes - stream.payloadBytes
-    this.#idOffset = payloadAt - 2
+    // In MQTT 5 the length of the properties is between the two.
+    this.#idOffset = payloadAt - (connection.protocol === undefined ? 2 : 3)
     this.#counterOffsets = counterOffsets.map(offset => payloadAt + offset)
     this.#ring = Buffer.concat(Array.from({ length: stream.window }, (_, slot) => packets[slot % this.#topics] as Buffer))
     connection.onPuback = packetId => { this.#acknowledge(packetId) }

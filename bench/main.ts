@@ -11,13 +11,14 @@ import type { Earlier } from './peers/against.ts'
 import { mochi } from './peers/mochi.ts'
 import { mosquitto } from './peers/mosquitto.ts'
 import { nats, natsLazy } from './peers/nats.ts'
-import { sabethes, sabethesStored, sabethesThread } from './peers/sabethes.ts'
+import { sabethes, sabethes5, sabethesCompact, sabethesStored, sabethesThread, sabethesWith } from './peers/sabethes.ts'
 import { sabethesHostile } from './peers/sabethes-hostile.ts'
 import { sabethesMongodb } from './peers/sabethes-mongodb.ts'
 import { find, killAll } from './peers/process.ts'
 import type { Peer } from './peers/peer.ts'
 import { plot } from './plot.ts'
-import { machine, markdown, summarise, table } from './report.ts'
+import { Profiler } from './profile.ts'
+import { machine, markdown, summarise, table, usualReference } from './report.ts'
 import type { Report } from './report.ts'
 import { backlog } from './scenarios/backlog.ts'
 import { behind } from './scenarios/behind.ts'
@@ -30,18 +31,21 @@ import { manyGroups } from './scenarios/many-groups.ts'
 import { paced } from './scenarios/paced.ts'
 import { latency } from './scenarios/latency.ts'
 import { mongodb } from './scenarios/mongodb.ts'
+import { offlineQueue } from './scenarios/offline-queue.ts'
 import { overload } from './scenarios/overload.ts'
 import { pairs } from './scenarios/pairs.ts'
 import { reconnect } from './scenarios/reconnect.ts'
+import { retainedScenario } from './scenarios/retained.ts'
 import { startup } from './scenarios/startup.ts'
 import { stored } from './scenarios/stored.ts'
+import { storm } from './scenarios/storm.ts'
 import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 const scenarios: readonly Scenario[] = [
-  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, conversationList, stored, mongodb, idle, behind, hostile, startup
+  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, storm, conversationList, stored, mongodb, idle, behind, retainedScenario, offlineQueue, hostile, startup
 ]
-const peers: readonly Peer[] = [sabethes, sabethesThread, mosquitto, aedes, nats, natsLazy, mochi]
+const peers: readonly Peer[] = [sabethes, sabethes5, sabethesCompact, sabethesThread, mosquitto, aedes, nats, natsLazy, mochi]
 /** Peers of single scenarios that an earlier commit may have too: each with its file and its name there. */
 const siblings: ReadonlyArray<[Peer, string, string]> = [
   [sabethesStored, 'sabethes.js', 'sabethesStored'],
@@ -93,7 +97,7 @@ async function extras ({ extra = [] }: Scenario, against: Earlier | undefined): 
   return all
 }
 
-async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Readonly<Record<string, string>>, settings: Settings, against: Earlier | undefined) {
+async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Readonly<Record<string, string>>, settings: Settings, against: Earlier | undefined, profiler: Profiler | undefined) {
   const left: Record<string, string> = { ...skipped, ...scenario.without }
   // What this commit's own server cannot show, the earlier one's cannot either.
   if (against !== undefined && left[sabethes.name] !== undefined) left[against.name] = left[sabethes.name] as string
@@ -107,13 +111,17 @@ async function compare (scenario: Scenario, chosen: readonly Peer[], skipped: Re
   for (let number = 1; number <= settings.rounds; number++) {
     for (const peer of taking) {
       const result = await measure(scenario, peer, settings)
+      profiler?.take(peer.name)
       rounds.get(peer.name)?.push(result)
       const figure = result.metrics[scenario.headline]
       say(`${scenario.name} ${number}/${settings.rounds} ${peer.name}: ${result.fault !== undefined ? `VOID, ${result.fault}` : `${figure?.toFixed(2)} ${scenario.headline}`}`)
     }
   }
   const known = new Set([...chosen, ...extra].map(peer => peer.name))
-  const reference = against === undefined ? undefined : taking.find(({ name }) => name.startsWith(against.name))?.name
+  const usual = scenario.reference ?? usualReference
+  // Where that does not run ratios are of the first peer: of MQTT 5 to 3.1.1, when those two are chosen.
+  const instead = taking.length < 2 || taking.some(({ name }) => name === usual) ? undefined : taking[0]?.name
+  const reference = against === undefined ? instead : taking.find(({ name }) => name.startsWith(against.name))?.name
   const compared = reference === undefined ? scenario : { ...scenario, reference }
   return summarise(compared, settings, rounds, Object.fromEntries(Object.entries(left).filter(([name]) => known.has(name))))
 }
@@ -132,7 +140,7 @@ async function run (options: Options): Promise<number> {
   const { settings } = options
   const chosen = options.scenarios.length > 0 ? options.scenarios.map(name => named(scenarios, name, 'scenario')) : scenarios
   const thresholds = options.check === undefined ? [] : JSON.parse(readFileSync(options.check, 'utf8')) as Threshold[]
-  const competitors = options.peers.map(name => named(peers, name, 'peer'))
+  const competitors = [...options.peers.map(name => named(peers, name, 'peer')), ...options.nodeOptions.map(sabethesWith)]
   const against = options.against === undefined ? undefined : await earlier(options.against)
   const before = await against?.peer('sabethes.js', 'sabethes')
   if (against !== undefined) {
@@ -147,14 +155,17 @@ async function run (options: Options): Promise<number> {
     if (why !== undefined) skipped[peer.name] = why
   }
   bindSelf(settings.generatorCpu)
+  const profiler = options.profile ? new Profiler() : undefined
+  process.once('exit', () => { profiler?.close() })
   const report: Report = { machine: machine(), startedAt: new Date().toISOString(), settings, scenarios: [] }
   const { disk } = report.machine
   say(`a synced write in ${disk.folder} takes ${disk.syncMs.toFixed(2)} ms`)
   if (disk.inMemory) say(`*** ${disk.folder} IS IN MEMORY: nothing measured here is durable. Set TMPDIR to a folder on a disk. ***`)
   for (const scenario of chosen) {
-    const result = await compare(scenario, competitors, skipped, settings, against)
+    const result = await compare(scenario, competitors, skipped, settings, against, profiler)
     report.scenarios.push(result)
     if (!options.markdown) console.log(table(result) + '\n')
+    if (profiler !== undefined) console.log(profiler.report())
     if (options.json !== undefined) writeFileSync(options.json, JSON.stringify(report, null, 2) + '\n')
   }
   if (options.markdown) console.log(markdown(report))

@@ -11,8 +11,9 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --rounds N        rounds; each runs every peer once, in turn (3)
   --seconds S       measured seconds of a round (5); --warm-up S before them (2)
   --short           one round of 2 seconds, smaller numbers
-  --peers LIST      of sabethes,sabethes-thread,mosquitto,aedes,nats,nats-lazy,mochi (sabethes,mosquitto,aedes; with --against only
+  --peers LIST      of sabethes,sabethes-5,sabethes-compact,sabethes-thread,mosquitto,aedes,nats,nats-lazy,mochi (sabethes,mosquitto,aedes; with --against only
                     sabethes). Go builds the last three at their first run
+  --node-options O  the server with these options for Node as one more peer; may be given several times
   --against REF     an earlier commit of this repository as a peer, built aside once; ratios are of it
   --pairs N         pairs (50)                       --window N       unacknowledged messages of a publisher (20)
   --windows LIST    windows of overload (10,20,60,100,200,400)
@@ -22,8 +23,10 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --groups N        groups of many-groups (1000)     --connections N  connections of idle (19500, or what ulimit -n lets)
   --large-members N members of group-10000 (10000)   --online N       how many of them are online (2000)
   --clients N       clients of reconnect (2000)      --conversations N  of the user of conversation-list (1000)
+  --storm N         clients of storm (10000)
   --stored N        messages in the store of stored (5000000)
-  --depth N         unread messages of behind (100000)
+  --depth N         unread messages of behind and of offline-queue (100000)
+  --retained N      retained messages of retained (1000000)
   --waiting N       waiting messages of backlog (10000)
   --readers N       sessions of behind, users of backlog (20)
   --attacks LIST    attacks of hostile (all)         --attack-seconds S  each (5)
@@ -32,6 +35,7 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --database-cpus LIST  cores of mongodb's database (the others; with two cores the generator's)
   --json FILE       writes everything measured       --markdown       prints tables for bench/README.md
   --plot FILE       draws the scenario latency as SVG
+  --profile         after each scenario, where the threads of the servers that are Node programs spent their time (slower)
   --check FILE      fails when a ratio is far below FILE (bench/thresholds.json;
                     bench/thresholds-against.json with --against)
   --list            names the scenarios`
@@ -39,12 +43,15 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
 export interface Options {
   scenarios: string[]
   peers: string[]
+  /** Options for Node, one more peer for each. */
+  nodeOptions: string[]
   /** A commit to compare with. */
   against: string | undefined
   settings: Settings
   json: string | undefined
   markdown: boolean
   plot: string | undefined
+  profile: boolean
   check: string | undefined
   list: boolean
   help: boolean
@@ -74,6 +81,7 @@ export function readOptions (args: readonly string[]): Options {
       'warm-up': text,
       short: flag,
       peers: text,
+      'node-options': { type: 'string', multiple: true, default: [] },
       against: text,
       pairs: text,
       window: text,
@@ -89,8 +97,10 @@ export function readOptions (args: readonly string[]): Options {
       online: text,
       clients: text,
       conversations: text,
+      storm: text,
       stored: text,
       depth: text,
+      retained: text,
       waiting: text,
       readers: text,
       attacks: text,
@@ -103,6 +113,7 @@ export function readOptions (args: readonly string[]): Options {
       markdown: flag,
       check: text,
       plot: text,
+      profile: flag,
       list: flag,
       help: flag
     }
@@ -140,6 +151,7 @@ export function readOptions (args: readonly string[]): Options {
   return {
     scenarios: positionals,
     peers: (values.peers ?? (values.against === undefined ? 'sabethes,mosquitto,aedes' : 'sabethes')).split(','),
+    nodeOptions: values['node-options'],
     against: values.against,
     settings: {
       brokerCpus,
@@ -165,8 +177,10 @@ export function readOptions (args: readonly string[]): Options {
       online,
       clients: number('clients', 2000, 500),
       conversations: number('conversations', 1000, 200),
+      storm: number('storm', 10_000, 5000),
       stored: number('stored', 5_000_000, 200_000),
       depth: number('depth', 100_000, 10_000),
+      retained: number('retained', 1_000_000, 100_000),
       waiting: number('waiting', 10_000, 5000),
       readers: number('readers', 20, 5),
       attacks: values.attacks?.split(','),
@@ -177,6 +191,7 @@ export function readOptions (args: readonly string[]): Options {
     markdown: values.markdown,
     check: values.check,
     plot: values.plot,
+    profile: values.profile,
     list: values.list,
     help: values.help
   }

@@ -6,7 +6,7 @@ import { median } from './meter.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 /** The peer that ratios are of, where a scenario names no other. */
-const usualReference = 'mosquitto'
+export const usualReference = 'mosquitto'
 
 export interface Figure { median: number, min: number, max: number }
 

@@ -1,7 +1,7 @@
 /** An earlier commit of this repository as a peer: built aside once, and started as its own bench starts it. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { cacheFolder } from '../cache.ts'
@@ -34,6 +34,7 @@ export async function earlier (ref: string, { repository = root, cache = cacheFo
   // With this clone's packages a build is of these packages.
   const folder = join(cache, `${commit}-${createHash('sha256').update(lockOf(repository) ?? '').digest('hex').slice(0, shownDigits)}`)
   if (!existsSync(folder)) build(repository, commit, cache, folder)
+  else relink(repository, folder)
   const name = commit.slice(0, shownDigits)
   const load = async (file: string): Promise<Record<string, unknown>> => await import(pathToFileURL(join(folder, 'dist/bench/peers', file)).href) as Record<string, unknown>
   const { killAll } = await load('process.js') as { killAll: () => void }
@@ -79,4 +80,13 @@ function build (repository: string, commit: string, cache: string, folder: strin
     rmSync(making, { recursive: true, force: true })
     throw new Error(`--against: ${commit.slice(0, shownDigits)} does not build here`, { cause })
   }
+}
+
+/** The clone that lent the build its packages may be gone; this one's are the same. */
+function relink (repository: string, folder: string): void {
+  const link = join(folder, 'node_modules')
+  const lost = lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() === true && !existsSync(link)
+  if (!lost) return
+  rmSync(link)
+  symlinkSync(join(repository, 'node_modules'), link)
 }

@@ -1,5 +1,6 @@
 /** What a scenario needs to know of a broker. */
 import type { Commands } from '../../test/support/mongodb-commands.ts'
+import type { Protocol } from '../wire.ts'
 import type { BrokerProcess } from './process.ts'
 
 export interface StartOptions {
@@ -29,6 +30,8 @@ export interface RunningPeer {
   /** From the command to the first connection taken, milliseconds. */
   readonly startMs: number
   readonly database?: RunningDatabase
+  /** Ends the broker and starts it again on its data; resolves to the milliseconds until it listens. For the peers that keep something. */
+  restart? (): Promise<number>
   /** Ends the broker and removes its data. */
   stop (): Promise<void>
 }
@@ -38,6 +41,8 @@ export interface Peer {
   readonly name: string
   /** Whether an acknowledged message is on disk. */
   readonly durable: boolean
+  /** What `pairs`, `fanout` and what is made like them speak with it; 3.1.1 when it is not given. */
+  readonly protocol?: Protocol
   /** What marks a message that the server wrote on its own account into a conversation. */
   readonly systemMark?: string
   /** Why this peer cannot run here; `undefined` when it can. */
@@ -49,6 +54,8 @@ export interface Peer {
   toUser (user: string): string
   /** What `user` subscribes to for messages. */
   inbox (user: string): string
+  /** What `user` subscribes to beside that. */
+  beside?(user: string): string[]
   /** Where a message to the group is published. */
   toGroup (gid: string): string
   /** The filters of a member of `gids`. */

@@ -119,14 +119,18 @@ export class BrokerProcess {
     return last
   }
 
-  /** SIGTERM, SIGKILL after five seconds; removes the folder. */
+  /** SIGTERM, SIGKILL after five seconds. */
+  async end (): Promise<void> {
+    if (this.#hasEnded) return
+    this.#child.kill('SIGTERM')
+    const timer = setTimeout(() => { this.#child.kill('SIGKILL') }, 5000)
+    await this.#ended
+    clearTimeout(timer)
+  }
+
+  /** Ends it and removes the folder. */
   async stop (): Promise<void> {
-    if (!this.#hasEnded) {
-      this.#child.kill('SIGTERM')
-      const timer = setTimeout(() => { this.#child.kill('SIGKILL') }, 5000)
-      await this.#ended
-      clearTimeout(timer)
-    }
+    await this.end()
     rmSync(this.folder, { recursive: true, force: true })
   }
 

@@ -22,16 +22,16 @@ const environment = {
 const usersPerRequest = 1000
 
 /** Starts the server on the data folder, which is in `folder` and goes with it. `more` is added to its configuration. */
-export function startSabethes (folder: string, data: string, cpu: string | undefined, more: Record<string, string> = {}): Promise<RunningPeer> {
-  return startShipped(folder, data, cpu, { ...environment, ...more })
+export function startSabethes (folder: string, data: string, cpu: string | undefined, more: Record<string, string> = {}, timeoutMs?: number): Promise<RunningPeer> {
+  return startShipped(folder, data, cpu, { ...environment, ...more }, timeoutMs)
 }
 
 /** The same with the configuration that it is shipped with, and `more`. */
-export async function startShipped (folder: string, data: string, cpu: string | undefined, more: Record<string, string> = { SABETHES_LOG__LEVEL: 'warn' }): Promise<RunningPeer> {
+export async function startShipped (folder: string, data: string, cpu: string | undefined, more: Record<string, string> = { SABETHES_LOG__LEVEL: 'warn' }, timeoutMs?: number): Promise<RunningPeer> {
   const [port, wsPort] = [await freePort(), await freePort()]
   const command = [process.execPath, program, 'serve', '--mqtt-port', String(port), '--http-port', String(wsPort), '--data', data]
   const broker = BrokerProcess.start(command, folder, cpu, more)
-  const startMs = await broker.listening(port)
+  const startMs = await broker.listening(port, timeoutMs)
   // WebSocket listens a little later.
   await broker.listening(wsPort)
   return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
@@ -66,6 +66,12 @@ export const sabethes: Peer = {
   }
 }
 
+/** The same to clients of MQTT 5 that ask for nothing. */
+export const sabethes5: Peer = { ...sabethes, name: 'sabethes-5', protocol: { version: 5, topicAliases: 0 } }
+
+/** The same to clients of MQTT 5 that ask for as few bytes as there can be: topic aliases and the compact form. */
+export const sabethesCompact: Peer = { ...sabethes, name: 'sabethes-compact', protocol: { version: 5, topicAliases: 8 }, beside: user => [`im/u/${user}/compact`] }
+
 /** The same with engine and store in a thread of their own. */
 export const sabethesThread: Peer = {
   ...sabethes,
@@ -73,6 +79,18 @@ export const sabethesThread: Peer = {
   start ({ cpu }) {
     const folder = BrokerProcess.folder()
     return startSabethes(folder, join(folder, 'data'), cpu, { SABETHES_ENGINE__THREAD: 'true' })
+  }
+}
+
+/** The same with options for Node, as in the environment variable NODE_OPTIONS. */
+export function sabethesWith (nodeOptions: string): Peer {
+  return {
+    ...sabethes,
+    name: `sabethes ${nodeOptions}`,
+    start ({ cpu }) {
+      const folder = BrokerProcess.folder()
+      return startSabethes(folder, join(folder, 'data'), cpu, { NODE_OPTIONS: nodeOptions })
+    }
   }
 }
 

@@ -10,9 +10,9 @@ import { openPairs, settle } from './pairs.ts'
 import { generatorLimit, openMany, round, until } from './scenario.ts'
 import type { Scenario, Settings } from './scenario.ts'
 
-/** The bystanders: pairs, and messages a second over all of them. Their connections are not those of the readers. */
-const bystanders = 10
-const bystanderRate = 1000
+/** The pairs beside what is measured, and messages a second over all of them. Their connections are not those of the readers. */
+export interface Bystanders { pairs: number, rate: number }
+const bystanders: Bystanders = { pairs: 10, rate: 1000 }
 
 /** Subscribes with a session that is kept, and leaves. */
 export async function subscribeAndLeave (port: number, user: string, filters: readonly string[]): Promise<void> {
@@ -54,9 +54,9 @@ async function readAll (peer: Peer, port: number, user: string, waiting: number)
 }
 
 /** The bystanders' side: alone for a while, then for as long as `reading` takes. */
-async function beside (peer: Peer, port: number, settings: Settings, reading: () => Promise<string | undefined>): Promise<{ alone: Phase, during: Phase, fault: string | undefined }> {
-  const pairs = await openPairs(peer, port, { ...settings, pairs: bystanders }, pacedWindow)
-  const pacer = new Pacer(pairs, bystanderRate)
+export async function beside (peer: Peer, port: number, settings: Settings, { pairs: count, rate }: Bystanders, reading: () => Promise<string | undefined>): Promise<{ alone: Phase, during: Phase, fault: string | undefined }> {
+  const pairs = await openPairs(peer, port, { ...settings, pairs: count }, pacedWindow)
+  const pacer = new Pacer(pairs, rate)
   let end = Number.POSITIVE_INFINITY
   const done = pacer.run(() => end)
   await wait(settings.warmUpSeconds * 1000)
@@ -80,7 +80,7 @@ export const backlog: Scenario = {
   headline: 'deliveries_per_s',
   better: 'higher',
   without: { mochi: 'what waits for a session comes in no order' },
-  describe: s => `${s.readers} users in turn come back to ${s.waiting} waiting messages each; median of them. Then as many again while ${bystanders} other pairs send ${bystanderRate} messages/s on schedule: their delivery without and with it`,
+  describe: s => `${s.readers} users in turn come back to ${s.waiting} waiting messages each; median of them. Then as many again while ${bystanders.pairs} other pairs send ${bystanders.rate} messages/s on schedule: their delivery without and with it`,
   async run (peer, running, settings) {
     const { port } = running
     // Names that the bystanders do not have.
@@ -108,7 +108,7 @@ export const backlog: Scenario = {
     fault = await read(users.slice(0, settings.readers), rates)
     const usage = meter.read()
     if (fault !== undefined) return round({}, usage, fault)
-    const other = await beside(peer, port, settings, () => read(users.slice(settings.readers), disturbed))
+    const other = await beside(peer, port, settings, bystanders, () => read(users.slice(settings.readers), disturbed))
     const [alone, during] = [other.alone.delivery.summary('delivery'), other.during.delivery.summary('delivery')]
     const p99 = (summary: Record<string, number>) => summary['delivery_p99_ms'] as number
     const late = other.during.late.summary('late')['late_p99_ms'] as number

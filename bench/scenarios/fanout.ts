@@ -16,12 +16,12 @@ export async function fanOut (peer: Peer, running: RunningPeer, settings: Settin
   let lost: string | undefined
   const watch = (connection: Connection) => { connection.onLost = reason => { lost ??= `${connection.user}: connection lost: ${reason}` } }
   const receivers = await openMany(online, async index => {
-    const connection = await Connection.open({ port, user: users[index] as string, prepare: watch })
+    const connection = await Connection.open({ port, user: users[index] as string, protocol: peer.protocol, prepare: watch })
     const receiver = new Receiver(connection, peer.systemMark)
-    await connection.subscribe(peer.groups(['bench']))
+    await connection.subscribe([...peer.groups(['bench']), ...peer.beside?.(users[index] as string) ?? []])
     return receiver
   })
-  const sender = await Connection.open({ port, user: 'sender', prepare: watch })
+  const sender = await Connection.open({ port, user: 'sender', protocol: peer.protocol, prepare: watch })
   const publisher = new Publisher(sender, {
     topics: [peer.toGroup('bench')], stream: 0, body: settings.body, payloadBytes: settings.payloadBytes, window
   })

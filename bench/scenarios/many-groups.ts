@@ -32,12 +32,12 @@ export const manyGroups: Scenario = {
     let lost: string | undefined
     const watch = (connection: Connection) => { connection.onLost = reason => { lost ??= `${connection.user}: connection lost: ${reason}` } }
     const receivers = await openMany(users, async index => {
-      const connection = await Connection.open({ port, user: `m${index}`, prepare: watch })
+      const connection = await Connection.open({ port, user: `m${index}`, protocol: peer.protocol, prepare: watch })
       const receiver = new Receiver(connection, peer.systemMark)
-      await connection.subscribe(peer.groups(of[index] as string[]))
+      await connection.subscribe([...peer.groups(of[index] as string[]), ...peer.beside?.(`m${index}`) ?? []])
       return receiver
     })
-    const publishers = await openMany(senders, async sender => new Publisher(await Connection.open({ port, user: `s${sender}`, prepare: watch }), {
+    const publishers = await openMany(senders, async sender => new Publisher(await Connection.open({ port, user: `s${sender}`, protocol: peer.protocol, prepare: watch }), {
       topics: Array.from({ length: groupsPerSender }, (_, index) => peer.toGroup(gid(sender * groupsPerSender + index))),
       stream: sender * groupsPerSender,
       body: settings.body,

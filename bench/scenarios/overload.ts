@@ -75,6 +75,7 @@ async function one (pairs: Pairs, running: RunningPeer, settings: Settings): Pro
     metrics: {
       published_per_s: (to.published - from.published) / usage.seconds,
       delivered_per_s: (to.received - from.received) / usage.seconds,
+      delivered_per_cpu_s: (to.received - from.received) / (usage.seconds * usage.brokerCpu),
       p50_ms: p50,
       p99_ms: p99,
       level_ms: performance.now() - stoppedAt,
@@ -91,6 +92,7 @@ export const overload: Scenario = {
   async run (peer, running, settings) {
     const metrics: Record<string, number> = {}
     const delivered: number[] = []
+    const perCpu: number[] = []
     const level: number[] = []
     const limits: string[] = []
     for (const window of settings.windows) {
@@ -102,10 +104,11 @@ export const overload: Scenario = {
       if (limit !== undefined) limits.push(`with a window of ${window}: ${limit}`)
       for (const [name, figure] of Object.entries(found)) metrics[`${window}_${name}`] = figure
       delivered.push(found['delivered_per_s'] as number)
+      perCpu.push(found['delivered_per_cpu_s'] as number)
       level.push((found['delivered_per_s'] as number) / (found['published_per_s'] as number))
     }
     const worst = Math.min(...delivered)
-    return round({ worst_of_best: worst / Math.max(...delivered), delivered_of_published: Math.min(...level), worst_delivered_per_s: worst, ...metrics }, undefined, undefined,
+    return round({ worst_of_best: worst / Math.max(...delivered), worst_of_best_per_cpu_s: Math.min(...perCpu) / Math.max(...perCpu), delivered_of_published: Math.min(...level), worst_delivered_per_s: worst, ...metrics }, undefined, undefined,
       limits.length > 0 ? limits.join('; ') : undefined)
   }
 }

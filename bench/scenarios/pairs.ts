@@ -18,13 +18,13 @@ export async function openPairs (peer: Peer, port: number, settings: Settings, w
     connection.onLost = reason => { lost ??= `${connection.user}: connection lost: ${reason}` }
   }
   const receivers = await openMany(settings.pairs, async index => {
-    const connection = await Connection.open({ port, user: `b${index}`, websocket: settings.websocket, prepare: watch })
+    const connection = await Connection.open({ port, user: `b${index}`, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
     const receiver = new Receiver(connection, peer.systemMark)
-    await connection.subscribe([peer.inbox(`b${index}`)])
+    await connection.subscribe([peer.inbox(`b${index}`), ...peer.beside?.(`b${index}`) ?? []])
     return receiver
   })
   const publishers = await openMany(settings.pairs, async index => {
-    const connection = await Connection.open({ port, user: `a${index}`, websocket: settings.websocket, prepare: watch })
+    const connection = await Connection.open({ port, user: `a${index}`, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
     return new Publisher(connection, {
       topics: [peer.toUser(`b${index}`)], stream: index, body: settings.body, payloadBytes: settings.payloadBytes, window
     })

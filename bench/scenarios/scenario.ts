@@ -36,6 +36,8 @@ export interface Settings {
   online: number
   /** Clients of `reconnect`. */
   clients: number
+  /** Clients of `storm`. */
+  storm: number
   /** Conversations of the user of `conversation-list`. */
   conversations: number
   /** Messages in the store of `stored` before it begins. */
@@ -44,8 +46,10 @@ export interface Settings {
   groups: number
   /** Connections of `idle`. */
   connections: number
-  /** Messages that the sessions of `behind` have not read. */
+  /** Messages that the sessions of `behind`, and the one of `offline-queue`, have not read. */
   depth: number
+  /** Retained messages of `retained`. */
+  retained: number
   /** Messages that wait for each user of `backlog`. */
   waiting: number
   /** Sessions of `behind` and users of `backlog`. */

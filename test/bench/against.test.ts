@@ -1,6 +1,6 @@
 /** A commit of a small repository, built aside as the bench builds one of this. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -44,6 +44,15 @@ await t.test('a commit is built aside, once, and is a peer in its own name', asy
   writeFileSync(join(old.folder, 'seen'), '')
   t.ok(existsSync(join((await earlier('HEAD~1', where)).folder, 'seen')), 'it is not built again')
   t.equal(readdirSync(where.cache).length, 1)
+})
+
+await t.test('a build whose packages were of a clone that is gone takes those of this one', async t => {
+  const { repository: before, cache } = repository(t, [building(1)])
+  const { folder } = await earlier('HEAD', { repository: before, cache })
+  const after = `${before}-moved`
+  renameSync(before, after)
+  t.equal((await earlier('HEAD', { repository: after, cache })).folder, folder)
+  t.equal(readlinkSync(join(folder, 'node_modules')), join(after, 'node_modules'))
 })
 
 await t.test('what is no commit, and what does not build, is said; half a build is not kept', async t => {

@@ -47,6 +47,10 @@ await t.test('thresholds are compared with ratios', async t => {
   t.same(outcome(both, { atLeast: 0.51 }), [false])
   t.same(outcome(both, { atMost: 0.49 }), [false])
   t.same(outcome(both, { scenario: 'other', atMost: 0.49 }), [], 'a scenario that did not run')
+  const alone = { scenario: 'pairs', metric: 'rate', peer: 'sabethes' }
+  t.strictSame(check(report({ sabethes: rounds(0.8) }), [{ ...alone, atLeast: 0.9 }, { ...alone, atLeast: 0.7 }]), [
+    { ok: false, text: 'pairs rate sabethes: 0.80 (at least 0.9)' }, { ok: true, text: 'pairs rate sabethes: 0.80 (at least 0.7)' }
+  ], 'a figure that is a ratio by itself')
   const wrong = report({ sabethes: [{ metrics: {}, fault: 'x' }], mosquitto: rounds(1) })
   t.same(outcome(wrong, { atLeast: 0.1 }), [false], 'a void result')
   const absent = report({ sabethes: rounds(1) }, { mosquitto: 'not installed' })
@@ -65,7 +69,7 @@ await t.test('the thresholds of the repository name what exists', async t => {
   for (const file of ['thresholds.json', 'thresholds-against.json']) {
     const thresholds = JSON.parse(readFileSync(new URL(`../../../bench/${file}`, import.meta.url), 'utf8')) as object[]
     t.ok(thresholds.length > 0)
-    for (const threshold of thresholds) t.match(threshold, { scenario: String, metric: String, peer: String, against: String })
+    for (const threshold of thresholds) t.match(threshold, 'against' in threshold ? { scenario: String, metric: String, peer: String, against: String } : { scenario: 'overload', metric: /_of_/, peer: String })
   }
 })
 
