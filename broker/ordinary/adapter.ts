@@ -4,18 +4,20 @@ import type { Logger } from 'pino'
 import { logFailure } from '../gateway/connection/failure.ts'
 import { maxChatPacketId } from '../gateway/connection/packet-ids.ts'
 import type { GatewayLimits } from '../gateway/limits.ts'
-import type { OpenTopics } from '../gateway/open-topics.ts'
+import type { OpenTopics, TopicRights } from '../gateway/open-topics.ts'
 import type { OrdinaryClient, OrdinaryPeer, OrdinaryTopics } from '../gateway/ordinary-topics.ts'
-import { packetTypes, type Subscription, type Will } from '../mqtt/index.ts'
-import { grantedQos } from './persistence-grant.ts'
-import type { PacketLike } from './persistence-packets.ts'
+import type { Will } from '../mqtt/index.ts'
+import { AttachedClient } from './attached-client.ts'
+import { nextPacketId } from './next-packet-id.ts'
 import { recordsPersistence, type RecordsLike, type RecordsPersistence } from './persistence.ts'
+import { Router } from './router.ts'
+import { SharedGroups } from './shared-groups.ts'
 import { AedesStream } from './stream.ts'
+import { willPacket } from './will-packet.ts'
 
 /** Aedes' fields that its types do not have; pinned to 2.0.0-beta.1 (docs/adr/0002). */
-interface ClientInternals { _nextId: number, will: PacketLike | null, _will: PacketLike | null }
-interface BrokerInternals { closed: boolean, scheduleWill: (client: Client, will: PacketLike, delaySeconds: number) => void }
-interface ForwardedPacket { messageId?: number | undefined, qos: number, topic: string }
+interface ClientInternals { conn: AedesStream }
+interface ForwardedPacket { messageId?: number | undefined, qos: number, topic: string, messageExpiry?: number }
 
 const neverExpires = 0xffffffff
 
@@ -30,18 +32,30 @@ export interface OrdinaryOptions {
 export class OrdinaryBroker implements OrdinaryTopics {
   readonly #broker: Aedes
   readonly #persistence: RecordsPersistence
+  readonly #router: Router
+  readonly #groups: SharedGroups
+  readonly #log: Logger
   /** Clients that Aedes has; resolved when it has done with them. */
   readonly #leaving = new Map<string, { gone: Promise<void>, leave: () => void }>()
-  readonly #peers = new WeakMap<Client, OrdinaryPeer>()
+  /** Wills that are stored with what they leave behind, and that Aedes has not taken, by the keys of their rows. */
+  readonly #stored = new Map<string, PublishPacket>()
+  readonly #openTopics: OpenTopics
   readonly #outputBytes: number
 
-  private constructor (broker: Aedes, persistence: RecordsPersistence, outputBytes: number) {
+  private constructor (broker: Aedes, persistence: RecordsPersistence, router: Router, { openTopics, limits, log }: OrdinaryOptions) {
     this.#broker = broker
     this.#persistence = persistence
-    this.#outputBytes = outputBytes
-    // Aedes would hold its client and a timer for each delayed will, and know nothing of the session's end.
-    const internals = broker as unknown as BrokerInternals
-    internals.scheduleWill = (client, will, delaySeconds) => { if (!internals.closed) this.#delayWill(client, will, delaySeconds) }
+    this.#router = router
+    this.#groups = new SharedGroups({
+      queues: persistence.shared,
+      router,
+      mayShare: (session, filter) => openTopics.ofSession(session).maySubscribe(filter),
+      onError: err => { logFailure(log, err, {}, 'a shared subscription was not served') }
+    })
+    this.#groups.restore()
+    this.#log = log
+    this.#openTopics = openTopics
+    this.#outputBytes = limits.outputBytes
     broker.on('clientDisconnect', client => {
       this.#leaving.get(client.id)?.leave()
       this.#leaving.delete(client.id)
@@ -49,64 +63,90 @@ export class OrdinaryBroker implements OrdinaryTopics {
   }
 
   static async start (options: OrdinaryOptions): Promise<OrdinaryBroker> {
-    const { openTopics, log, limits } = options
+    const { log, limits } = options
     const persistence = recordsPersistence({
       records: options.records,
       ...limits,
       minPacketId: maxChatPacketId + 1,
+      routed: true,
       log,
       onDrop: dropped => { log.warn(dropped, 'a limit of ordinary topics was reached') }
     })
+    const router = new Router()
     const settings: AedesOptions = {
       persistence,
-      // One stalled subscriber would hold up everybody otherwise; stalled connections are cut off by ourselves.
-      concurrency: 0,
+      mq: router,
       drainTimeout: 0,
       // Internal ids are `{user}/{clientId}`; the client's own id was checked before.
       maxClientsIdLength: 1024,
       preConnect: (_client, _packet, done) => { done(null, true) },
       authenticate: (_client, _user, _password, done) => { done(null, true) },
-      // Publishes of clients were judged before they came here; wills of an earlier run were not.
+      // Publishes of clients were judged before they came here; nobody else's come this way.
       authorizePublish: (client, packet, done) => {
-        if (!openTopics.mayPublish(packet.topic)) return done(new Error('this topic is not open'))
+        if (client === null || !rightsOf(client).mayPublish(packet.topic)) return done(new Error('this topic is not open'))
+        if (client.version === 5 && packet.qos > 0 && !router.hears(packet.topic, client.id) && !persistence.expects(packet.topic, client.id)) {
+          (client as unknown as ClientInternals).conn.unheard.add(packet.messageId as number)
+        }
         // Aedes acknowledges right after this hook: what has to be on disk by then is written here.
         const written = persistence.prepare(client, packet)
         if (written === undefined) done(null)
-        else written.then(() => { done(null) }, done)
+        else written.then(() => { done(null) }, (err: Error) => { unwritten(client, err, done) })
       },
-      // Also asked when a session is restored: the configuration may have changed.
-      authorizeSubscribe: (_client, subscription, done) => { done(null, openTopics.maySubscribe(subscription.topic) ? subscription : null) },
       authorizeForward: (client, packet) => {
-        if (!openTopics.mayPublish(packet.topic)) return null
-        const granted = grantedQos(client as unknown as Parameters<typeof grantedQos>[0], packet.topic)
-        if (granted !== undefined && granted < packet.qos) packet.qos = granted
-        if (packet.qos > 0) assignPacketId(client, packet as ForwardedPacket)
+        // What is live was judged when it was published; what was stored may be of a time when more was open.
+        if ((packet as ForwardedPacket).messageId !== undefined && !rightsOf(client).mayRead(packet.topic)) return null
+        if (packet.qos > 0) nameForwarded(client, packet as ForwardedPacket, persistence)
         return packet
       }
     }
     const broker = new Aedes(settings)
     broker.on('error' as 'closed', ((err: Error) => { logFailure(log, err, {}, 'Aedes') }) as () => void)
     await broker.listen()
-    return new OrdinaryBroker(broker, persistence, limits.outputBytes)
+    return new OrdinaryBroker(broker, persistence, router, options)
   }
 
   /** True when something is stored for the session, so that it has to be attached when it comes back. */
-  knows (session: string): boolean { return this.#persistence.filtersOf(session).length > 0 }
+  knows (session: string): boolean { return this.#persistence.keeps(session) }
 
-  async forget (session: string): Promise<void> { await this.#persistence.forget(session) }
+  counts (): { retained: number, queuedBytes: number, dropped: number } { return this.#persistence.counts() }
+  retains (topic: string, payloadBytes: number): boolean { return this.#persistence.retains(topic, payloadBytes) }
+
+  async forget (session: string): Promise<void> {
+    await this.#groups.ended(session)
+    await this.#persistence.forget(session)
+  }
 
   /** Makes a client for the connection: Aedes sees a CONNECT of our own making, its CONNACK goes no further. */
   async attach (peer: OrdinaryPeer): Promise<OrdinaryClient> {
-    const { session, will, version } = peer
+    const { session, version } = peer
+    // A session that goes on has what waits for it, also when it is to end with this connection: the engine says when it is over.
+    const kept = session.persistent || this.knows(session.id)
     // Aedes takes its time to let a client go; the end of the old one must not be taken for the new one's.
     await this.#leaving.get(session.id)?.gone
-    const stream = new AedesStream(peer, this.#outputBytes)
+    let join = (): void => {}
+    const stream: AedesStream = new AedesStream(peer, this.#openTopics.ofSession(session.id), this.#outputBytes, {
+      connected: () => { join() },
+      woken: () => { this.#groups.wake(session.id) },
+      fellBehind: kept ? () => attached.fallBehind() : undefined,
+      caughtUp: () => { attached.catchUp() }
+    })
     const client = this.#broker.handle(stream)
-    this.#peers.set(client, peer)
-    const internals = client as unknown as ClientInternals
-    internals._nextId = maxChatPacketId + 1
+    const attached: AttachedClient = new AttachedClient({
+      client,
+      stream,
+      router: this.#router,
+      groups: this.#groups,
+      persistence: this.#persistence,
+      session: session.id,
+      kept,
+      onError: err => { logFailure(this.#log, err, { session: session.id }, 'retained messages were not sent') }
+    })
+    // Not when Aedes calls it connected: that is when all that waited for the session was sent, for which the client has to acknowledge.
     const connected = new Promise<void>((resolve, reject) => {
-      client.once('connected', resolve)
+      join = () => {
+        attached.join()
+        resolve()
+      }
       stream.once('close', () => { reject(new Error('Aedes closed the connection')) })
     })
     stream.push(mqttPacket.generate({
@@ -114,10 +154,9 @@ export class OrdinaryBroker implements OrdinaryTopics {
       protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
       protocolVersion: version,
       clientId: session.id,
-      clean: !session.persistent,
+      clean: !kept,
       keepalive: 0,
-      ...(version === 5 && session.persistent ? { properties: { sessionExpiryInterval: neverExpires } } : {}),
-      ...(will !== undefined ? { will: willPacket(will) } : {})
+      ...(version === 5 && kept ? { properties: { sessionExpiryInterval: neverExpires } } : {})
     }))
     let leave = (): void => {}
     const gone = new Promise<void>(resolve => { leave = resolve })
@@ -130,31 +169,32 @@ export class OrdinaryBroker implements OrdinaryTopics {
       leave()
       throw err
     }
+    // Which packet ids its queue has is known before anything else has one.
+    if (kept) await this.#persistence.warm(session.id)
     // Aedes ends a client that breaks its rules; when the connection itself ended, this finds it closed.
     stream.once('close', () => { peer.close() })
-    return new AttachedClient(client, stream, this.#persistence, session.id, version)
+    return attached
   }
 
-  #delayWill (client: Client, will: PacketLike, delaySeconds: number): void {
-    const peer = this.#peers.get(client)
-    const bytes = will.topic.length + will.payload.length + (will.properties === undefined ? 0 : JSON.stringify(will.properties).length)
-    const { publish, discard } = this.#willOf(client.id, will)
-    if (peer === undefined) publish()
-    else peer.delayWill({ bytes, delaySeconds, publish, discard })
-  }
-
-  /** What may become of a will. Holds the packet and the session's id alone; the session's next will is not touched. */
-  #willOf (id: string, will: PacketLike): { publish: () => void, discard: () => void } {
-    const broker = this.#broker
-    const persistence = this.#persistence
-    const discard = (): void => { persistence.dropWill(id, will) }
-    const publish = (): void => {
-      broker.authorizePublish(null, will as PublishPacket, error => {
-        if (error) discard()
-        else broker.publish(will as PublishPacket, discard)
-      })
+  async publishWill (session: string, will: Will, key: string): Promise<void> {
+    const removal = [{ key, value: null }]
+    // The configuration may have changed since it was announced.
+    if (!this.#openTopics.ofSession(session).mayPublish(will.topic)) return await this.#persistence.write(removal)
+    // Named like a message of the session, for No Local [MQTT-3.8.3-3].
+    let packet = this.#stored.get(key)
+    if (packet === undefined) {
+      packet = { cmd: 'publish', ...willPacket(will), dup: false, clientId: session } as PublishPacket
+      await this.#persistence.leave(packet, removal)
+      this.#stored.set(key, packet)
     }
-    return { publish, discard }
+    await this.#publish(packet)
+    this.#stored.delete(key)
+  }
+
+  async #publish (packet: PublishPacket): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#broker.publish(packet, error => { if (error) reject(error); else resolve() })
+    })
   }
 
   async close (): Promise<void> {
@@ -163,88 +203,23 @@ export class OrdinaryBroker implements OrdinaryTopics {
   }
 }
 
+function rightsOf (client: Client): TopicRights { return (client as unknown as ClientInternals).conn.rights }
+
+/** Aedes would tell a client of MQTT 5 that it may not publish: its connection ends, and the message comes again. */
+function unwritten (client: Client | null, err: Error, done: (err: Error) => void): void {
+  if (client === null) done(err)
+  else (client as unknown as ClientInternals).conn.destroy(err)
+}
+
+/** A packet above QoS 0 that is about to be sent: its packet id, and when it expires, which a client before MQTT 5 is not told. */
+function nameForwarded (client: Client, packet: ForwardedPacket, queues: Pick<RecordsPersistence, 'hasPacketId'>): void {
+  assignPacketId(client, packet, queues)
+  if (client.version !== 5) (client as unknown as ClientInternals).conn.expires(packet.messageId as number, packet.messageExpiry)
+}
+
 /** Packet ids above `maxChatPacketId` are Aedes': the two sides of a connection never use the same one. */
-function assignPacketId (client: Client, packet: ForwardedPacket): void {
+function assignPacketId (client: Client, packet: ForwardedPacket, queues: Pick<RecordsPersistence, 'hasPacketId'>): void {
   if (packet.messageId !== undefined && packet.messageId > maxChatPacketId) return
-  const internals = client as unknown as ClientInternals
-  if (internals._nextId <= maxChatPacketId) internals._nextId = maxChatPacketId + 1
-  packet.messageId = internals._nextId++
-  if (internals._nextId > 0xffff) internals._nextId = maxChatPacketId + 1
-}
-
-function willPacket (will: Will): NonNullable<mqttPacket.IConnectPacket['will']> {
-  const { properties } = will
-  return {
-    topic: will.topic,
-    payload: will.payload,
-    qos: will.qos,
-    retain: will.retain,
-    ...(properties !== undefined
-      ? {
-          properties: {
-            ...(properties.willDelaySeconds !== undefined ? { willDelayInterval: properties.willDelaySeconds } : {}),
-            ...(properties.payloadFormat !== undefined ? { payloadFormatIndicator: properties.payloadFormat === 1 } : {}),
-            ...(properties.messageExpirySeconds !== undefined ? { messageExpiryInterval: properties.messageExpirySeconds } : {}),
-            ...(properties.contentType !== undefined ? { contentType: properties.contentType } : {}),
-            ...(properties.responseTopic !== undefined ? { responseTopic: properties.responseTopic } : {}),
-            ...(properties.correlationData !== undefined ? { correlationData: properties.correlationData } : {})
-          }
-        }
-      : {})
-  }
-}
-
-class AttachedClient implements OrdinaryClient {
-  readonly #client: Client
-  readonly #stream: AedesStream
-  readonly #persistence: RecordsPersistence
-  readonly #session: string
-  readonly #version: number
-
-  constructor (client: Client, stream: AedesStream, persistence: RecordsPersistence, session: string, version: number) {
-    this.#client = client
-    this.#stream = stream
-    this.#persistence = persistence
-    this.#session = session
-    this.#version = version
-  }
-
-  forward (frame: Buffer): void { this.#stream.feed(frame) }
-
-  async subscribe (subscriptions: Subscription[], identifier: number | undefined, granted: () => void): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#client.subscribe({
-        cmd: 'subscribe',
-        subscriptions: subscriptions.map(({ filter, qos, noLocal, rap, rh }) => ({ topic: filter, qos, ...(this.#version === 5 ? { nl: noLocal, rap, rh } : {}) })),
-        ...(identifier !== undefined ? { properties: { subscriptionIdentifier: identifier } } : {})
-      }, err => {
-        if (err) return reject(err)
-        granted()
-        resolve()
-      })
-    })
-  }
-
-  async unsubscribe (filters: string[]): Promise<void> {
-    // Without a message id Aedes sends no UNSUBACK of its own, and does not touch what is stored.
-    await this.#persistence.removeSubscriptions({ id: this.#session }, filters)
-    await new Promise<void>((resolve, reject) => {
-      this.#client.unsubscribe({ cmd: 'unsubscribe', unsubscriptions: filters }, err => { if (err) reject(err); else resolve() })
-    })
-  }
-
-  filters (): string[] { return Object.keys((this.#client as unknown as { subscriptions: Record<string, unknown> }).subscriptions) }
-
-  dropWill (): void {
-    const internals = this.#client as unknown as ClientInternals
-    const { will } = internals
-    internals.will = internals._will = null
-    if (will !== null) this.#persistence.dropWill(this.#session, will)
-  }
-
-  end (graceful: boolean): void {
-    if (this.#stream.destroyed) return
-    if (graceful) this.#stream.push(Buffer.from([packetTypes.disconnect << 4, 0]))
-    else this.#stream.destroy()
-  }
+  const { inFlight } = (client as unknown as ClientInternals).conn
+  packet.messageId = nextPacketId(client, id => inFlight.has(id) || queues.hasPacketId(client.id, id))
 }

@@ -1,4 +1,4 @@
-import type { Body, PacketLike } from './persistence-packets.ts'
+import { isExpired, type Body, type PacketLike } from './persistence-packets.ts'
 import { storedBroker } from './persistence-queue.ts'
 import type { Entry } from './persistence-queue.ts'
 
@@ -6,6 +6,7 @@ import type { Entry } from './persistence-queue.ts'
 export function packetOf (entry: Entry, connection: number, body: Body | undefined): object {
   if (entry.released) return { cmd: 'pubrel', messageId: entry.messageId }
   if (body === undefined) return { cmd: 'publish', qos: entry.qos, messageId: entry.messageId }
+  const dup = entry.sentOn !== undefined && entry.sentOn !== connection
   const packet: PacketLike = {
     cmd: 'publish',
     brokerId: entry.brokerId ?? storedBroker,
@@ -14,11 +15,14 @@ export function packetOf (entry: Entry, connection: number, body: Body | undefin
     payload: body.payload,
     qos: body.qos,
     retain: body.retain,
-    dup: entry.sentOn !== undefined && entry.sentOn !== connection,
+    dup,
     messageId: entry.messageId
   }
   // A copy: Aedes writes the remaining lifetime into the properties.
   if (body.properties !== undefined) packet.properties = { ...body.properties }
-  if (body.messageExpiry !== undefined) packet.messageExpiry = body.messageExpiry
+  if (body.messageExpiry === undefined) return packet
+  // What was sent before does not expire any more [MQTT-4.3.3-7 of MQTT 5]; Aedes drops whatever has a time that has passed.
+  if (dup && isExpired(body)) packet.properties = { ...packet.properties, messageExpiryInterval: 0 }
+  else packet.messageExpiry = body.messageExpiry
   return packet
 }

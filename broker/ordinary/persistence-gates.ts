@@ -2,7 +2,7 @@
 import type { EventEmitter } from 'node:events'
 
 /** The members of an Aedes client that the persistence reads. */
-export interface ClientLike { id: string, clean?: boolean, closed?: boolean, conn?: EventEmitter | null, _cleanStart?: boolean }
+export interface ClientLike { id: string, clean?: boolean, closed?: boolean, conn?: EventEmitter & { /** resolves when there is room for one more */ room? (): Promise<void> | undefined, /** packet ids that are not answered */ inFlight?: ReadonlySet<number> } | null, _cleanStart?: boolean }
 
 /** What the gates know of a queued message. */
 interface Queued { seq: number, gone?: boolean, released: boolean }
@@ -10,15 +10,23 @@ interface Queued { seq: number, gone?: boolean, released: boolean }
 interface Gate { end: number, due: Set<Queued>, read: boolean, open: boolean, watched: boolean, waiting: Array<() => void> }
 
 /**
- * One gate for each connection. Messages with numbers below its `end` are the stream's; live ones from `end` on wait until all
- * of the stream's were handed to the socket. The stream's end alone is too early, as its reader has a buffer.
+ * One gate for each connection. While the stream goes on all is the stream's; what comes behind its `end` then waits until all
+ * of the stream's was handed to the socket. The stream's end alone is too early, as its reader has a buffer.
  */
 export class StreamGates {
   readonly #gates = new WeakMap<object, Gate>()
 
-  /** The stream of `client` sends what is queued below number `end`. */
-  shut (client: ClientLike, end: number): void {
-    this.#gates.set(client, { end, due: new Set(), read: false, open: false, watched: false, waiting: [] })
+  /** The stream of `client` begins. */
+  shut (client: ClientLike): void {
+    this.#gates.set(client, { end: 0, due: new Set(), read: false, open: false, watched: false, waiting: [] })
+  }
+
+  /** Shuts the gate for a stream that is to follow; false when one goes on, or is to come anyway. */
+  fallBehind (client: ClientLike): boolean {
+    const gate = this.#gates.get(client)
+    if (gate === undefined ? client._cleanStart !== true : !gate.open) return false
+    this.shut(client)
+    return true
   }
 
   /** Lets everything go on, in order. */
@@ -36,13 +44,13 @@ export class StreamGates {
   leavesToStream (client: ClientLike, seq: number): boolean {
     const gate = this.#gates.get(client)
     if (gate === undefined) return client._cleanStart !== true
-    return !gate.open && seq < gate.end
+    return !gate.open && (!gate.read || seq < gate.end)
   }
 
   /** Resolves when message `seq` may be sent; `undefined`: at once. */
   wait (client: ClientLike, seq: number): Promise<void> | undefined {
     const gate = this.#gates.get(client)
-    if (gate === undefined || gate.open || seq < gate.end || client.closed === true) return undefined
+    if (gate === undefined || gate.open || !gate.read || seq < gate.end || client.closed === true) return undefined
     if (client.conn != null && !gate.watched) {
       gate.watched = true
       client.conn.once('close', () => { this.open(client) })
@@ -61,11 +69,12 @@ export class StreamGates {
     this.#openWhenSent(client, gate)
   }
 
-  /** The stream has no more. */
-  ended (client: ClientLike): void {
+  /** The stream has no more: it sent what is queued below number `end`. */
+  ended (client: ClientLike, end: number): void {
     const gate = this.#gates.get(client)
     if (gate === undefined) return
     gate.read = true
+    gate.end = end
     this.#openWhenSent(client, gate)
   }
 

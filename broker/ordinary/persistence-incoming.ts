@@ -21,6 +21,9 @@ export class IncomingIds {
   /** Sessions with such ids. */
   clients (): IterableIterator<string> { return this.#kept.keys() }
 
+  /** Ids of the session are kept. */
+  keeps (client: string): boolean { return this.#kept.has(client) }
+
   has (client: ClientLike, packetId: number): boolean { return this.#of(client)?.has(packetId) === true }
 
   /** Notes an id; returns what keeps it on disk. */
@@ -38,10 +41,10 @@ export class IncomingIds {
   /** It could not be written. */
   undo (client: ClientLike, packetId: number): void { this.#of(client)?.delete(packetId) }
 
-  /** Resolves when the id is free, on disk too. Rejects when it is not in use. */
+  /** Resolves when the id is free, on disk too. One that is not in use is: of two PUBRELs that come together Aedes has both remove it. */
   async remove (client: ClientLike, packetId: number): Promise<void> {
     const ids = this.#of(client)
-    if (ids === undefined || !ids.delete(packetId)) throw new Error('no such packet')
+    if (ids === undefined || !ids.delete(packetId)) return
     if (client.clean === true) return
     if (ids.size === 0) this.#kept.delete(client.id)
     await this.#writer.write([{ key: incomingKey(client.id, packetId), value: null }])

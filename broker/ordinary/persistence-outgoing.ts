@@ -2,6 +2,7 @@
 import { Bodies, encodeReference, withIdentifiers } from './persistence-bodies.ts'
 import type { BodyPlace } from './persistence-bodies.ts'
 import { packetOf } from './persistence-entry-packets.ts'
+import { chosen } from './persistence-page.ts'
 import { makeRoom } from './persistence-room.ts'
 import type { RoomOptions } from './persistence-room.ts'
 import { loadQueues, readBodies, readStates } from './persistence-loading.ts'
@@ -9,12 +10,10 @@ import { mergeRecipients } from './persistence-recipients.ts'
 import type { Recipient } from './persistence-recipients.ts'
 import { sharedKey } from './persistence-records.ts'
 import type { BatchWriter, RecordChange, RecordsLike } from './persistence-records.ts'
-import { bodyOf, encode, isExpired } from './persistence-packets.ts'
-import type { Body, PacketLike } from './persistence-packets.ts'
-import { OutgoingQueue } from './persistence-queue.ts'
-import type { Entry } from './persistence-queue.ts'
-import { StreamGates } from './persistence-gates.ts'
-import type { ClientLike } from './persistence-gates.ts'
+import { bodyOf, encode, type Body, type PacketLike } from './persistence-packets.ts'
+import { OutgoingQueue, type Entry } from './persistence-queue.ts'
+import { StreamGates, type ClientLike } from './persistence-gates.ts'
+import { Taken } from './persistence-taken.ts'
 
 /** Entries that were queued together; `undo` takes them back when they could not be written. */
 export interface StagedEntries { changes: RecordChange[], entries: Map<string, Entry>, undo: () => void }
@@ -40,8 +39,11 @@ export class OutgoingQueues {
   readonly #connections = new WeakMap<object, number>()
   readonly #gates = new StreamGates()
   readonly #bodies = new Bodies()
+  /** Queues that stay in memory: of groups, which are never connected. */
+  readonly awake = new Set<string>()
   /** The connection that a session's queue was last streamed for. */
   readonly #streaming = new Map<string, ClientLike>()
+  readonly taken = new Taken()
   #lastConnection = 0
   /** Numbers are never used twice: a message that was staged can be looked for when its queue is another one. */
   #firstSeq = 1
@@ -54,6 +56,7 @@ export class OutgoingQueues {
   /** How many entries of the client are in memory. */
   inMemory (client: string): number { return this.#queues.get(client)?.entries.size ?? 0 }
   clients (): IterableIterator<string> { return this.#queues.keys() }
+  queue (client: string): OutgoingQueue | undefined { return this.#queues.get(client) }
 
   /** Reads which numbers are queued, row by row; bodies stay on disk. */
   async load (): Promise<void> {
@@ -67,7 +70,7 @@ export class OutgoingQueues {
    * Queues a message for each recipient at the lower of its and the recipient's quality of service [MQTT-3.8.4-6]; several
    * subscriptions of one client make one message, at the highest of theirs [MQTT-3.3.5-1].
    */
-  stage (recipients: Iterable<Recipient>, packet: PacketLike, publisher?: string): StagedEntries {
+  stage (recipients: Iterable<Recipient>, packet: PacketLike, publisher?: string, share?: string): StagedEntries {
     const staged: StagedEntries = {
       changes: [],
       entries: new Map(),
@@ -86,20 +89,22 @@ export class OutgoingQueues {
       const body: Body = { ...plain, qos, retain: rap && packet.retain, ...withIdentifiers(plain.properties, identifiers) }
       let queue = this.#queues.get(client)
       if (queue === undefined) this.#queues.set(client, queue = this.#newQueue(client))
-      const { entry, dropped } = queue.append(body, qos, this.#rowOf(body, shared, identifiers), this.#options, staged.changes)
+      const { entry, dropped } = queue.append(body, qos, this.#rowOf(body, shared, identifiers, share), this.#options, staged.changes)
       if (dropped > 0) this.#options.onDrop(client, dropped)
       staged.entries.set(client, entry)
     }
     return staged
   }
 
-  #rowOf (body: Body, shared: number | undefined, identifiers: number[]): { place: BodyPlace, value: Buffer } {
+  /** `share`: of which group a message for one session was. */
+  #rowOf (body: Body, shared: number | undefined, identifiers: number[], share?: string): { place: BodyPlace, value: Buffer } {
     if (shared !== undefined) return { place: shared, value: encodeReference({ body: shared, qos: body.qos, retain: body.retain, identifiers }) }
-    const value = encode(body)
+    const value = encode(body, share === undefined ? undefined : { share })
     return { place: -value.length, value }
   }
 
   bind (client: string, entry: Entry, packet: PacketLike): void {
+    this.taken.note(client, packet)
     if (packet.brokerId !== undefined && packet.brokerCounter !== undefined) this.#queues.get(client)?.bind(entry, packet.brokerId, packet.brokerCounter)
     this.settle(client)
   }
@@ -114,6 +119,7 @@ export class OutgoingQueues {
 
   /** Lets the queue of a session that is away leave memory. */
   settle (client: string): void {
+    if (this.awake.has(client)) return
     const streaming = this.#streaming.get(client)
     // While a connection takes another one's place Aedes knows neither.
     if (!this.#options.isOnline(client) && (streaming === undefined || streaming.closed === true)) this.#queues.get(client)?.chill()
@@ -125,6 +131,9 @@ export class OutgoingQueues {
     if (this.#streaming.get(client.id) === client) this.#streaming.delete(client.id)
     this.settle(client.id)
   }
+
+  /** Too much waits for a client: what comes from here on is left to the stream that is to follow. False while one goes on. */
+  fallBehind (client: ClientLike): boolean { return this.#gates.fallBehind(client) }
 
   #forget (queue: OutgoingQueue): void {
     this.#queues.delete(queue.client)
@@ -157,16 +166,17 @@ export class OutgoingQueues {
   }
 
   /**
-   * Aedes is about to send `packet` (or its PUBREL): its packet id is remembered. QoS 2 state is on disk when this resolves, so
-   * that a crash cannot make two messages of one [MQTT-4.3.3-1]. Never rejects for an unknown message: Aedes sends some
-   * (retained ones, those that overflowed) that are not in the queue, and would close the connection.
+   * Aedes is about to send `packet` (or its PUBREL): its packet id is remembered. QoS 2 state is on disk when this resolves, so that a crash cannot make two
+   * messages of one [MQTT-4.3.3-1]. Never rejects for an unknown message: Aedes sends some (retained ones, those that overflowed) that are not in the queue,
+   * and would close the connection. The queue of a client that is gone may have left memory, and with it which packet ids are taken.
    */
   async update (client: ClientLike, packet: PacketLike): Promise<void> {
+    if (client.closed === true) return
     const queue = this.#queues.get(client.id)
     if (packet.cmd === 'pubrel') return await this.#pubrel(client, packet)
     const entry = queue?.find(packet)
     if (queue === undefined || entry === undefined || entry.released) {
-      if (queue !== undefined) packet.messageId = queue.freeId(packet.messageId)
+      if (queue !== undefined) packet.messageId = queue.freeId(packet.messageId, client.conn?.inFlight)
       this.#gates.passed(client, entry)
       return
     }
@@ -179,8 +189,10 @@ export class OutgoingQueues {
     const connection = this.#connectionOf(client)
     await this.#gates.wait(client, entry.seq)
     const known = entry.messageId !== undefined && entry.sentOn !== undefined
-    packet.messageId = queue.identify(entry, packet.messageId)
+    packet.messageId = queue.identify(entry, packet.messageId, client.conn?.inFlight)
     if (entry.qos < packet.qos && entry.body !== undefined) packet.qos = entry.qos
+    // What Aedes is given without the flag, as it keeps no account of what has it.
+    if (entry.body?.retain === true) packet.retain = true
     const identifiers = entry.body?.properties?.['subscriptionIdentifier']
     if (identifiers !== undefined) packet.properties = { ...packet.properties, subscriptionIdentifier: identifiers }
     entry.sentOn = connection
@@ -221,41 +233,51 @@ export class OutgoingQueues {
   }
 
   readonly #streamed = new WeakSet<object>()
-
-  /** What the client has not acknowledged, in order, with DUP where it was sent before [MQTT-3.3.1-1], [MQTT-4.4.0-1]. */
-  async * stream (client: ClientLike): AsyncGenerator<object> {
-    const { writer, records } = this.#options
-    let complete = false
+  /** What the client has not acknowledged, in order, with DUP where it was sent before [MQTT-3.3.1-1], [MQTT-4.4.0-1]. `again`: what was not sent on this connection. */
+  async * stream (client: ClientLike, again = false): AsyncGenerator<object> {
+    const { writer } = this.#options
+    let [complete, end] = [false, 0]
     try {
       // Everything of the session was dropped at CONNECT; what is queued since then is live.
-      if (client._cleanStart === true) return
+      if (client._cleanStart === true && !again) return
       if (client.closed !== true) this.#streaming.set(client.id, client)
       await writer.flush()
-      const stored = this.#queues.get(client.id)
-      if (stored !== undefined && stored.coldFrom < stored.coldTo) {
-        stored.warm(await readStates(records, client.id))
+      if (!await this.warm(client.id)) return
+      this.#gates.shut(client)
+      let done = 0
+      for (;;) {
+        const queue = this.#queues.get(client.id)
+        // What was queued while the stream went on is its, too: a client in its own pace would have it all in memory otherwise.
+        const snapshot = queue === undefined ? [] : [...queue.entries.values()].filter(({ seq }) => seq > done)
+        end = queue?.next ?? this.#firstSeq
+        if (queue === undefined || snapshot.length === 0) break
+        // What is not on disk may still be taken back.
+        await writer.flush()
+        for (let i = 0; i < snapshot.length; i += pageEntries) yield * this.#page(client, queue, snapshot.slice(i, i + pageEntries), again)
+        done = (snapshot.at(-1) as Entry).seq
       }
-      const queue = this.#queues.get(client.id)
-      if (queue === undefined) return
-      this.#gates.shut(client, queue.next)
-      const snapshot = [...queue.entries.values()]
-      // What is not on disk may still be taken back.
-      await writer.flush()
-      for (let i = 0; i < snapshot.length; i += pageEntries) yield * this.#page(client, queue, snapshot.slice(i, i + pageEntries))
       complete = true
     } finally {
-      if (complete) this.#gates.ended(client)
+      if (complete) this.#gates.ended(client, end)
       else this.#gates.open(client)
     }
   }
 
-  async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[]): AsyncGenerator<object> {
+  /** Brings a queue into memory without bodies; false when there is none. */
+  async warm (client: string): Promise<boolean> {
+    const stored = this.#queues.get(client)
+    if (stored !== undefined && stored.coldFrom < stored.coldTo) stored.warm(await readStates(this.#options.records, client))
+    return this.#queues.has(client)
+  }
+
+  async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[], again: boolean): AsyncGenerator<object> {
     const bodies = await readBodies(this.#options.records, queue, page)
     const states: RecordChange[] = []
-    const send = this.#chosen(client, queue, page, bodies, states)
     const connection = this.#connectionOf(client)
+    const send = chosen(queue, page, bodies, states, { connection: again ? connection : undefined, inUse: client.conn?.inFlight, remove: entry => { this.remove(client.id, entry) } })
     if (states.length > 0) await this.#options.writer.write(states)
     for (const [entry, body] of send) {
+      await client.conn?.room?.()
       if (queue.entries.get(entry.seq) !== entry) continue
       const packet = this.#packetOf(entry, client, body)
       if (states.length > 0 && entry.qos === 2) entry.sentOn ??= connection
@@ -264,28 +286,6 @@ export class OutgoingQueues {
       this.#streamed.add(packet)
       yield packet
     }
-  }
-
-  /** What of a page is to be sent. Entries that are not lose their place; `states` takes the new states of the others. */
-  #chosen (client: ClientLike, queue: OutgoingQueue, page: Entry[], bodies: Map<number, Body>, states: RecordChange[]): Array<[Entry, Body | undefined]> {
-    const now = Date.now()
-    const send: Array<[Entry, Body | undefined]> = []
-    for (const entry of page) {
-      if (queue.entries.get(entry.seq) !== entry) continue
-      const body = entry.body ?? bodies.get(entry.seq)
-      if (!entry.released && (body === undefined || (isExpired(body, now) && entry.sentOn === undefined))) {
-        this.remove(client.id, entry)
-        continue
-      }
-      if (body !== undefined) entry.qos = body.qos
-      // The page's QoS 2 packet ids reach the disk in one write instead of one each.
-      if (entry.qos === 2 && entry.messageId === undefined) {
-        queue.identify(entry, undefined)
-        states.push(queue.stateChange(entry))
-      }
-      send.push([entry, body])
-    }
-    return send
   }
 
   #newQueue (client: string): OutgoingQueue { return new OutgoingQueue(client, this.#bodies, this.#options.minPacketId, this.#firstSeq) }

@@ -43,7 +43,7 @@ export function bodyOf (packet: PacketLike): Body {
 
 function expiryOf (properties: Properties | undefined): number | undefined {
   const seconds = properties?.['messageExpiryInterval']
-  return typeof seconds === 'number' && seconds > 0 ? Date.now() + seconds * 1000 : undefined
+  return typeof seconds === 'number' ? Date.now() + seconds * 1000 : undefined
 }
 
 export function isExpired (body: { messageExpiry?: number }, now = Date.now()): boolean {
@@ -75,6 +75,18 @@ export function decode (bytes: Uint8Array): { body: Body, extra: Properties } {
   if (header.e !== undefined) body.messageExpiry = header.e
   if (header.p !== undefined) body.properties = unpackProperties(header.p)
   return { body, extra: header.x ?? {} }
+}
+
+/** What a row of `encode` says of itself, without its text being read: its payload's bytes, and when it expires. */
+export function outlineOf (bytes: Uint8Array): { payloadBytes: number, messageExpiry?: number } {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const end = 4 + buffer.readUInt32BE(0)
+  const payloadBytes = buffer.length - end
+  // Most have none: then the header has no such member, of its own or of a property.
+  const mark = buffer.indexOf('"e":', 4)
+  if (mark < 0 || mark >= end) return { payloadBytes }
+  const { e } = JSON.parse(buffer.toString('utf8', 4, end)) as Header
+  return e === undefined ? { payloadBytes } : { payloadBytes, messageExpiry: e }
 }
 
 // Correlation data is the only binary property of a PUBLISH or a will.

@@ -24,6 +24,8 @@ export class Publishing {
   readonly #prepared = new WeakMap<Buffer, Prepared>()
   /** How many writes of a client's publishes are under way: its later ones may not be answered before them. */
   readonly #underWay = new WeakMap<object, number>()
+  /** Names for retained messages in queues, by which Aedes' packets are found. */
+  #resent = 0
 
   constructor (parts: PublishingParts) { this.#parts = parts }
 
@@ -43,16 +45,17 @@ export class Publishing {
     const busy = this.#underWay.get(client) ?? 0
     if (changes.length === 0 && busy === 0) return undefined
     this.#underWay.set(client, busy + 1)
-    return this.#written(client, changes, () => {
+    return this.#written(client, changes, () => { retained?.written() }, () => {
       this.#prepared.delete(payload)
       retained?.undo()
       staged?.undo()
     })
   }
 
-  async #written (client: ClientLike, changes: RecordChange[], undo: () => void): Promise<void> {
+  async #written (client: ClientLike, changes: RecordChange[], written: () => void, undo: () => void): Promise<void> {
     try {
       await this.#parts.writer.write(changes)
+      written()
     } catch (error) {
       undo()
       throw error
@@ -76,11 +79,22 @@ export class Publishing {
     return this.#preparedOf(packet)?.staged?.entries.get(client)
   }
 
+  /** Queues a retained message that a kept session is about to be sent: what it does not acknowledge comes again [MQTT-4.4.0-1]. */
+  resend (client: string, packet: PacketLike): void {
+    const { outgoing, writer } = this.#parts
+    Object.assign(packet, { brokerId: 'retained', brokerCounter: ++this.#resent })
+    const staged = outgoing.stage([{ clientId: client, qos: packet.qos, rap: true }], packet)
+    for (const entry of staged.entries.values()) outgoing.bind(client, entry, packet)
+    writer.later(staged.changes)
+    // Aedes keeps no account of what has it set: the queue's entry gives it back.
+    packet.retain = false
+  }
+
   /** Keeps a retained message that was not committed before. */
   retain (packet: PacketLike): void {
     if (this.#preparedOf(packet) !== undefined) return
     const staged = this.#stageRetained(packet)
-    if (staged !== undefined && staged.changes.length > 0) this.#parts.writer.later(staged.changes, packet.qos > 0)
+    if (staged !== undefined && staged.changes.length > 0) this.#parts.writer.later(staged.changes, packet.qos > 0, staged.written)
   }
 
   /** Aedes queues the packet: what was committed is bound to it, and queued for those who subscribed since. */

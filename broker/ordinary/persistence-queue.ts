@@ -41,6 +41,8 @@ export class OutgoingQueue {
   coldFrom: number
   coldTo: number
   next: number
+  /** Messages that went to make room. */
+  lost = 0
   /** In the order of their numbers. */
   entries = new Map<number, Entry>()
   readonly #byId = new Map<number, Entry>()
@@ -52,7 +54,8 @@ export class OutgoingQueue {
   #coldBase = 0
   /** Bytes that the queued messages would take by themselves. */
   #bytes = 0
-  #lastId = maxPacketId
+  /** Begins far from where those of the connection do, so that none is used again soon. */
+  #lastId: number
 
   /**
    * @param minId the lowest packet id that the queue chooses by itself
@@ -62,6 +65,7 @@ export class OutgoingQueue {
     this.client = client
     this.#bodies = bodies
     this.#minId = minId
+    this.#lastId = (minId + maxPacketId) >> 1
     this.coldFrom = this.coldTo = this.next = first
   }
 
@@ -122,19 +126,20 @@ export class OutgoingQueue {
   byId (messageId: number): Entry | undefined { return this.#byId.get(messageId) }
 
   /** Gives an entry its packet id: `wanted` if no other message in flight has it [MQTT-2.3.1-4]. */
-  identify (entry: Entry, wanted: number | undefined): number {
+  identify (entry: Entry, wanted: number | undefined, inUse?: ReadonlySet<number>): number {
     if (entry.messageId !== undefined) return entry.messageId
-    entry.messageId = this.freeId(wanted)
+    entry.messageId = this.freeId(wanted, inUse)
     this.#byId.set(entry.messageId, entry)
     return entry.messageId
   }
 
-  /** `wanted`, or another id that no message in flight has. */
-  freeId (wanted: number | undefined): number {
-    if (wanted !== undefined && !this.#byId.has(wanted)) return wanted
+  /** `wanted`, or another id that no message in flight has; `inUse`: ids of those that are not of the queue, too. */
+  freeId (wanted: number | undefined, inUse?: ReadonlySet<number>): number {
+    const taken = (id: number): boolean => this.#byId.has(id) || inUse?.has(id) === true
+    if (wanted !== undefined && !taken(wanted)) return wanted
     const ids = maxPacketId - this.#minId + 1
     let tries = 0
-    do { this.#lastId = this.#lastId >= maxPacketId ? this.#minId : this.#lastId + 1 } while (this.#byId.has(this.#lastId) && ++tries < ids)
+    do { this.#lastId = this.#lastId >= maxPacketId ? this.#minId : this.#lastId + 1 } while (taken(this.#lastId) && ++tries < ids)
     return this.#lastId
   }
 
@@ -174,11 +179,16 @@ export class OutgoingQueue {
     return [...this.#rowsOf(entry.seq), ...this.#leave(entry.place)]
   }
 
+  /** From here on it is found by its number: sent again under a name that finds nothing, it would be another message with another packet id. */
   #unbind (entry: Entry): void {
-    if (entry.brokerId !== undefined && entry.brokerCounter !== undefined) this.#byBroker.delete(keyOf(entry.brokerId, entry.brokerCounter))
+    if (entry.brokerId === undefined || entry.brokerCounter === undefined) return
+    this.#byBroker.delete(keyOf(entry.brokerId, entry.brokerCounter))
+    delete entry.brokerId
+    delete entry.brokerCounter
   }
 
   #dropOldest (): RecordChange[] {
+    this.lost++
     if (this.coldFrom < this.coldTo) {
       const seq = this.coldFrom++
       return [...this.#rowsOf(seq), ...this.#leave(this.#coldPlaceOf(seq))]

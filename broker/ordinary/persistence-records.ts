@@ -48,7 +48,7 @@ export function splitKey (key: string): { client: string, rest: string } {
     : { client: unescape(key.slice(2, slash)), rest: key.slice(slash + 1) }
 }
 
-interface Request { changes: RecordChange[], sync: boolean, resolve?: () => void, reject?: (error: unknown) => void }
+interface Request { changes: RecordChange[], sync: boolean, resolve?: (() => void) | undefined, reject?: (error: unknown) => void }
 
 /**
  * One write in flight; what arrives meanwhile is the next one (natural group commit, no timer). Requests are applied and
@@ -72,9 +72,9 @@ export class BatchWriter {
     return new Promise((resolve, reject) => { this.#push({ changes, sync, resolve, reject }) })
   }
 
-  /** Writes without anybody waiting; tried again with the next write when it fails. */
-  later (changes: RecordChange[], sync = false): void {
-    this.#push({ changes, sync })
+  /** Writes without anybody waiting; tried again with the next write when it fails. `written` is called when the first try succeeds. */
+  later (changes: RecordChange[], sync = false, written?: () => void): void {
+    this.#push({ changes, sync, resolve: written })
   }
 
   /** Resolves when everything that was asked before is written (or failed). */

@@ -2,6 +2,7 @@
 import { bounds, splitKey, subscriptionKey } from './persistence-records.ts'
 import type { RecordChange, RecordsLike } from './persistence-records.ts'
 import { FilterTree } from './persistence-trie.ts'
+import { isShared } from './shared-filter.ts'
 
 /** A subscription as Aedes gives it (`topic` is the filter). */
 export interface SubscriptionLike { topic: string, qos: 0 | 1 | 2, rh?: number, rap?: boolean, nl?: boolean, subscriptionIdentifier?: number }
@@ -10,8 +11,11 @@ export type MatchedSubscription = SubscriptionLike & { clientId: string }
 
 export class Subscriptions {
   readonly #clients = new Map<string, Map<string, SubscriptionLike>>()
-  /** Those with QoS 1 or 2: only they queue. */
-  readonly #queueing = new FilterTree<MatchedSubscription>()
+  /** Those with QoS 0 too: they queue nothing, but their identifiers go with what others do. */
+  readonly #tree = new FilterTree<MatchedSubscription>()
+
+  /** Groups of shared subscriptions. */
+  readonly #open = new Set<string>()
 
   async load (records: RecordsLike): Promise<void> {
     for await (const [key, value] of records.range(...bounds('u'))) {
@@ -40,7 +44,7 @@ export class Subscriptions {
     if (own === undefined) return changes
     for (const filter of filters) {
       if (!own.delete(filter)) continue
-      this.#queueing.delete(filter, client)
+      if (!isShared(filter)) this.#tree.delete(filter, client)
       changes.push({ key: subscriptionKey(client, filter), value: null })
     }
     if (own.size === 0) this.#clients.delete(client)
@@ -55,22 +59,38 @@ export class Subscriptions {
     return [...this.#clients.get(client)?.values() ?? []].map(subscription => ({ ...subscription }))
   }
 
-  match (topic: string): MatchedSubscription[] { return this.#queueing.match(topic) }
+  /** The queue of a group gets what matches the filter. */
+  open (key: string, subscription: SubscriptionLike): void {
+    this.#tree.set(subscription.topic, key, { clientId: key, ...subscription })
+    this.#open.add(key)
+  }
+
+  shut (key: string, filter: string): void {
+    this.#tree.delete(filter, key)
+    this.#open.delete(key)
+  }
+
+  isOpen (key: string): boolean { return this.#open.has(key) }
+
+  has (client: string): boolean { return this.#clients.has(client) }
+  match (topic: string): MatchedSubscription[] { return this.#tree.match(topic) }
   clients (): IterableIterator<string> { return this.#clients.keys() }
 
   * clientsOf (filter: string): Generator<string> {
     for (const [client, own] of this.#clients) if (own.has(filter)) yield client
   }
 
+  /** `subsCount`: those that queue. */
   counts (): { subsCount: number, clientsCount: number } {
-    return { subsCount: this.#queueing.size, clientsCount: this.#clients.size }
+    let subsCount = 0
+    for (const own of this.#clients.values()) for (const { qos } of own.values()) if (qos > 0) subsCount++
+    return { subsCount, clientsCount: this.#clients.size }
   }
 
   #put (client: string, subscription: SubscriptionLike): void {
     let own = this.#clients.get(client)
     if (own === undefined) this.#clients.set(client, own = new Map())
     own.set(subscription.topic, subscription)
-    if (subscription.qos > 0) this.#queueing.set(subscription.topic, client, { clientId: client, ...subscription })
-    else this.#queueing.delete(subscription.topic, client)
+    if (!isShared(subscription.topic)) this.#tree.set(subscription.topic, client, { clientId: client, ...subscription })
   }
 }

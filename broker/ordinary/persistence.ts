@@ -9,44 +9,22 @@
 import type { EventEmitter } from 'node:events'
 import { Readable } from 'node:stream'
 import { BatchWriter, bounds, retainedKey, sessionKey, splitKey } from './persistence-records.ts'
-import type { RecordsLike } from './persistence-records.ts'
+import type { RecordChange } from './persistence-records.ts'
+import type { PersistenceOptions } from './persistence-options.ts'
 import { IncomingIds } from './persistence-incoming.ts'
 import type { PacketLike } from './persistence-packets.ts'
 import { Publishing } from './persistence-publishing.ts'
-import type { Recipient } from './persistence-recipients.ts'
-import { RetainedMessages } from './persistence-retained.ts'
+import { mergeRecipients, type Recipient } from './persistence-recipients.ts'
+import { RetainedMessages, type FoundRetained } from './persistence-retained.ts'
 import { OutgoingQueues } from './persistence-outgoing.ts'
 import { Subscriptions } from './persistence-subscriptions.ts'
 import type { SubscriptionLike } from './persistence-subscriptions.ts'
+import { SharedQueues } from './persistence-shared.ts'
 import { StoredWills } from './persistence-wills.ts'
 import type { ClientLike } from './persistence-gates.ts'
 
+export type { Dropped, PersistenceOptions } from './persistence-options.ts'
 export type { RecordsLike } from './persistence-records.ts'
-
-/** What a limit made the persistence drop. */
-export type Dropped =
-  | { kind: 'queued', client: string, count: number }
-  | { kind: 'retained', topic: string }
-
-export interface PersistenceOptions {
-  records: RecordsLike
-  /** Messages in one session's queue, in flight or waiting; the oldest are dropped first. */
-  offlineQueue: number
-  /** Bytes of the messages of one session's queue; the oldest are dropped first, the newest stays. */
-  offlineQueueBytes: number
-  /** Bytes of all queues, a message that several have counted once; all of them lose their oldest. */
-  offlineBytes: number
-  /** Retained messages. */
-  retained: number
-  /** Topic and payload bytes of all retained messages. */
-  retainedBytes: number
-  onDrop?: (dropped: Dropped) => void
-  log?: { error (details: object, text: string): void }
-  /** The lowest packet id that is chosen here for a queued message (default 1): the ids below are the caller's. */
-  minPacketId?: number
-  /** Give `sessionMarker` as the subscription of a persistent session without any, so that session-present is right. */
-  markSessions?: boolean
-}
 
 /**
  * Stands for a persistent session without subscriptions [MQTT-3.2.2-2]. Aedes asks authorizeSubscribe for it like for any
@@ -74,7 +52,9 @@ export class RecordsPersistence {
   readonly #publishing: Publishing
   readonly #incoming: IncomingIds
   readonly #wills: StoredWills
+  readonly shared: SharedQueues
   readonly #marked = new Set<string>()
+  readonly #dropRetained = (topic: string) => { this.#writer.later([{ key: retainedKey(topic), value: null }]) }
   readonly #onClose = (client: ClientLike) => { this.#outgoing.left(client) }
   #broker: BrokerLike | undefined
   #destroyed = false
@@ -84,7 +64,7 @@ export class RecordsPersistence {
     this.#options = options
     const onError = (error: unknown) => { options.log?.error({ err: error }, 'ordinary topics could not be written') }
     this.#writer = new BatchWriter(options.records, onError)
-    this.#retained = new RetainedMessages(options.retained, options.retainedBytes)
+    this.#retained = new RetainedMessages(options.records, { max: options.retained, maxBytes: options.retainedBytes })
     this.#subscriptions = new Subscriptions()
     this.#outgoing = new OutgoingQueues({
       records: options.records,
@@ -108,6 +88,7 @@ export class RecordsPersistence {
     })
     this.#incoming = new IncomingIds(this.#writer)
     this.#wills = new StoredWills(this.#writer)
+    this.shared = new SharedQueues({ records: options.records, writer: this.#writer, outgoing: this.#outgoing, subscriptions: this.#subscriptions })
   }
 
   get broker (): BrokerLike | undefined { return this.#broker }
@@ -122,11 +103,17 @@ export class RecordsPersistence {
     return { size: this.#outgoing.size(client), inMemory: this.#outgoing.inMemory(client) }
   }
 
+  /** A message in the session's queue has this packet id; it may be one that was not sent again yet. */
+  hasPacketId (session: string, id: number): boolean { return this.#outgoing.queue(session)?.byId(id) !== undefined }
+
+  /** Brings what is known of a session's queue into memory. */
+  async warm (session: string): Promise<void> { await this.#outgoing.warm(session) }
+
   async setup (broker: BrokerLike): Promise<void> {
     this.#broker = broker
     const { records } = this.#options
     await this.#subscriptions.load(records)
-    await this.#retained.load(records)
+    await this.#retained.load(this.#dropRetained)
     await this.#outgoing.load()
     await this.#incoming.load(records)
     for await (const [key] of records.range(...bounds('p'))) this.#marked.add(splitKey(key).client)
@@ -159,6 +146,19 @@ export class RecordsPersistence {
     return this.#publishing.commit(client ?? { id: packet.clientId ?? '' }, packet, [])
   }
 
+  /** Writes what a message of the server itself leaves behind together with `changes`; as `prepare`, at any quality of service. */
+  async leave (packet: PacketLike, changes: RecordChange[]): Promise<void> {
+    await this.#publishing.commit({ id: packet.clientId ?? '' }, packet, changes)
+    // Aedes sends what came before at QoS 2 a turn after its write.
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+
+  /** Resolves when the changes are on disk. */
+  async write (changes: RecordChange[]): Promise<void> { await this.#writer.write(changes) }
+
+  /** A retained message is about to be sent to a kept session; the packet is changed for Aedes. */
+  resendRetained (session: string, packet: PacketLike): void { this.#publishing.resend(session, packet) }
+
   async storeRetained (packet: PacketLike): Promise<void> { this.#publishing.retain(packet) }
   async outgoingEnqueue (subscription: Recipient, packet: PacketLike): Promise<void> { this.#publishing.enqueue([subscription], packet) }
   async outgoingEnqueueCombi (subscriptions: Recipient[], packet: PacketLike): Promise<void> { this.#publishing.enqueue(subscriptions, packet) }
@@ -166,9 +166,15 @@ export class RecordsPersistence {
   createRetainedStream (filter: string): Readable { return this.createRetainedStreamCombi([filter]) }
 
   createRetainedStreamCombi (filters: string[]): Readable {
-    const expired = (topic: string) => { this.#writer.later([{ key: retainedKey(topic), value: null }]) }
-    const retained = this.#retained
-    return Readable.from((function * () { for (const filter of filters) yield * retained.match(filter, expired) })())
+    return Readable.from(this.#retained.packets(filters, this.#dropRetained))
+  }
+
+  /** There is room for a retained message. */
+  retains (topic: string, payloadBytes: number): boolean { return payloadBytes === 0 || this.#retained.fits(topic, payloadBytes) }
+
+  /** Retained messages that match, one by one as they are taken. */
+  retained (filter: string): AsyncGenerator<FoundRetained> {
+    return this.#retained.match(filter, this.#dropRetained)
   }
 
   // ---- subscriptions
@@ -186,12 +192,18 @@ export class RecordsPersistence {
   }
 
   async subscriptionsByClient (client: ClientLike): Promise<SubscriptionLike[]> {
+    if (this.#options.routed === true) return []
     const subscriptions = this.#subscriptions.of(client.id)
     if (subscriptions.length === 0 && this.#marked.has(client.id)) return [{ topic: sessionMarker, qos: 0 }]
     return subscriptions
   }
 
-  async subscriptionsByTopic (topic: string): Promise<Recipient[]> { return this.#subscriptions.match(topic) }
+  subscriptionsOf (session: string): SubscriptionLike[] { return this.#subscriptions.of(session) }
+
+  /** True when a session, connected or not, would get what `publisher` sends. */
+  expects (topic: string, publisher: string): boolean { return mergeRecipients(this.#subscriptions.match(topic), 0, publisher).size > 0 }
+
+  async subscriptionsByTopic (topic: string): Promise<Recipient[]> { return this.#subscriptions.match(topic).filter(({ qos }) => qos > 0) }
 
   /** Ends the session: its subscriptions, queue and packet ids are gone. */
   async cleanSubscriptions (client: ClientLike): Promise<void> {
@@ -204,8 +216,8 @@ export class RecordsPersistence {
 
   getClientList (topic: string): Readable { return Readable.from(this.#subscriptions.clientsOf(topic)) }
 
-  /** The filters that are stored for a session. */
-  filtersOf (session: string): string[] { return this.#subscriptions.of(session).map(subscription => subscription.topic) }
+  /** True when something is stored for a session. */
+  keeps (session: string): boolean { return this.#subscriptions.has(session) || this.#outgoing.size(session) > 0 || this.#incoming.keeps(session) }
 
   /** Ends a session, as `cleanSubscriptions`. */
   async forget (session: string): Promise<void> { await this.cleanSubscriptions({ id: session }) }
@@ -225,6 +237,10 @@ export class RecordsPersistence {
     }
     return Readable.from(this.#outgoing.stream(client))
   }
+
+  /** As `outgoingStream`, for a client that has fallen behind: what was not sent on this connection. */
+  again (client: ClientLike): AsyncGenerator<object> { return this.#outgoing.stream(client, true) }
+  fallBehind (client: ClientLike): boolean { return this.#outgoing.fallBehind(client) }
 
   async outgoingUpdate (client: ClientLike, packet: PacketLike): Promise<void> { await this.#outgoing.update(client, packet) }
 

@@ -1,29 +1,126 @@
 import { Duplex } from 'node:stream'
+import type { TopicRights } from '../gateway/open-topics.ts'
 import type { OrdinaryPeer } from '../gateway/ordinary-topics.ts'
-import { packetTypes } from '../mqtt/index.ts'
+import { encodeAck, packetTypes } from '../mqtt/index.ts'
+import { expiryOf, headerBytes, packetIdOf, topicOf, withAlias, withExpiry } from './publish-frame.ts'
+import { spreadUserProperties } from './user-properties.ts'
+
+const noSubscribers = 0x10
+/** Aedes has no more of its stream under way. */
+const mostGranted = 64
+
+/** A PUBLISH that waits for room in the window. */
+interface Held { frame: Buffer, packetId: number, /** when it came */ at: number, /** when it expires, if the frame does not say it */ expiry: number | undefined }
+
+export interface AedesStreamEvents {
+  /** Aedes' CONNACK is here. */
+  connected: () => void
+  /** There may be room. */
+  woken: () => void
+  /** Too much waits: what comes may be left to the session's queue. False when that cannot be said now; absent for a session that has none. */
+  fellBehind: (() => boolean) | undefined
+  /** All is sent that waited since `fellBehind`. */
+  caughtUp: () => void
+}
 
 /**
  * What Aedes takes for the client's socket. What it writes is cut into packets: its CONNACK is dropped (the connection has
- * sent one), acknowledgements are counted, the rest goes into the connection's output.
+ * sent one), acknowledgements are counted, publishes wait for room in the client's window, the rest goes into the connection's output.
  */
 export class AedesStream extends Duplex {
   readonly #peer: OrdinaryPeer
+  /** What its session may read and publish. */
+  readonly rights: TopicRights
   /** Unsent bytes above which QoS 0 is dropped; above twice as many the connection ends. */
   readonly #outputBytes: number
+  readonly #connected: () => void
+  readonly #woken: () => void
+  readonly #fellBehind: (() => boolean) | undefined
+  readonly #caughtUp: () => void
+  /** What comes live is left to the queue, until what waits here is sent. */
+  #behind = false
+  /** Of messages that somebody wants to know the end of, by packet id. */
+  readonly ends = new Map<number, () => void>()
+  /** Publishes of the client that nobody listens to. */
+  readonly unheard = new Set<number>()
+  /** Packet ids of messages that are not at their end: sent, or waiting for room. */
+  readonly inFlight = new Set<number>()
+  /** Those of them that were sent. */
+  readonly #sent = new Set<number>()
+  /** When messages expire whose packets do not say it, by packet id. */
+  readonly #expiries = new Map<number, number>()
+  #held: Held[] = []
+  #heldBytes = 0
+  readonly #waiting: Array<() => void> = []
+  /** Messages that were asked for and have not come: Aedes has several of them under way. */
+  #granted = 0
   #rest: Buffer | undefined
   #holding = false
 
-  constructor (peer: OrdinaryPeer, outputBytes: number) {
+  constructor (peer: OrdinaryPeer, rights: TopicRights, outputBytes: number, { connected, woken, fellBehind, caughtUp }: AedesStreamEvents) {
     super({ allowHalfOpen: false, emitClose: true })
     this.#peer = peer
+    this.rights = rights
     this.#outputBytes = outputBytes
+    this.#connected = connected
+    this.#woken = woken
+    this.#fellBehind = fellBehind
+    this.#caughtUp = caughtUp
   }
 
   /** A client's packet for Aedes. When Aedes is behind, the connection is not read until it asks for more. */
   feed (packet: Buffer): void {
-    if (this.destroyed || this.push(packet) || this.#holding) return
-    this.#holding = true
-    this.#peer.hold()
+    if (this.destroyed) return
+    if (!this.push(packet) && !this.#holding) {
+      this.#holding = true
+      this.#peer.hold()
+    }
+    const type = (packet[0] as number) >> 4
+    if (type === packetTypes.puback || type === packetTypes.pubcomp || (type === packetTypes.pubrec && refuses(packet))) this.#answered(packetIdOf(packet))
+  }
+
+  /** Resolves when the next message need not wait for others in memory; undefined: at once. */
+  room (): Promise<void> | undefined {
+    if (this.destroyed) return undefined
+    if (!this.#roomy) return new Promise(resolve => { this.#waiting.push(resolve) })
+    this.#grant(1)
+    return undefined
+  }
+
+  /** The message that is written next with this packet id expires then, milliseconds since the epoch; for clients before MQTT 5. */
+  expires (packetId: number, at: number | undefined): void {
+    if (at === undefined) this.#expiries.delete(packetId)
+    else this.#expiries.set(packetId, at)
+  }
+
+  /** Not all of them come: some have QoS 0, or expire. */
+  #grant (messages: number): void { this.#granted = Math.min(this.#granted + messages, mostGranted) }
+
+  /** Messages that could be sent at once. */
+  get free (): number { return this.destroyed || this.#held.length > 0 || this.#peer.unsentBytes >= this.#outputBytes ? 0 : this.#peer.window.free }
+
+  get #roomy (): boolean { return this.#held.length === 0 && this.#peer.window.room && this.#peer.unsentBytes < this.#outputBytes }
+
+  /** There may be room: something was acknowledged, or sent. */
+  wake (): void {
+    const { window } = this.#peer
+    let sent = 0
+    for (const held of this.#held) {
+      if (!window.room || this.#peer.closed) break
+      sent++
+      this.#heldBytes -= held.frame.length
+      this.#release(held)
+    }
+    if (sent > 0) this.#held = this.#held.slice(sent)
+    if (this.#behind && this.#roomy) {
+      this.#behind = false
+      this.#caughtUp()
+    }
+    if (this.#roomy) {
+      this.#grant(this.#waiting.length)
+      for (const resolve of this.#waiting.splice(0)) resolve()
+    }
+    this.#woken()
   }
 
   override _read (): void {
@@ -42,6 +139,17 @@ export class AedesStream extends Duplex {
     done()
   }
 
+  override _destroy (err: Error | null, done: (err?: Error | null) => void): void {
+    this.#held = []
+    // What was under way has no claim to the window any more.
+    for (let i = this.#sent.size; i > 0; i--) this.#peer.window.give()
+    this.#sent.clear()
+    this.inFlight.clear()
+    this.#expiries.clear()
+    for (const resolve of this.#waiting.splice(0)) resolve()
+    done(err)
+  }
+
   #packets (data: Buffer): void {
     let buf = this.#rest === undefined ? data : Buffer.concat([this.#rest, data])
     this.#rest = undefined
@@ -57,19 +165,94 @@ export class AedesStream extends Duplex {
   #packet (packet: Buffer): void {
     const peer = this.#peer
     const type = (packet[0] as number) >> 4
-    if (type === packetTypes.connack || peer.closed) return
-    // Aedes does not look at the client's Maximum Packet Size [MQTT-3.1.2-25].
-    if (type === packetTypes.publish) {
-      if (packet.length > peer.maximumPacketBytes) return
-      // Nothing in Aedes holds a message back for a client that does not read: QoS 0 is dropped, then the connection ends, and a
-      // persistent session finds the rest in its queue.
-      const { unsentBytes } = peer
-      if (unsentBytes > this.#outputBytes && ((packet[0] as number) & 6) === 0) return
-      if (unsentBytes > this.#outputBytes * 2) return peer.cutOff()
-    }
-    peer.write(packet)
-    if (type === packetTypes.puback || type === packetTypes.pubrec) peer.acknowledged()
+    if (type === packetTypes.connack) return this.#connected()
+    if (peer.closed) return
+    if (type === packetTypes.publish) return this.#publish(peer.version === 5 ? spreadUserProperties(packet) : packet)
+    if (type !== packetTypes.puback && type !== packetTypes.pubrec) return peer.write(packet)
+    const packetId = packetIdOf(packet)
+    peer.write(this.unheard.delete(packetId) ? encodeAck(type, 5, packetId, noSubscribers) : packet)
+    peer.acknowledged(type === packetTypes.puback ? 1 : 2)
   }
+
+  #publish (packet: Buffer): void {
+    const peer = this.#peer
+    const qos = (packet[0] as number) >> 1 & 3
+    // Nothing in Aedes holds a message back for a client that does not read: QoS 0 is dropped, what is above waits here, and a session that is kept
+    // leaves the rest in its queue. Then the connection ends.
+    if (qos > 0 && this.#granted > 0) this.#granted--
+    else if (qos > 0 && peer.unsentBytes + (this.#fellBehind === undefined ? this.#heldBytes : 0) > this.#outputBytes * 2) return peer.cutOff()
+    if (qos === 0) {
+      if (peer.unsentBytes <= this.#outputBytes && packet.length <= peer.maximumPacketBytes) peer.write(this.#aliased(packet))
+      return
+    }
+    const packetId = packetIdOf(packet)
+    // Aedes does not look at the client's Maximum Packet Size [MQTT-3.1.2-24]; such a message counts as delivered [MQTT-3.1.2-25].
+    if (packet.length > peer.maximumPacketBytes) return this.#settle(qos, packetId)
+    const expiry = this.#expiries.get(packetId)
+    this.#expiries.delete(packetId)
+    if (this.#held.length === 0 && peer.window.room) return this.#write(packet, packetId)
+    // Of its own: it may wait for long.
+    this.inFlight.add(packetId)
+    this.#held.push({ frame: Buffer.from(packet), packetId, at: Date.now(), expiry })
+    this.#heldBytes += packet.length
+    if (!this.#behind && this.#heldBytes > this.#outputBytes) this.#behind = this.#fellBehind?.() === true
+  }
+
+  /** [MQTT-3.3.2-5], [MQTT-3.3.2-6]; what is sent again does not expire any more [MQTT-4.3.3-7]. */
+  #release ({ frame, packetId, at, expiry }: Held): void {
+    const told = this.#peer.version === 5 ? expiryOf(frame) : undefined
+    const left = told === undefined ? 0 : Math.max(0, told.seconds - Math.floor((Date.now() - at) / 1000))
+    const over = told === undefined ? expiry !== undefined && expiry <= Date.now() : left === 0
+    const again = ((frame[0] as number) & 8) !== 0
+    if (over && !again) this.#settle((frame[0] as number) >> 1 & 3, packetId)
+    else this.#write(told === undefined ? frame : withExpiry(frame, told, left), packetId)
+  }
+
+  #write (frame: Buffer, packetId: number): void {
+    this.inFlight.add(packetId)
+    this.#sent.add(packetId)
+    this.#peer.window.take()
+    this.#peer.write(this.#aliased(frame))
+  }
+
+  /** The packet as it goes out: with an alias for its topic where the client takes one. */
+  #aliased (frame: Buffer): Buffer {
+    const { aliases, maximumPacketBytes } = this.#peer
+    const given = aliases?.of(topicOf(frame))
+    if (given === undefined) return frame
+    const aliased = withAlias(frame, given.alias, given.told)
+    if (aliased.length > maximumPacketBytes) return frame
+    given.told = true
+    return aliased
+  }
+
+  #answered (packetId: number): void {
+    if (!this.#sent.delete(packetId)) return
+    this.#ended(packetId)
+    this.#peer.window.give()
+    this.wake()
+  }
+
+  #ended (packetId: number): void {
+    this.inFlight.delete(packetId)
+    const end = this.ends.get(packetId)
+    if (end === undefined) return
+    this.ends.delete(packetId)
+    end()
+  }
+
+  /** A message that is not sent is over for Aedes, as if the client had it. */
+  #settle (qos: number, packetId: number): void {
+    this.#ended(packetId)
+    const id = [packetId >> 8, packetId & 0xff]
+    this.push(Buffer.from(qos === 1 ? [packetTypes.puback << 4, 2, ...id] : [packetTypes.pubrec << 4, 3, ...id, 0x80]))
+  }
+}
+
+/** A PUBREC of MQTT 5 that ends the exchange (section 4.3.3). */
+function refuses (pubrec: Buffer): boolean {
+  const header = headerBytes(pubrec)
+  return pubrec.length > header + 2 && (pubrec[header + 2] as number) >= 0x80
 }
 
 /** Where the first packet of `buf` ends; undefined when it is not whole. */

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { contains } from '../../broker/gateway/open-topics.ts'
-import { FilterTree, TopicTree } from '../../broker/ordinary/persistence-trie.ts'
+import { TopicTree } from '../../broker/ordinary/persistence-topics.ts'
+import { FilterTree } from '../../broker/ordinary/persistence-trie.ts'
 
 const word = fc.constantFrom('', 'a', 'b', '$x')
 const topic = fc.array(word, { minLength: 1, maxLength: 4 }).map(levels => levels.join('/')).filter(text => text !== '')
@@ -30,12 +31,13 @@ await t.test('topics by filter, after additions and removals', async t => {
       if (add) { tree.set(topic, topic); model.add(topic) } else { tree.delete(topic); model.delete(topic) }
     }
     t.equal(tree.size, model.size)
-    t.strictSame([...tree.match(filter)].sort(), [...model].filter(topic => matches(filter, topic)).sort())
+    t.strictSame([...tree.match(filter)].map(([topic, value]) => topic === value ? topic : `${value} as ${topic}`).sort(), [...model].filter(topic => matches(filter, topic)).sort())
+    t.strictSame([...model].filter(topic => tree.get(topic) !== topic), [])
   }))
 })
 
 await t.test('an empty level is a level', async t => {
   const tree = new TopicTree<string>()
   tree.set('foo//baz', 'x')
-  t.strictSame([...tree.match('foo/+/baz')], ['x'])
+  t.strictSame([...tree.match('foo/+/baz')], [['foo//baz', 'x']])
 })
