@@ -1,0 +1,7 @@
+import t from 'tap'
+import { matrix } from './matrix.ts'
+
+// The first time it is built.
+t.setTimeout(600_000)
+await matrix(t, 'Paho Java')
+await matrix(t, 'HiveMQ Java')

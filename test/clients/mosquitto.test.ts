@@ -1,0 +1,4 @@
+import t from 'tap'
+import { matrix } from './matrix.ts'
+
+await matrix(t, 'mosquitto')
