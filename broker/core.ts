@@ -30,6 +30,7 @@ async function around (config: Config, log: Logger, store: Store, output: CoreEv
     plugins: plugins as RunningPluginInfo[],
     health: () => store.health(),
     backup: (path, progress) => store.backup(path, progress),
+    operate: (name, params) => engine.control.operate(name, params),
     purge: retentionSeconds => engine.control.purge(retentionSeconds),
     async close () {
       try {

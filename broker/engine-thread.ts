@@ -5,8 +5,9 @@ import type { Config } from './config/schema.ts'
 import { openCore } from './core.ts'
 import { Strays } from './engine/plugins/strays.ts'
 import type { Core, Records } from './link/core.ts'
-import type { Submission } from './link/port.ts'
-import { exact, packed, toWire } from './link/wire.ts'
+import { decodeSubmissions, encodeOutputs, transferOf } from './link/batches.ts'
+import { exact } from './link/bytes.ts'
+import { packed, toWire } from './link/wire.ts'
 import type { Ask, Tell } from './link/wire.ts'
 import { createLog } from './log.ts'
 
@@ -22,8 +23,8 @@ async function serve (port: MessagePort, config: Config): Promise<void> {
   try {
     core = await openCore(config, log, {
       output: outputs => {
-        const { items, buffer } = packed(outputs)
-        tell({ kind: 'outputs', outputs: items }, buffer === undefined ? [] : [buffer])
+        const batch = encodeOutputs(outputs)
+        tell({ kind: 'outputs', batch }, transferOf(batch))
       },
       onLost: error => { tell({ kind: 'lost', error: toWire(error) }) }
     })
@@ -45,7 +46,8 @@ async function serve (port: MessagePort, config: Config): Promise<void> {
     closeLog()
   })
   port.on('message', (ask: Ask) => {
-    if (ask.kind === 'cast') methods.get(ask.name)?.(...ask.args)
+    if (ask.kind === 'submit') open.engine.submit(decodeSubmissions(ask.batch))
+    else if (ask.kind === 'cast') methods.get(ask.name)?.(...ask.args)
     else answer(methods.get(ask.name), ask, tell)
   })
   tell({ kind: 'ready', plugins: core.plugins })
@@ -64,12 +66,13 @@ function answer (method: Method | undefined, { id, name, args }: Extract<Ask, { 
 function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method> {
   const { engine, records, accounts, feed } = core
   return new Map<string, Method>([
-    ['engine.submit', (batch: Submission[]) => { engine.submit(batch) }],
     ['engine.hangUp', (session, graceful) => { engine.hangUp(session, graceful) }],
     ['engine.advance', moves => { engine.advance(moves) }],
     ['engine.prove', marks => { engine.prove(marks) }],
     ['engine.describe', () => engine.describe()],
     ['engine.authenticate', request => engine.authenticate(request)],
+    ['engine.authenticateStep', request => engine.authenticateStep(request)],
+    ['engine.admits', user => engine.admits(user)],
     ['engine.willRefusal', will => engine.willRefusal(will)],
     ['engine.openSession', start => engine.openSession(start)],
     ['engine.saveSubscriptions', (session, subscriptions) => engine.saveSubscriptions(session, subscriptions)],
@@ -98,6 +101,7 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
     ['feed.read', (name, query) => feed.read(name, query)],
     ['health', () => core.health()],
     ['backup', (path, progress) => core.backup(path, progress)],
+    ['operate', (name, params) => core.operate(name, params)],
     ['purge', retentionSeconds => core.purge(retentionSeconds)],
     ['close', close]
   ])

@@ -42,6 +42,7 @@ export async function openOffline (config: Config, { loadModules = false }: Offl
       store: { driver: config.store.driver, path: config.store.path, healthy: await open.health().then(() => true, () => false) }
     }),
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => open.backup(path, progress)) },
+    operate: (name, params) => engine.control.operate(name, params),
     purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await engine.control.purge(retentionSeconds), retentionSeconds }),
     plugins: async () => await configuredPlugins(config, loadModules),
     close: async () => {

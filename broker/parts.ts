@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { builtInPlugins, type Config } from './config/schema.ts'
 import { createEngine, type EngineInstance } from './engine/engine.ts'
 import type { EngineLimits } from './engine/host.ts'
+import type { KeepAliveOptions } from './engine/keep-alive-advice.ts'
 import type { RequestOptions } from './engine/requests/request.ts'
 import type { LoadedPlugin } from './engine/plugins/plugin-loader.ts'
 import { loadPlugins } from './engine/plugins/plugin-loader.ts'
@@ -70,15 +71,21 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
     maxClockBackMs: config.messages.maxClockBackSeconds * 1000,
     maxUnstoredEnds: config.sessions.unstoredEnds,
     groupConsent: config.groups.consent === 'auto' ? (config.auth.mode === 'dev' ? 'everybody' : 'known') : config.groups.consent,
+    keepAlive: keepAliveOptions(config),
     version: packageVersion(),
     prefix: config.mqtt.prefix,
     accounts: {
       hashConcurrency: config.auth.hashConcurrency,
       maxWaiting: config.auth.hashQueue,
+      scramIterations: config.auth.scramIterations,
       limits: signInLimits(config)
     }
   })
   return { engine, plugins: pluginInfos(config, plugins) }
+}
+
+function keepAliveOptions ({ mqtt: { keepAlive: { wifiSeconds, cellularSeconds, natSeconds }, limits } }: Config): KeepAliveOptions {
+  return { configured: { wifi: wifiSeconds, cellular: cellularSeconds, nat: natSeconds }, maxSeconds: limits.keepAliveMaxSeconds }
 }
 
 function signInLimits ({ auth }: Config): SignInLimitsOptions {
@@ -94,6 +101,7 @@ function signInLimits ({ auth }: Config): SignInLimitsOptions {
 function engineLimits (config: Config): EngineLimits {
   return {
     maxMessageBytes: config.messages.maxBytes,
+    queuedPublishes: config.mqtt.limits.queuedPublishes,
     maxGroupMembers: config.groups.maxMembers,
     maxGroupsPerUser: config.groups.maxPerUser,
     maxGroupMemberships: config.groups.maxMemberships,

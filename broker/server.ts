@@ -1,7 +1,8 @@
 /** Puts the server together from a configuration. The only file that knows all parts. */
 import type { Logger } from 'pino'
-import { Gateway } from './gateway/gateway.ts'
+import { Gateway, type GatewayOptions } from './gateway/gateway.ts'
 import type { OrdinaryBroker } from './ordinary/adapter.ts'
+import { elsewhere } from './gateway/connection/elsewhere.ts'
 import { connectionsThatFit, descriptorLimit } from './gateway/listener/descriptors.ts'
 import type { GatewayLimits } from './gateway/limits.ts'
 import { listenTcp, listening, type Listening } from './gateway/listener/listeners.ts'
@@ -12,6 +13,7 @@ import { serveWebSocket } from './gateway/listener/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import { markOnOwnThread } from './collector.ts'
+import { isLoopback } from './config/cross-checks.ts'
 import type { Config } from './config/schema.ts'
 import { openCore } from './core.ts'
 import { Strays } from './engine/plugins/strays.ts'
@@ -82,8 +84,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const ordinary = await openOrdinary(config, core.records, openTopics, log)
   cleanup.add(() => ordinary?.close())
   const { info: serverInfo, now: newest } = await core.engine.describe()
-  // By the engine's rule, from the engine's time on: a time that was asked for each message would have to be answered at once.
-  const serverTime = new ServerClock({ wall: Date.now, steady: () => performance.now(), newest, maxBackMs: config.messages.maxClockBackSeconds * 1000 })
+  const serverTime = serverClock(config, newest)
   const gateway = new Gateway({
     engine: core.engine,
     serverInfo,
@@ -91,14 +92,15 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
     topics,
     openTopics,
     ordinary,
+    records: core.records,
     limits: gatewayLimits(config, log),
     log: log.child({ part: 'access' }),
-    anonymous: config.auth.mode === 'dev' && config.mqtt.openTopics.length > 0
+    ...entrance(config)
   })
   hear = outputs => { gateway.output(outputs) }
   cleanup.add(() => gateway.close())
 
-  const mqttAt = await listenTcp(gateway, config.mqtt.tcp)
+  const mqttAt = await gateway.restore().then(() => listenTcp(gateway, config.mqtt.tcp))
   cleanup.add(() => { mqttAt.close() })
   const listenHttp = await prepareHttp(config, log, gateway, { ready: () => core.health(), alive: () => lost === undefined }, cleanup)
   const { startControl } = await import('./http/control.ts')
@@ -116,6 +118,30 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
   return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
+}
+
+/** Who is let in without a password in CONNECT, or sent elsewhere. */
+function entrance (config: Config): Pick<GatewayOptions, 'anonymous' | 'authMethods' | 'elsewhere' | 'sys'> {
+  const { auth, mqtt } = config
+  const password = auth.mode === 'password'
+  return {
+    anonymous: !password && mqtt.openTopics.length > 0,
+    authMethods: password && auth.scramIterations > 0 ? ['SCRAM-SHA-256'] : [],
+    elsewhere: elsewhere(mqtt.elsewhere),
+    sys: { intervalSeconds: mqtt.sys.intervalSeconds, mayRead: sysReaders(config) }
+  }
+}
+
+/** Who may read `$SYS`. Without names: whoever comes where anyone is let in, from this machine alone. */
+function sysReaders ({ mqtt, http, auth }: Config): (user: string) => boolean {
+  const names = new Set(mqtt.sys.readers)
+  const everybody = names.has('*') || (names.size === 0 && auth.mode === 'dev' && isLoopback(mqtt.tcp.host) && isLoopback(http.host))
+  return user => everybody || names.has(user)
+}
+
+/** By the engine's rule, from the engine's time on: a time that was asked for each message would have to be answered at once. */
+function serverClock ({ messages }: Config, newest: number): ServerClock {
+  return new ServerClock({ wall: Date.now, steady: () => performance.now(), newest, maxBackMs: messages.maxClockBackSeconds * 1000 })
 }
 
 /** Its thread is loaded by those who use it. */
@@ -173,6 +199,7 @@ function gatewayLimits (config: Config, log: Logger): GatewayLimits {
   }
   return {
     ...config.mqtt.limits,
+    opening: config.mqtt.limits.opening > 0 ? config.mqtt.limits.opening : config.store.driver === 'mongodb' ? 64 : 16,
     connections,
     sessionExpirySeconds: config.sessions.expirySeconds,
     maxSessionExpirySeconds: config.sessions.maxExpirySeconds
@@ -196,6 +223,7 @@ function controlTarget (config: Config, { core, sessions, addresses, startedAt }
       store: { driver: config.store.driver, path: config.store.path, healthy: await core.health().then(() => true, () => false) },
     }),
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => core.backup(path, progress)) },
+    operate: (name, params) => core.operate(name, params),
     purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await core.purge(retentionSeconds), retentionSeconds }),
     plugins: async () => core.plugins
   }

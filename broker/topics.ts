@@ -23,12 +23,18 @@ export interface TopicRefusal { refuse: 'forbidden' | 'not_found' | 'bad_payload
 /** What a chat topic filter subscribes to. `own` filters name the subscriber's own tree. */
 export type ChatFilter =
   | { kind: 'own', inbox: boolean, event: boolean, notice: boolean, rpc: boolean }
+  /** Nothing comes there: messages and receipts come in their compact form. */
+  | { kind: 'compact' }
   | { kind: 'group', gid: string }
   | { kind: 'groups' }
   | { kind: 'server' }
+  | { kind: 'sys' }
 
 /** Logs that a session reads: direct conversations, groups, its user's own messages in groups that it does not read, the event log. */
 export type StreamKind = 'direct' | 'group' | 'own' | 'event'
+
+/** True for filters of what the server says of itself. */
+export function isSys (filter: string): boolean { return filter === '$SYS' || filter.startsWith('$SYS/') }
 
 /** The chat tree under one prefix. */
 export class Topics {
@@ -51,8 +57,19 @@ export class Topics {
   event (user: string): string { return `${this.#root}u/${user}/event` }
   /** Where refusals are delivered. */
   notice (user: string): string { return `${this.#root}u/${user}/notice` }
+  /** Who subscribes to it gets messages and receipts in their compact form. Nothing is published there. */
+  compact (user: string): string { return `${this.#root}u/${user}/compact` }
   /** Where the answer to request `rid` is delivered. */
-  answer (user: string, rid: string): string { return `${this.#root}u/${user}/rpc/${rid}` }
+  answer (user: string, rid: string): string { return `${this.answers(user)}/${rid}` }
+  /** What the topics of a user's answers begin with. */
+  answers (user: string): string { return `${this.#root}u/${user}/rpc` }
+  /** The request id in a topic of a user's answers; `undefined` for any other topic. */
+  answerId (user: string, topic: string): string | undefined {
+    const prefix = `${this.answers(user)}/`
+    const rid = topic.slice(prefix.length)
+    return topic.startsWith(prefix) && isId(rid) ? rid : undefined
+  }
+
   /** Where a group's messages are delivered. */
   group (gid: string): string { return `${this.#root}g/${gid}` }
   /** The retained description of the server. */
@@ -70,10 +87,11 @@ export class Topics {
   }
 
   /**
-   * Reads a topic filter of the chat tree for `user`; `undefined` when it is refused (default deny).
+   * Reads a topic filter of the chat tree, or of `$SYS`, for `user`; `undefined` when it is refused (default deny).
    * Membership of a group is not checked here.
    */
   filter (filter: string, user: string): ChatFilter | undefined {
+    if (isSys(filter)) return { kind: 'sys' }
     if (!filter.startsWith(this.#root)) return undefined
     const parts = filter.slice(this.#root.length).split('/')
     switch (parts[0]) {
@@ -122,6 +140,7 @@ function ownFilter (parts: readonly string[]): ChatFilter | undefined {
     case 'inbox': return own(true, false, false, false)
     case 'event': return own(false, true, false, false)
     case 'notice': return own(false, false, true, false)
+    case 'compact': return { kind: 'compact' }
     default: return undefined
   }
 }

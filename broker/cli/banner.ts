@@ -1,5 +1,6 @@
 /** What a started server says. */
 import { isLoopback, openness } from '../config/cross-checks.ts'
+import { openTopicText } from '../config/open-topic.ts'
 import type { Config } from '../config/schema.ts'
 import type { RunningServer } from './server-module.ts'
 
@@ -17,7 +18,7 @@ export function banner (config: Config, { mqtt, http }: RunningServer['addresses
     `  Data       ${data}`,
     `  Mode       ${config.auth.mode}${config.auth.mode === 'dev' ? ': any user name is let in, without a password' : ": accounts by 'sabethes user add NAME'"}`
   ]
-  if (config.mqtt.openTopics.length > 0) lines.push(`  Open       ordinary MQTT for every user: ${config.mqtt.openTopics.join(' ')}`)
+  if (config.mqtt.openTopics.length > 0) lines.push(`  Open       ordinary MQTT${config.mqtt.openTopics.every(entry => typeof entry === 'string') ? ' for every user' : ''}: ${config.mqtt.openTopics.map(openTopicText).join(' ')}`)
   if (open !== undefined && reachable) lines.push('', `  WARNING: this listens beyond this machine, and ${open.text} (auth.devAnywhere).`)
   else if (config.auth.mode === 'dev') lines.push('             (this machine only; for others: auth.mode password and another host)')
   const place = [

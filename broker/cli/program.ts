@@ -3,6 +3,7 @@ import { debuglog } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { suggest } from '../config/suggestion.ts'
 import { Refusal } from '../errors.ts'
+import type { KeepAliveCommandOptions } from './keepalive.ts'
 import type { BenchOptions } from './bench.ts'
 import type { DoctorOptions } from './doctor.ts'
 import type { AddOptions, LagOptions, TailOptions } from './feed.ts'
@@ -165,6 +166,12 @@ function storeVerbs (program: Command, terminal: Terminal, outcome: { code: numb
   portOptions(verb(program, 'doctor', 'look for what keeps a server from working here; exit code 1 when something is wrong'))
     .option('--deep', 'read every row of the embedded store and say what is damaged (the server must not run)')
     .action(async (options: DoctorOptions) => { outcome.code = await (await import('./doctor.ts')).doctor(terminal, options) })
+  verb(program, 'keepalive', 'show or change the keep alive that clients are advised, by network, on the running server or for its next start')
+    .option('--wifi <seconds>', 'on Wi-Fi and cables')
+    .option('--cellular <seconds>', 'on mobile networks')
+    .option('--nat <seconds>', 'behind what ends quiet connections early')
+    .option('--reset', 'what is not named here: as configured (mqtt.keepAlive)')
+    .action(async (options: KeepAliveCommandOptions) => { await (await import('./keepalive.ts')).keepalive(terminal, options) })
   verb(program, 'purge', 'remove messages past messages.retentionSeconds now')
     .action(async (options: CommonOptions) => { await (await import('./purge.ts')).purge(terminal, options) })
 }

@@ -1,5 +1,6 @@
 /** Rules between keys, which no schema of single keys can say. */
 import { isIPv4 } from 'node:net'
+import { filterOf, isForEverybody, isForNobody } from './open-topic.ts'
 import type { Config } from './schema.ts'
 
 /** Bytes of a PUBLISH beside its payload: headers, topic, packet id, properties. */
@@ -14,7 +15,7 @@ export function isLoopback (host: string): boolean {
 /** What of the configuration lets anyone in, or `undefined`. */
 export function openness (config: Config): { key: string, text: string } | undefined {
   if (config.auth.mode === 'dev') return { key: 'auth.mode', text: 'dev mode lets any user name in without a password' }
-  if (config.mqtt.openTopics.some(filter => /^(\+\/)*#$/.test(filter))) return { key: 'mqtt.openTopics', text: '"#" opens every topic outside the prefix to every user' }
+  if (config.mqtt.openTopics.some(entry => isForEverybody(entry) && /^(\+\/)*#$/.test(filterOf(entry)))) return { key: 'mqtt.openTopics', text: '"#" opens every topic outside the prefix to every user' }
   return undefined
 }
 
@@ -41,17 +42,32 @@ export function crossCheck (config: Config): CrossProblem[] {
   if (sessions.expirySeconds > sessions.maxExpirySeconds) {
     problems.push({ key: 'sessions.expirySeconds', text: `${sessions.expirySeconds} is more than sessions.maxExpirySeconds (${sessions.maxExpirySeconds})` })
   }
-  for (const [at, filter] of mqtt.openTopics.entries()) {
-    const first = filter.split('/', 1)[0]
-    if (first !== mqtt.prefix && first !== '$SYS') continue
-    const why = first === '$SYS' ? 'topics of $SYS' : `topics of the chat (mqtt.prefix ${mqtt.prefix})`
-    problems.push({ key: 'mqtt.openTopics', path: [at], text: `"${filter}" opens nothing: ${why} are never ordinary topics` })
-  }
-  if (ownPages.includes(mqtt.ws.path)) {
-    problems.push({ key: 'mqtt.ws.path', text: `${mqtt.ws.path} is taken: it is a page of the server itself` })
-  }
+  problems.push(...openTopicProblems(config), ...mqttProblems(mqtt))
   if (store.driver === 'mongodb' && !/^mongodb(\+srv)?:\/\/./.test(store.url)) {
     problems.push({ key: 'store.url', text: 'the driver mongodb needs an address such as mongodb://127.0.0.1:27017/sabethes' })
   }
   return problems
+}
+
+function mqttProblems (mqtt: Config['mqtt']): CrossProblem[] {
+  const problems: CrossProblem[] = []
+  if (mqtt.elsewhere.redirect && mqtt.elsewhere.address === '') {
+    problems.push({ key: 'mqtt.elsewhere.redirect', text: 'nobody can be sent elsewhere without mqtt.elsewhere.address' })
+  }
+  if (ownPages.includes(mqtt.ws.path)) {
+    problems.push({ key: 'mqtt.ws.path', text: `${mqtt.ws.path} is taken: it is a page of the server itself` })
+  }
+  return problems
+}
+
+/** Entries of `mqtt.openTopics` that open nothing. */
+function * openTopicProblems ({ mqtt: { openTopics, prefix } }: Config): Generator<CrossProblem> {
+  for (const [at, entry] of openTopics.entries()) {
+    const filter = filterOf(entry)
+    const problem = (why: string): CrossProblem => ({ key: 'mqtt.openTopics', path: [at], text: `"${filter}" opens nothing: ${why}` })
+    const first = filter.split('/', 1)[0]
+    if (isForNobody(entry)) yield problem('nobody may read or write it')
+    else if (first === '$SYS') yield problem('topics of $SYS are never ordinary topics')
+    else if (first === prefix) yield problem(`topics of the chat (mqtt.prefix ${prefix}) are never ordinary topics`)
+  }
 }

@@ -1,6 +1,7 @@
 /** The one description of the configuration: types, defaults, ranges and texts. Everything else is derived from it. */
 import { z } from 'zod'
 import { idPattern } from '../topics.ts'
+import { openTopic } from './open-topic.ts'
 
 /** setTimeout's largest delay, milliseconds. */
 const maxTimerMs = 2_147_483_647
@@ -9,6 +10,7 @@ const maxExpirySeconds = 4_294_967_295
 
 const count = (fallback: number, text: string, min = 1) => z.int().min(min).default(fallback).describe(text)
 const timer = (fallback: number, text: string, min = 1) => z.int().min(min).max(maxTimerMs).default(fallback).describe(text)
+const advised = (fallback: number, text: string) => z.int().min(10).max(65_535).default(fallback).describe(text)
 const port = (fallback: number, text: string) => z.int().min(0).max(65_535).default(fallback).describe(text)
 const host = (text: string) => z.string().min(1).default('127.0.0.1').describe(text)
 const section = <Shape extends z.ZodRawShape> (text: string, shape: Shape) => z.strictObject(shape).prefault({} as never).describe(text)
@@ -20,13 +22,6 @@ export interface PluginEntry { name: string, enabled: boolean, options: Record<s
 export const builtInPlugins = ['rate-limit', 'block-list'] as const
 
 const pluginRecord = z.record(z.string(), z.looseObject({ enabled: z.boolean().optional() }).nullable())
-
-/** A topic filter as of MQTT 3.1.1 section 4.7. */
-function isTopicFilter (filter: string): boolean {
-  if (filter === '' || filter.includes('\0') || filter.startsWith('$share/')) return false
-  const levels = filter.split('/')
-  return levels.every((level, at) => level === '+' || (level === '#' && at === levels.length - 1) || !/[+#]/.test(level))
-}
 
 function isOrigin (text: string): boolean {
   return text === '*' || (URL.canParse(text) && new URL(text).origin === text)
@@ -49,12 +44,27 @@ export const configSchema = z.strictObject({
       frameBytes: z.int().min(1024).max(268_435_455).default(1_048_576).describe('Largest WebSocket frame, bytes: it is put together in memory, and may hold many packets or a part of one.')
     }),
     prefix: z.string().regex(idPattern, 'must be 1 to 64 of A-Z a-z 0-9 . _ -').default('im').describe('First level of the chat topics.'),
-    openTopics: z.array(z.string().refine(isTopicFilter, 'must be a topic filter such as home/#')).default([])
-      .describe('Topic filters outside the prefix that are ordinary MQTT for every user; everything else is refused.'),
+    openTopics: z.array(openTopic).default([])
+      .describe('Topic filters outside the prefix that are ordinary MQTT; everything else is refused. Instead of a filter, which is for every user, {filter, read, write}: each everybody, nobody or a list of user names. {user} and {clientId} in a filter stand for those of the connection.'),
+    keepAlive: section('The keep alive that clients are advised to ask for, on im/server; each client decides for itself. Never more than mqtt.limits.keepAliveMaxSeconds; what was said by `sabethes keepalive` goes before it.', {
+      wifiSeconds: advised(120, 'On Wi-Fi and cables, seconds: a ping costs nothing there, and a connection that broke is noticed soon.'),
+      cellularSeconds: advised(230, 'On mobile networks, seconds: each ping wakes the radio, so as long as gateways and load balancers keep a quiet connection; the shortest common default is 4 minutes.'),
+      natSeconds: advised(55, 'Behind a gateway or proxy that ends quiet connections early, seconds: many web proxies do after 60. What a client goes back to when its connection breaks again and again.')
+    }),
+    elsewhere: section('Another server, of which MQTT 5 clients are told (Server Reference).', {
+      address: z.string().max(1024).regex(/^[\x21-\x7e]+( [\x21-\x7e]+)*$|^$/, 'must be addresses such as host:1883, a space between them').default('').describe('Its address, host or host:port, or several with a space between them: said to those that are connected when the server stops. Empty tells of none.'),
+      permanent: z.boolean().default(true).describe('true: clients should use it from now on (reason 0x9D); false: for now (0x9C).'),
+      redirect: z.boolean().default(false).describe('Sends everybody there who connects, before any password is looked at; clients before MQTT 5 are told that the server is unavailable.')
+    }),
+    sys: section('Numbers of the server on $SYS/#, for those who run it.', {
+      readers: z.array(z.string().refine(name => name === '*' || idPattern.test(name), 'must be a user name, or *')).default([])
+        .describe('Users who may read $SYS/#; * is everybody. While it is empty: everybody in dev mode on loopback, otherwise nobody.'),
+      intervalSeconds: z.int().min(0).max(86_400).default(10).describe('Time between two looks at the numbers, seconds; those that changed are sent. 0: nobody may read them.')
+    }),
     limits: section('Limits of connections; what exceeds them is refused or cut off.', {
       packetBytes: z.int().min(1024).max(268_435_455).default(262_144).describe('Largest packet, bytes. A larger PUBLISH of a client before MQTT 5 is refused without being kept; any other closes the connection.'),
       connectBytes: z.int().min(128).max(268_435_455).default(16_384).describe('Largest CONNECT packet, bytes.'),
-      connectTimeoutMs: timer(5000, 'Time from a new connection to its CONNACK, milliseconds; a store that does not answer counts.'),
+      connectTimeoutMs: timer(5000, 'Time from a new connection to its CONNACK, milliseconds; a store that does not answer counts. Also for a re-authentication (MQTT 5).'),
       keepAliveMaxSeconds: z.int().min(1).max(65_535).default(1800).describe('Longest keep alive, seconds: an MQTT 5 client that asks for more, or for none, is told this one; 3.1.1 clients keep theirs.'),
       connections: count(100_000, 'Connections in all, those of HTTP and those that have not signed in included; not more than the system has descriptors for. When all are taken, the oldest that has not signed in gives way.'),
       connectionsPerAddress: count(20_000, 'Connections from one address, counted the same way.'),
@@ -66,24 +76,27 @@ export const configSchema = z.strictObject({
       recentBytes: count(16_777_216, 'Bytes of messages, of all conversations, that are kept in memory for sessions that are a little behind; others read them from the store.', 0),
       pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it. The Receive Maximum of MQTT 5 clients.'),
       pendingBytes: count(4_194_304, 'Bytes of publishes of one connection that wait for their commit; reading pauses above it.'),
+      queuedPublishes: count(1024, 'Publishes of all connections that wait for their commit; above it those that sent more than one are read in turn, by user.'),
       pendingRequests: count(4, 'Requests of one connection that are served at the same time; reading pauses above it.'),
       answerBytesPerUser: count(8_388_608, 'Bytes of answers to requests of one user that are being made (640 kB each) or were not taken by the client; the next requests wait.'),
       answerBytes: count(67_108_864, 'The same of all users together.'),
       pendingQos2: z.int().min(1).max(65_535).default(65_535).describe('Unfinished inbound QoS 2 messages of one connection; above it they are refused. Of each only its packet id is kept.'),
+      opening: count(0, 'Sessions that are opened at the same time, and pages of conversations looked for; others wait in the order of their coming. 0 is 16 with the embedded store and 64 with MongoDB, where each takes longer.', 0),
       packetsPerSecond: count(0, 'Packets a connection may send in a second; 0 is no limit.', 0),
       bytesPerSecond: count(0, 'Bytes a connection may send in a second; 0 is no limit.', 0),
       topicBytes: z.int().min(1).max(65_535).default(1024).describe('Longest topic or topic filter, bytes.'),
       topicLevels: count(32, 'Most levels of a topic or topic filter.'),
+      topicAliases: z.int().min(0).max(65_535).default(32).describe('Topic aliases (MQTT 5) of one connection, each way; 0 = none.'),
       clientIdBytes: z.int().min(1).max(65_535).default(128).describe('Longest client id, bytes.'),
       outputBytes: count(1_048_576, 'Unsent bytes of one connection above which it counts as stalled.'),
       stallTimeoutMs: timer(30_000, 'Time after which a stalled connection is cut off, milliseconds; what it missed waits for it.'),
       delayedWillsPerUser: count(100, 'Wills of one user that wait for their delay (MQTT 5); more are published at once.', 0),
       delayedWillBytes: count(16_777_216, 'Bytes of all wills that wait for their delay; beyond it they are published at once.', 0),
-      offlineQueue: count(1000, 'Ordinary-topic messages kept for one session that is offline (chat messages need no queue).', 0),
+      offlineQueue: count(1000, 'Ordinary-topic messages kept for one session that is offline, on disk and in order (chat messages need no queue); the oldest go first.', 0),
       offlineQueueBytes: count(16_777_216, 'Bytes of the ordinary-topic messages kept for one session; the oldest go first, the newest stays.', 0),
       offlineBytes: count(268_435_456, 'Bytes of the ordinary-topic messages kept for all sessions, those kept for several counted once; beyond it those that hold most lose their oldest.', 0),
-      retained: count(100_000, 'Retained messages of ordinary topics.', 0),
-      retainedBytes: count(67_108_864, 'Bytes of all retained messages of ordinary topics.', 0)
+      retained: count(100_000, 'Retained messages of ordinary topics; each takes about 300 bytes of memory, its payload is on disk. What is above is refused (MQTT 5: 0x97).', 0),
+      retainedBytes: count(67_108_864, 'Bytes of the topics and payloads of all retained messages of ordinary topics, on disk. What is above is refused (MQTT 5: 0x97).', 0)
     })
   }),
   http: section('HTTP: health pages, and WebSocket at mqtt.ws.path.', {
@@ -102,6 +115,7 @@ export const configSchema = z.strictObject({
     mode: z.enum(['dev', 'password']).default('dev').describe('dev lets any user name in, without a password and without an account; password asks for accounts made by `sabethes user add`.'),
     hashConcurrency: z.int().min(1).max(64).default(2).describe('Passwords that are hashed at the same time; each takes about 20 MB.'),
     hashQueue: count(256, 'Logins that may wait for their hash: so many of accounts that signed in from their address before, and so many others; above it they are refused as unavailable.'),
+    scramIterations: z.int().min(0).max(10_000_000).refine(n => n === 0 || n >= 4096, 'must be 0, or 4096 and more').default(100_000).describe('Iterations of the keys that are kept of each password for SCRAM-SHA-256 (MQTT 5), beside its hash, from which they keep a stolen store less safe; clients take that long to sign in, so fewer are for small devices. Keys made with others stay until the password is set, or used without SCRAM. 0 keeps none, and offers no SCRAM.'),
     failureLimit: count(10, 'Failed logins of one account from one address (one /64 of IPv6) before back-off: 1 s, doubling to 30 s.'),
     accountFailureLimit: count(100, 'Failed logins of one account from addresses that it never signed in from; above it such an address has one try, and further ones at auth.accountFailuresPerMinute.'),
     accountFailuresPerMinute: count(6, 'Failed logins of one account a minute, from all such addresses together, above auth.accountFailureLimit.'),

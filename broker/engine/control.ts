@@ -1,5 +1,7 @@
 /** The control side of the engine: everything that is no message on its way to the commit. */
-import type { ServerInfo } from '../operations/rules.ts'
+import { Refusal } from '../errors.ts'
+import { requests } from '../operations.ts'
+import type { Rules, ServerInfo } from '../operations/rules.ts'
 import { Topics } from '../topics.ts'
 import { type AccountOptions, type Accounts, createAccounts } from './people/accounts.ts'
 import { Blocks } from './people/blocks.ts'
@@ -10,6 +12,7 @@ import { Groups } from './groups/groups.ts'
 import { GroupViews } from './groups/group-views.ts'
 import type { EngineHost } from './host.ts'
 import { History } from './reading/history.ts'
+import { defaultKeepAlive, KeepAliveAdvice, type KeepAliveOptions } from './keep-alive-advice.ts'
 import { Marks } from './reading/marks.ts'
 import { Purge } from './messages/purge.ts'
 import { Receipts } from './reading/receipts.ts'
@@ -28,6 +31,8 @@ export interface ControlSetup extends ControlOptions {
   endRetryMs?: number
   /** Passwords, back-off. */
   accounts?: AccountOptions
+  /** What clients are advised. */
+  keepAlive?: KeepAliveOptions
   /** For `serverInfo`. */
   version?: string
   prefix?: string
@@ -38,11 +43,15 @@ export interface ControlParts extends Control {
   readonly accounts: Accounts
   /** A message of `user` moved their own read mark past messages of others, to `seq`. */
   replied (user: string, conv: string, seq: number): void
+  /** Takes up what is kept of an earlier run; to be called before the server is described. */
+  load (): Promise<void>
+  /** Carries out a request of the table that is for the operator. Rejects with `Refusal`. */
+  operate (name: string, params: Record<string, unknown>): Promise<unknown>
   /** One round of the retention purge, by the configured retention or another one; resolves to how many messages went. */
   purge (retentionSeconds?: number): Promise<number>
 }
 
-const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5'] as const
+const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5', 'compact'] as const
 
 export function createControl (host: EngineHost, setup: ControlSetup): ControlParts {
   const receipts = new Receipts(host, setup.receiptIntervalMs)
@@ -59,22 +68,26 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   const sessions = createSessions(host, marks, setup)
   const streams = new Streams(host, marks, sessions)
   const purge = new Purge(host, setup.purgeIntervalMs ?? 60_000)
-  const serverInfo = (): ServerInfo => describe(host, setup)
+  const keepAlive = new KeepAliveAdvice(host, setup.keepAlive ?? defaultKeepAlive, () => { host.emit([{ kind: 'server', info: { ...serverInfo() } }]) })
+  const serverInfo = (): ServerInfo => describe(host, setup, keepAlive)
 
+  const rules: Rules = {
+    blocks,
+    consents,
+    groups,
+    groupViews: new GroupViews(host, groups),
+    conversations: new Conversations({ host, marks, receipts, expiry: new Expiry(host.store) }),
+    messages: new History(host, marks),
+    sync: new Sync(host),
+    server: { info: serverInfo, keepAlive: change => keepAlive.change(change) }
+  }
   return {
-    rules: {
-      blocks,
-      consents,
-      groups,
-      groupViews: new GroupViews(host, groups),
-      conversations: new Conversations({ host, marks, receipts, expiry: new Expiry(host.store) }),
-      messages: new History(host, marks),
-      sync: new Sync(host),
-      server: { info: serverInfo }
-    },
+    rules,
     accounts,
     replied: (user, conv, seq) => { receipts.read(user, conv, seq) },
     authenticate: request => accounts.authenticate(request),
+    authenticateStep: request => accounts.authenticateStep(request),
+    admits: user => accounts.admits(user),
     openSession: start => sessions.open(start),
     saveSubscriptions: (session, subscriptions) => sessions.saveSubscriptions(session, subscriptions),
     closeSession: end => sessions.close(end),
@@ -88,12 +101,20 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     blocks: (receiver, sender) => blocks.has(receiver, sender),
     userExists: uid => accounts.exists(uid),
     purge: retentionSeconds => purge.run(retentionSeconds),
+    load: () => keepAlive.load(),
+    operate: (name, params) => operate(rules, name, params),
     async close () {
-      await Promise.all([purge.close(), sessions.end()])
+      await Promise.all([purge.close(), sessions.end(), accounts.close()])
       await marks.close()
       await receipts.close()
     }
   }
+}
+
+async function operate (rules: Rules, name: string, params: Record<string, unknown>): Promise<unknown> {
+  const operation = requests.get(name)
+  if (operation?.permission !== 'operator') throw new Refusal('not_found', `no such request for the operator: '${name}'`)
+  return await operation.run(rules, { user: '', session: '', operator: true }, params)
 }
 
 function createSessions (host: EngineHost, marks: Marks, setup: ControlSetup): Sessions {
@@ -106,13 +127,14 @@ function createSessions (host: EngineHost, marks: Marks, setup: ControlSetup): S
 }
 
 /** What the server says of itself. */
-function describe (host: EngineHost, setup: ControlSetup): ServerInfo {
+function describe (host: EngineHost, setup: ControlSetup, keepAlive: KeepAliveAdvice): ServerInfo {
   return {
     name: 'sabethes',
     version: setup.version ?? '0',
     mode: host.mode,
     prefix: setup.prefix ?? 'im',
     limits: { ...host.limits },
+    keepAlive: keepAlive.current,
     features: [...features]
   }
 }

@@ -78,6 +78,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   }
   const running = await startPlugins(options.plugins, { now: time.now, steady, blocks }, log, pluginLimits)
   const { host, control, committer, recipient, lanes } = wire(options, time, running, pluginLimits.listenerPending)
+  await control.load()
   const feed = new Feed({ store: options.store.feed, log, now: time.now, ...(options.feed === undefined ? {} : { options: options.feed }) })
 
   const closing = async (): Promise<void> => {
@@ -90,9 +91,11 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   }
   let closed: Promise<void> | undefined
 
-  const { saveSubscriptions, closeSession, streams, read, advance, prove, isMember } = control
+  const { admits, saveSubscriptions, closeSession, streams, read, advance, prove, isMember } = control
   return {
     authenticate: request => answered(control.authenticate(request)),
+    authenticateStep: request => answered(control.authenticateStep(request)),
+    admits,
     openSession: start => answered(control.openSession(start)),
     saveSubscriptions,
     closeSession,
@@ -142,6 +145,7 @@ function wire (options: EngineOptions, time: Time, running: readonly RunningPlug
   })
   const committer = new Committer({
     store,
+    maxQueued: limits.queuedPublishes,
     listeners: gates,
     log,
     output: outputs => {

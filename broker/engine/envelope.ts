@@ -18,10 +18,20 @@ const plain = /^[ !#-[\]-~]*$/
 
 /** The stored part of an envelope (`NewMessage.content`): its members after `conv` and `seq`, without braces. */
 export function envelopeContent (facts: EnvelopeFacts): string {
-  const { cid, to } = facts
+  const { cid } = facts
   const cidMember = cid === undefined ? '' : plain.test(cid) ? `"cid":"${cid}",` : `"cid":${JSON.stringify(cid)},`
-  return `"id":"${facts.id}",${cidMember}"from":"${facts.from}","to":"${to.kind === 'user' ? 'u' : 'g'}/${to.id}","ts":${facts.ts},${facts.tail}`
+  return `"id":"${facts.id}",${cidMember}${sidesAndTime(facts)}${facts.tail}`
 }
+
+/** The members from `from` to `ts`: the same for most messages of a burst, which comes from one sender to one recipient. */
+function sidesAndTime ({ from, to, ts }: EnvelopeFacts): string {
+  if (from !== last.from || ts !== last.ts || to.id !== last.id || to.kind !== last.kind) {
+    last = { from, kind: to.kind, id: to.id, ts, text: `"from":"${from}","to":"${to.kind === 'user' ? 'u' : 'g'}/${to.id}","ts":${ts},` }
+  }
+  return last.text
+}
+
+let last = { from: '', kind: '', id: '', ts: NaN, text: '' }
 
 /** The `tail` of an envelope whose members are at hand as values; for the server's own messages. */
 export function envelopeTail (type: string, body: unknown): string {
@@ -33,9 +43,27 @@ export function envelopeText (conv: string, seq: number, content: string): strin
   return `{"v":1,"conv":"${conv}","seq":${seq},${content}}`
 }
 
+/** What envelopes are written into, and how far it is full: each has a place of its own. */
+const slabBytes = 16 * 1024
+const closingBrace = 0x7d
+let slab = Buffer.allocUnsafeSlow(slabBytes)
+let slabAt = 0
+
 /** A whole envelope as sent to receivers: UTF-8 JSON. */
 export function envelope (conv: string, seq: number, content: string): Buffer {
-  return Buffer.from(envelopeText(conv, seq, content))
+  // A character has three bytes at most: nobody has to count them before.
+  const most = (conv.length + content.length + 64) * 3
+  if (most > slabBytes / 4) return Buffer.from(envelopeText(conv, seq, content))
+  if (slabAt + most > slabBytes) {
+    slab = Buffer.allocUnsafeSlow(slabBytes)
+    slabAt = 0
+  }
+  const from = slabAt
+  // Not put together as text before: that would be one more copy of the content for the collector of garbage.
+  slabAt += slab.write(`{"v":1,"conv":"${conv}","seq":${seq},`, from)
+  slabAt += slab.write(content, slabAt)
+  slab[slabAt++] = closingBrace
+  return slab.subarray(from, slabAt)
 }
 
 /** An event as JSON text: the stored object with `eseq`, its number in the event log, as its last member (`seq` is a message's). */

@@ -9,6 +9,8 @@ export type { Caller, Pause } from '../operations/rules.ts'
 export interface EngineLimits {
   /** Bytes of one message's payload (`messages.maxBytes`). */
   maxMessageBytes: number
+  /** Publishes that wait for their commit, above which connections are to be read in turn (`mqtt.limits.queuedPublishes`). */
+  queuedPublishes: number
   /** Members of one group (`groups.maxMembers`). */
   maxGroupMembers: number
   /** Groups that one user owns (`groups.maxPerUser`). */
@@ -38,8 +40,8 @@ export interface EngineHost {
   now (): number
   /** Milliseconds of a clock that only goes forward: what waits are measured with. */
   steady (): number
-  /** A new message id: unique, sorts by time. */
-  newId (): string
+  /** A new message id: unique, sorts by time. `at`: the message's own, which is then the id's unless ids are ahead of the clock. */
+  newId (at?: number): string
   /**
    * Commits operations in the one queue that messages go through, atomically and in order with them. Message and event
    * operations reach the outputs by themselves. Rejects when the store fails.

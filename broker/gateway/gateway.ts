@@ -1,21 +1,28 @@
 import type { Logger } from 'pino'
+import type { Records } from '../link/core.ts'
 import type { Engine, Output } from '../link/port.ts'
 import { PerSecond } from '../per-second.ts'
 import type { Topics } from '../topics.ts'
 import { Turns } from '../turns.ts'
 import { Clock } from './clock.ts'
 import { AnswerRoom } from './connection/answers.ts'
+import { Admission } from './connection/admission.ts'
+import { AuthHandler } from './connection/auth.ts'
+import { CompactForms } from './connection/compact-forms.ts'
 import { ConnectHandler } from './connection/connect.ts'
 import { Connection, type ConnectionContext } from './connection/connection.ts'
+import type { Elsewhere } from './connection/elsewhere.ts'
+import { logFailure } from './connection/failure.ts'
 import { OrdinarySide } from './connection/ordinary-side.ts'
 import { PendingPublishes } from './connection/pending-publishes.ts'
 import { PublishAnswers, type Pending } from './connection/publish-answers.ts'
 import { PublishHandler } from './connection/publish.ts'
+import { ServerDocument } from './connection/server-document.ts'
 import { SubscribeHandler } from './connection/subscribe.ts'
 import { UnsubscribeHandler } from './connection/unsubscribe.ts'
-import { ChatWills } from './connection/will.ts'
-import { Wills } from './connection/wills.ts'
 import { Pump } from './delivery/pump.ts'
+import { Few } from '../few.ts'
+import { Intake } from './intake.ts'
 import type { GatewayLimits } from './limits.ts'
 import { Sockets } from './listener/sockets.ts'
 import type { Acceptor, Transport } from './listener/transport.ts'
@@ -23,7 +30,12 @@ import { Locks } from './locks.ts'
 import type { OpenTopics } from './open-topics.ts'
 import type { OrdinaryTopics } from './ordinary-topics.ts'
 import { Sessions } from './sessions.ts'
+import { SysTopics, type SysOptions } from './sys-topics.ts'
 import { Tick } from './tick.ts'
+import { Traffic } from './traffic.ts'
+import { WaitingWills } from './wills/waiting.ts'
+import { WillRows } from './wills/will-rows.ts'
+import { Wills } from './wills/wills.ts'
 
 export interface GatewayOptions {
   engine: Engine
@@ -37,10 +49,18 @@ export interface GatewayOptions {
   openTopics: OpenTopics
   /** Absent when no ordinary topic is open. */
   ordinary: OrdinaryTopics | undefined
+  /** Where wills outlive the server; without it they do not. */
+  records?: Pick<Records, 'range' | 'write'>
   limits: GatewayLimits
   log: Logger
   /** Clients without a user name may use ordinary topics. */
   anonymous: boolean
+  /** Who may read `$SYS`; nobody when absent. */
+  sys?: SysOptions
+  /** Methods of enhanced authentication; none when absent. */
+  authMethods?: readonly string[]
+  /** Another server that clients are told of. */
+  elsewhere?: Elsewhere | undefined
 }
 
 const sweepIntervalMs = 1000
@@ -56,46 +76,59 @@ export class Gateway implements Acceptor {
   readonly turns: Turns
   readonly answerRoom: AnswerRoom
   readonly pending = new PendingPublishes<Pending>()
-  readonly wills: Wills
+  readonly wills: WaitingWills
   readonly locks = new Locks()
   readonly takeovers: PerSecond
+  readonly #intake: Intake
   readonly #tick: Tick
   readonly #publishAnswers: PublishAnswers
-  readonly #chatWills: ChatWills
+  readonly #wills: Wills
+  readonly #serverDocument: ServerDocument
   readonly #connection: ConnectionContext
   readonly #timer: NodeJS.Timeout
+  readonly #sys: SysTopics
   /** Sessions of which no connection is read, as the engine says. */
   readonly #full = new Set<string>()
   readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, limits, log, anonymous }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, limits, log, anonymous, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere }: GatewayOptions) {
     const { clock, locks, pending } = this
     const full = this.#full
     this.#now = now
-    const tick = this.#tick = new Tick(engine)
-    const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes })
+    const intake = this.#intake = new Intake(limits.queuedPublishes)
+    const tick = this.#tick = new Tick(engine, intake)
+    const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes, looking: limits.opening })
     const turns = this.turns = new Turns({ contended: () => pump.pauses.sending })
-    const wills = this.wills = new Wills(limits)
+    const waiting = this.wills = new WaitingWills(limits)
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)
     this.limits = limits
     this.log = log
-    const chatWills = this.#chatWills = new ChatWills({ full, topics, pending, tick, clock, wills })
+    const rows = new WillRows(records, err => { logFailure(log, err, {}, 'wills could not be stored') })
+    const wills = this.#wills = new Wills({ engine, full, topics, ordinary, pending, tick, clock, now, waiting, rows, log })
     const forget = async (session: string): Promise<void> => { await ordinary?.forget(session) }
-    const sessions = this.sessions = new Sessions({ engine, pump, tick, clock, wills, chatWills, log, forget })
-    const ordinarySide = new OrdinarySide({ topics, openTopics, ordinary, delayWill: (session, will) => { sessions.delayWill(session, will) } })
-    const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, log })
+    const sessions = this.sessions = new Sessions({ engine, pump, tick, waiting, wills, elsewhere, log, forget })
+    const ordinarySide = new OrdinarySide({ openTopics, ordinary, limits })
+    const serverDocument = this.#serverDocument = new ServerDocument(topics, serverInfo)
+    const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, log })
+    const auth = new AuthHandler({ engine, clock, methods: new Set(authMethods) })
+    const admission = new Admission({ engine, auth, topics, ordinarySide, anonymous })
     const takeovers = this.takeovers = new PerSecond(limits.takeoversPerSecond)
+    const traffic = new Traffic()
+    const sys = this.#sys = new SysTopics(sysOptions, { version: String(serverInfo['version']), connected: sessions.connected, traffic, ordinary })
     this.#connection = {
+      traffic,
       clock,
       turns,
+      intake,
       tick,
       limits,
       frameLimits: {
         maxClientIdBytes: limits.clientIdBytes,
         maxTopicBytes: limits.topicBytes,
         maxTopicLevels: limits.topicLevels,
-        maxFilters: limits.subscriptionsPerSession
+        maxFilters: limits.subscriptionsPerSession,
+        maxTopicAlias: limits.topicAliases
       },
       log,
       steady: pump.steady,
@@ -105,9 +138,10 @@ export class Gateway implements Acceptor {
         publishAnswers.left(connection)
       },
       handlers: {
-        connect: new ConnectHandler({ engine, full, pump, sessions, locks, takeovers, topics, ordinarySide, limits, anonymous, log }),
-        publish: new PublishHandler({ topics, limits, pending, tick, publishAnswers, answerRoom, ordinarySide }),
-        subscribe: new SubscribeHandler({ engine, serverInfo, topics, limits, ordinarySide }),
+        auth,
+        connect: new ConnectHandler({ engine, admission, auth, full, pump, forms: new CompactForms(), sessions, locks, opening: new Few(limits.opening), takeovers, topics, ordinarySide, limits, elsewhere, log }),
+        publish: new PublishHandler({ topics, limits, pending, tick, intake, publishAnswers, answerRoom, ordinarySide }),
+        subscribe: new SubscribeHandler({ engine, serverDocument, topics, limits, ordinarySide, sys }),
         unsubscribe: new UnsubscribeHandler({ engine, topics })
       }
     }
@@ -117,6 +151,9 @@ export class Gateway implements Acceptor {
     this.#timer = setInterval(() => { this.#sweep() }, sweepIntervalMs)
     this.#timer.unref()
   }
+
+  /** Takes up what an earlier run left; to be called before there are connections. */
+  async restore (): Promise<void> { await this.#wills.restore() }
 
   accept (transport: Transport): void {
     if (this.#closing) return transport.destroy()
@@ -138,7 +175,9 @@ export class Gateway implements Acceptor {
         case 'notice': pump.notice(output.user, output.payload); break
         case 'kick': sessions.kick(output.user, output.session, output.code); break
         case 'hold': this.#hold(output); break
+        case 'intake': this.#intake.fill(output.full); break
         case 'expired': sessions.expired(output.session); break
+        case 'server': this.#serverDocument.change(output.info, sessions.connected.values()); break
       }
     }
   }
@@ -147,7 +186,7 @@ export class Gateway implements Acceptor {
     if (full === true) this.#full.add(session)
     if (!held) {
       this.#full.delete(session)
-      this.#chatWills.released(session)
+      this.#wills.released(session)
     }
     this.sessions.connected.get(session)?.connection.pace(held)
   }
@@ -158,20 +197,19 @@ export class Gateway implements Acceptor {
     const now = this.clock.refresh()
     this.sessions.sweep(now)
     this.pump.trim()
-    this.wills.sweep(now)
+    this.#wills.sweep(now)
   }
 
   /** Closes all connections (MQTT 5 clients are told) and waits until their sessions are stored. */
   async close (): Promise<void> {
     this.#closing = true
     clearInterval(this.#timer)
+    this.#sys.close()
     this.locks.close()
     // Who waits for an answer that is known hears it before the connection ends.
     this.pump.pressure.close()
-    await this.sessions.close(() => {
-      this.wills.close()
-      this.#tick.run()
-    })
+    await this.sessions.close(() => { this.#tick.run() })
+    await this.#wills.close()
     this.pump.close()
   }
 }

@@ -22,6 +22,10 @@ export interface GatewayLimits {
   pendingPublishes: number
   /** Bytes of their payloads; above it the socket is not read either. */
   pendingBytes: number
+  /** Publishes of all connections that wait for their commit; above it connections that send more than one are read in turn. */
+  queuedPublishes: number
+  /** Sessions that are opened at the same time, and pages of streams looked for: enough for reads that are shared, and few enough that others' messages find the event loop and the store free. */
+  opening: number
   /** Requests of one connection that are served; above it the socket is not read. */
   pendingRequests: number
   /** Bytes of answers that are being made or were not taken, of one user and of all. */
@@ -34,6 +38,8 @@ export interface GatewayLimits {
   bytesPerSecond: number
   topicBytes: number
   topicLevels: number
+  /** Topic aliases of one connection, each way (MQTT 5). */
+  topicAliases: number
   clientIdBytes: number
   /** Unsent bytes of one connection above which nothing is read from it. */
   outputBytes: number

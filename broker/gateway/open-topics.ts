@@ -1,46 +1,110 @@
 /** Permission for ordinary topics (those outside the chat tree): default deny, opened by `mqtt.openTopics`. */
 
-/** Which ordinary topics may be used. Any one of the open filters is enough; `$SYS` is never open. */
-export class OpenTopics {
-  readonly #filters: string[][]
+/** Whom a rule lets: user names, or all, or none. */
+export type Whom = 'everybody' | 'nobody' | readonly string[]
+
+/** An entry of `mqtt.openTopics`; a filter by itself is for everybody, both ways. */
+export interface OpenTopicRule {
+  /** A topic filter; `{user}` and `{clientId}` in it stand for those of the connection. `$`-topics are open only where a filter names their first level. */
+  filter: string
+  read?: Whom | undefined
+  write?: Whom | undefined
+}
+
+/** What one connection may do with ordinary topics. */
+export class TopicRights {
+  readonly #read: readonly string[][]
+  readonly #write: readonly string[][]
   readonly #prefix: string
 
-  /**
-   * @param filters topic filters as in `mqtt.openTopics`; `$`-topics are open only where a filter names their first level
-   * @param prefix first level of the chat tree: never open, whatever the filters say
-   * @throws RangeError for a filter that MQTT does not allow (4.7.1), an empty one, or a shared one
-   */
-  constructor (filters: readonly string[], prefix: string) {
-    for (const filter of filters) {
-      if (!isFilter(filter) || filter.startsWith('$share/')) throw new RangeError(`not a usable topic filter: '${filter}'`)
-    }
-    this.#filters = filters.map(filter => filter.split('/'))
+  constructor (read: readonly string[][], write: readonly string[][], prefix: string) {
+    this.#read = read
+    this.#write = write
     this.#prefix = prefix
   }
 
-  /** True when `topic` may be published to: it matches an open filter and is neither chat nor `$SYS`. */
-  mayPublish (topic: string): boolean {
-    if (topic === '' || topic.includes('+') || topic.includes('#')) return false
-    return this.#covers(topic)
-  }
+  /** True when `topic` may be published to: it matches a filter that is open for writing, and is neither chat nor `$SYS`. */
+  mayPublish (topic: string): boolean { return isTopic(topic) && this.#covers(this.#write, topic) }
+
+  /** True when messages of `topic` may be read; for what was stored when more was open. */
+  mayRead (topic: string): boolean { return isTopic(topic) && this.#covers(this.#read, topic) }
 
   /**
-   * True when every topic that `filter` matches is covered by one open filter. `#` and `+/…` match no `$`-topic
-   * [MQTT-4.7.2-1], and the chat tree never passes here, so an open `#` allows them. Shared filters are refused.
+   * True when every topic that `filter` matches is covered by one filter that is open for reading. `#` and `+/…` match no `$`-topic
+   * [MQTT-4.7.2-1], and the chat tree never passes here, so an open `#` allows them. Shared filters are refused: what is asked is whether
+   * the filter inside may be read.
    */
-  maySubscribe (filter: string): boolean {
-    return isFilter(filter) && this.#covers(filter)
-  }
+  maySubscribe (filter: string): boolean { return isFilter(filter) && this.#covers(this.#read, filter) }
 
-  #covers (text: string): boolean {
+  #covers (filters: readonly string[][], text: string): boolean {
     const levels = text.split('/')
     const first = levels[0] as string
     if (first === '$SYS' || first === '$share') return false
     // The prefix may have levels of its own.
     if (text === this.#prefix || text.startsWith(this.#prefix + '/')) return false
-    return this.#filters.some(open => contains(open, levels))
+    return filters.some(open => contains(open, levels))
   }
 }
+
+/** Which ordinary topics may be used, and by whom. Any one of the rules is enough; `$SYS` is never open. */
+export class OpenTopics {
+  readonly #rules: readonly OpenTopicRule[]
+  readonly #prefix: string
+  /** Of every connection, when no rule asks who it is. */
+  readonly #common: TopicRights | undefined
+
+  /**
+   * @param rules as in `mqtt.openTopics`
+   * @param prefix first level of the chat tree: never open, whatever the rules say
+   * @throws RangeError for a filter that MQTT does not allow (4.7.1), an empty one, or a shared one
+   */
+  constructor (rules: ReadonlyArray<string | OpenTopicRule>, prefix: string) {
+    this.#rules = rules.map(rule => typeof rule === 'string' ? { filter: rule } : rule)
+    for (const { filter } of this.#rules) {
+      if (!isFilter(filter) || filter.startsWith('$share/')) throw new RangeError(`not a usable topic filter: '${filter}'`)
+    }
+    this.#prefix = prefix
+    const personal = this.#rules.some(({ filter, read, write }) => placeholder.test(filter) || Array.isArray(read) || Array.isArray(write))
+    if (!personal) this.#common = this.#rightsOf('', '')
+  }
+
+  /** The rights of a connection; `user` is empty for one without a user name. */
+  of (user: string, clientId: string): TopicRights { return this.#common ?? this.#rightsOf(user, clientId) }
+
+  /** The rights of a session, by its id: `{user}/{clientId}`. */
+  ofSession (id: string): TopicRights {
+    const slash = id.indexOf('/')
+    return this.of(id.slice(0, slash), id.slice(slash + 1))
+  }
+
+  #rightsOf (user: string, clientId: string): TopicRights {
+    const lets = (whom: Whom = 'everybody'): boolean => whom === 'everybody' || (whom !== 'nobody' && whom.includes(user))
+    const [read, write]: [string[][], string[][]] = [[], []]
+    for (const rule of this.#rules) {
+      const filter = filledIn(rule.filter, user, clientId)?.split('/')
+      if (filter === undefined) continue
+      if (lets(rule.read)) read.push(filter)
+      if (lets(rule.write)) write.push(filter)
+    }
+    return new TopicRights(read, write, this.#prefix)
+  }
+}
+
+const placeholder = /\{(user|clientId)\}/
+
+/** The filter for one connection; undefined when it has no name that could stand there: one with a level or a wildcard in it would open what is others'. */
+function filledIn (pattern: string, user: string, clientId: string): string | undefined {
+  let usable = true
+  const filter = pattern.replace(new RegExp(placeholder, 'g'), (_all, name: string, at: number) => {
+    const value = name === 'user' ? user : clientId
+    // Nor does a name open a `$`-topic.
+    usable &&= /^[^/+#\0]+$/.test(value) && !(at === 0 && value.startsWith('$'))
+    return value
+  })
+  return usable ? filter : undefined
+}
+
+function isTopic (topic: string): boolean { return topic !== '' && !topic.includes('+') && !topic.includes('#') }
 
 /**
  * True when every topic matched by `inner` is matched by `outer`. A topic is a filter without wildcards, so this is also the

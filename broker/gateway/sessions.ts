@@ -1,18 +1,17 @@
 import type { Logger } from 'pino'
 import type { Code } from '../errors.ts'
 import type { Engine } from '../link/port.ts'
-import type { Clock } from './clock.ts'
 import { disconnectReasons } from './connection/disconnect-reasons.ts'
+import type { Elsewhere } from './connection/elsewhere.ts'
 import type { Evidence } from './connection/evidence.ts'
 import { logFailure } from './connection/failure.ts'
 import type { MqttSink } from './connection/mqtt-sink.ts'
 import type { Publishes } from './connection/publishes.ts'
-import type { ChatWills, TestatorClient } from './connection/will.ts'
-import type { Wills } from './connection/wills.ts'
 import type { Pump } from './delivery/pump.ts'
 import type { Session } from './delivery/session.ts'
-import type { WaitingWill } from './ordinary-topics.ts'
 import type { Tick } from './tick.ts'
+import { unwaited, type WaitingWills } from './wills/waiting.ts'
+import type { TestatorClient, Wills } from './wills/wills.ts'
 
 /** A connection, as those who list it need it. */
 export interface ListedConnection extends TestatorClient {
@@ -28,20 +27,20 @@ export interface ListedConnection extends TestatorClient {
   /** Holds the connection as long as the engine says. */
   pace (held: boolean): void
   dropWill (): void
-  close (how: { reason: number }): void
+  close (how: { reason: number, reference?: string | undefined }): void
   sweep (now: number): void
 }
 
 /** A connected session with its connection; `ended` resolves when the engine knows that it is over. */
-export interface Connected { session: Session, connection: ListedConnection, /** it goes on with an earlier one */ present: boolean, ended: Promise<void>, end: () => void }
+export interface Connected { session: Session, connection: ListedConnection, ended: Promise<void>, end: () => void }
 
 export interface SessionsContext {
   readonly engine: Pick<Engine, 'submit' | 'hangUp' | 'closeSession' | 'prove'>
   readonly pump: Pick<Pump, 'remove'>
   readonly tick: Pick<Tick, 'discard'>
-  readonly clock: Clock
-  readonly wills: Wills
-  readonly chatWills: Pick<ChatWills, 'publish'>
+  readonly waiting: Pick<WaitingWills, 'goesOn' | 'ended' | 'discard'>
+  readonly wills: Pick<Wills, 'announced' | 'left'>
+  readonly elsewhere: Elsewhere | undefined
   readonly log: Logger
   /** Removes what is stored elsewhere for a session that is over. */
   forget (session: string): Promise<void>
@@ -68,21 +67,23 @@ export class Sessions {
   /** The connections of a user, those that are not done with connecting included. */
   countOf (user: string): number { return this.#users.get(user) ?? 0 }
 
-  /** `present`: it goes on with what was stored; otherwise an earlier one of its name is over. */
-  add (session: Session, connection: ListedConnection, present: boolean): void {
-    const { wills } = this.#context
-    if (present) wills.goesOn(session.id)
-    else wills.ended(session.id)
+  /** `present`: it goes on with what was stored; otherwise an earlier one of its name is over. Resolves when the will of that is sent. */
+  add (session: Session, connection: ListedConnection, present: boolean): Promise<void> | undefined {
+    const { waiting, wills } = this.#context
+    if (present) waiting.goesOn(session.id)
+    const said = present ? undefined : waiting.ended(session.id)
     let end = (): void => {}
     const ended = new Promise<void>(resolve => { end = resolve })
-    this.connected.set(session.id, { session, connection, present, ended, end })
+    this.connected.set(session.id, { session, connection, ended, end })
+    wills.announced(connection)
+    return said
   }
 
   /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */
   kick (user: string, session?: string, code: Code = 'unauthorized'): void {
     // Who is banned or removed says nothing more, not even by a will.
     const silent = code === 'banned' || code === 'not_found'
-    if (silent) this.#context.wills.discard(user)
+    if (silent) this.#context.waiting.discard(user)
     // Not by session: those that are not done with connecting have none that the pump knows.
     for (const connection of [...this.connections]) {
       if (connection.claims === user && session === undefined) connection.kicked = code
@@ -94,20 +95,9 @@ export class Sessions {
 
   /** The session is over: what is stored elsewhere for it goes. */
   expired (session: string): void {
-    const { wills, log } = this.#context
-    wills.ended(session)
+    const { waiting, log } = this.#context
+    unwaited(waiting.ended(session))
     this.#context.forget(session).catch((err: Error) => { logFailure(log, err, { session }, 'an expired session was not forgotten') })
-  }
-
-  /** Lets the will of a session wait that ordinary topics have let go, which may be a while after the session's connection ended. */
-  delayWill (session: Session, will: WaitingWill): void {
-    const { wills, clock } = this.#context
-    const { bytes, publish, discard } = will
-    const current = this.connected.get(session.id)
-    if (current !== undefined && current.session !== session) return current.present ? discard() : publish()
-    const delaySeconds = Math.min(will.delaySeconds, session.expirySeconds)
-    if (delaySeconds === 0) return publish()
-    wills.add(session.id, { user: session.user, dueMs: clock.now + delaySeconds * 1000, bytes, publish, discard })
   }
 
   /** The connection is over: its session is put away, its will published unless it said goodbye. Safe to call twice. */
@@ -124,7 +114,7 @@ export class Sessions {
   }
 
   #putAway (session: Session, connection: ListedConnection, graceful: boolean): void {
-    const { engine, pump, tick, chatWills, log } = this.#context
+    const { engine, pump, tick, wills, log } = this.#context
     const { evidence, publishes, sink } = connection
     pump.remove(session)
     session.close()
@@ -133,13 +123,14 @@ export class Sessions {
     const unsubmitted = tick.discard(session.id)
     if (unsubmitted.length > 0) engine.submit(unsubmitted)
     engine.hangUp(session.id, graceful)
-    chatWills.publish(connection)
+    const willSent = wills.left(connection)
     const connected = this.connected.get(session.id)
     // Publishes that the engine has not answered are not graceful, whatever the client said.
     const clean = graceful && !publishes.busy
     const proven = clean && !publishes.unfinished ? evidence?.number : evidence?.proven
     engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight, proven: proven ?? 0 })
       .catch((err: Error) => { logFailure(log, err, { session: session.id }, 'the end of a session was not stored') })
+      .then(() => willSent)
       .then(() => {
         if (connected?.session !== session) return
         this.connected.delete(session.id)
@@ -163,7 +154,9 @@ export class Sessions {
   /** Closes all connections (MQTT 5 clients are told); resolves when their sessions are stored, after `flush` has handed on what they brought. */
   async close (flush: () => void): Promise<void> {
     const ends = [...this.connected.values()].map(async one => { await one.ended })
-    for (const connection of [...this.connections]) connection.close({ reason: disconnectReasons.shuttingDown })
+    const { elsewhere } = this.#context
+    const how = { reason: elsewhere?.reason ?? disconnectReasons.shuttingDown, reference: elsewhere?.address }
+    for (const connection of [...this.connections]) connection.close(how)
     flush()
     await Promise.all(ends)
   }

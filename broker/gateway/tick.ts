@@ -1,4 +1,5 @@
 import type { Engine, Submission } from '../link/port.ts'
+import type { Intake } from './intake.ts'
 
 /** What is left of the time of a long turn after the next one. */
 const decay = 0.9
@@ -14,6 +15,7 @@ interface Flushable { flush (): void }
  */
 export class Tick {
   readonly #engine: Pick<Engine, 'submit'>
+  readonly #intake: Intake | undefined
   #submissions: Submission[] = []
   #first: Array<() => void> = []
   #dirty: Flushable[] = []
@@ -26,7 +28,10 @@ export class Tick {
   readonly #run = (): void => { this.run() }
 
   /** `engine`: where publishes go. */
-  constructor (engine: Pick<Engine, 'submit'>) { this.#engine = engine }
+  constructor (engine: Pick<Engine, 'submit'>, intake?: Intake) {
+    this.#engine = engine
+    this.#intake = intake
+  }
 
   submit (submission: Submission): void {
     this.#submissions.push(submission)
@@ -72,6 +77,7 @@ export class Tick {
         this.#submissions = []
         this.#engine.submit(batch)
       }
+      this.#intake?.turned()
       const dirty = this.#dirty
       this.#dirty = []
       for (const target of dirty) target.flush()

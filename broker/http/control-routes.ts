@@ -22,6 +22,9 @@ const password = z.string().min(1).refine(text => Buffer.byteLength(text) <= max
 const newUser = z.strictObject({ password: password.optional() })
 const newPassword = z.strictObject({ password })
 const backup = z.strictObject({ path: z.string().refine(isAbsolute, 'must be an absolute path').refine(path => !path.includes('\0'), 'must not contain NUL') })
+const operation = z.object({ name: z.string().max(64) })
+/** Judged by the operation itself. */
+const anyParams = z.record(z.string(), z.unknown())
 const purge = z.strictObject({ retentionSeconds: z.int().min(0).optional() })
 
 /** What is answered when there is nothing to say. */
@@ -31,6 +34,7 @@ export function controlRoutes (target: ControlTarget): Routes {
   return app => {
     app.get('/v1/status', () => target.status())
     app.get('/v1/plugins', () => target.plugins())
+    app.post('/v1/operations/:name', { schema: { params: operation, body: anyParams } }, ({ params: { name }, body }) => target.operate(name, body))
     app.post('/v1/purge', { schema: { body: purge } }, ({ body }) => target.purge(body.retentionSeconds))
     app.post('/v1/backup', { schema: { body: backup } }, async ({ body: { path } }, reply) => {
       await answerLines(reply, controlProblem, async write => {

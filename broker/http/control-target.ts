@@ -59,6 +59,8 @@ export interface ControlTarget {
   status (): Promise<ServerStatus>
   /** Writes a copy of the store into `path` (absolute, outside the data folder; absent or empty, otherwise `conflict`). */
   backup (path: string, progress: ControlProgress): Promise<void>
+  /** Carries out a request of the table of operations that is for the operator. */
+  operate (name: string, params: Record<string, unknown>): Promise<unknown>
   /** Removes messages older than `retentionSeconds` now (default: the server's own; 0 removes none); resolves to how many, and by which retention. */
   purge (retentionSeconds?: number): Promise<{ messages: number, retentionSeconds: number }>
   /** In the order in which they run; disabled ones last. */

@@ -38,6 +38,8 @@ export interface Core {
   health (): Promise<void>
   /** Writes a copy of the store into the folder `path`; rows or bytes so far are told to `progress`. */
   backup (path: string, progress: (done: number, total: number | undefined) => void): Promise<void>
+  /** Carries out a request of the table that is for the operator. Rejects with `Refusal`. */
+  operate (name: string, params: Record<string, unknown>): Promise<unknown>
   /** Removes messages older than `retentionSeconds` (the configured retention without it); resolves to how many. */
   purge (retentionSeconds?: number): Promise<number>
   /** Commits what was submitted, writes what waits, closes the store. */

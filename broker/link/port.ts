@@ -31,6 +31,10 @@ export interface Submission {
   /** With `resends`: which publish of the connection it is, from 1, and up to which of them the client has the answers. */
   number?: number
   proven?: number
+  /** The sender's id of the message unless the payload has one. */
+  cid?: string
+  /** The id of a request unless the payload has one. */
+  rid?: string
   /** MQTT 5 content type. */
   contentType?: string
   /** MQTT 5 payload format indicator. */
@@ -71,8 +75,12 @@ export type Output = Verdict | Committed
    * that a new connection of the session is not read either, until it is no longer held.
    */
   | { kind: 'hold', session: string, held: boolean, full?: true }
+  /** So many messages wait for their commit that more should wait where they are, or they do not any more. */
+  | { kind: 'intake', full: boolean }
   /** A stored session ended without a connection: what is stored for it elsewhere can go. */
   | { kind: 'expired', session: string }
+  /** `Description.info` is another one from now on. */
+  | { kind: 'server', info: Record<string, unknown> }
 
 /** A stream that a session reads: a log, where it starts for this session, and how far the log goes. */
 export interface StreamState {
@@ -100,22 +108,31 @@ export interface SessionStart {
 /** What publishes with DUP may be repeats of: those of this connection and of the one before it (ADR 4). */
 export interface Resends { epoch: string, last?: ConnectionMark }
 
+/** A chat subscription of a session; of MQTT 5: `identifier` goes with what the subscription brings, `noLocal` leaves out what the session publishes itself. */
+export interface StoredSubscription { filter: string, qos: 0 | 1, identifier?: number, noLocal?: true }
+
 export interface SessionResume {
   /** A stored session was taken up. */
   present: boolean
-  subscriptions: Array<{ filter: string, qos: 0 | 1 }>
+  subscriptions: StoredSubscription[]
   inflight: Array<{ packetId: number, stream: string, seq: number }>
   /** Absent for a session that ends with its connection: nothing is remembered of it. */
   resends?: Resends
 }
 
-/** What does not change while the server runs, and how late it was when it was asked. */
+/** What the server says of itself, and how late it was when it was asked. */
 export interface Description {
-  /** The retained description of the server: version, limits, features. */
+  /** The retained description of the server: version, limits, features; what changes of it is an output. */
   info: Record<string, unknown>
   /** The time of the server, milliseconds since the epoch: what messages are stamped with, and expire by. */
   now: number
 }
+
+/** A message of a client's enhanced authentication (MQTT 5.0, section 4.12). `state`: of the step before, absent for the first one. */
+export interface AuthStepRequest { method: string, data: Uint8Array, address: string, state?: string }
+
+/** What the client is to be answered. With `state` it has to say more, which is handed over with it; without, `user` has proven who they are. */
+export interface AuthStep { user: string, data: Uint8Array, state?: string }
 
 export interface Engine {
   describe (): Promise<Description>
@@ -126,13 +143,19 @@ export interface Engine {
   /** The user's id when the credentials are right; refused as `unauthorized`, `banned`, `rate_limited`. */
   authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<Answer<{ user: string }>>
 
+  /** One step of enhanced authentication. Nothing is remembered of it but what the caller keeps. Refused as `authenticate` is, and as `bad_payload`, `forbidden`. */
+  authenticateStep (request: AuthStepRequest): Promise<Answer<AuthStep>>
+
+  /** False for a user whose account is banned or removed: what waits in its name is not sent. */
+  admits (user: string): Promise<boolean>
+
   /** Why a will could never be published, as far as that is known when it is announced; undefined when nothing speaks against it. */
   willRefusal (will: { user: string, target: Target, payload: Uint8Array, contentType: string | undefined, utf8: boolean }): Promise<string | undefined>
 
   /** Takes up or creates a session; the session's earlier connection must have called `closeSession`. Refused as `rate_limited`. */
   openSession (start: SessionStart): Promise<Answer<SessionResume>>
   /** Stores subscriptions of a persistent session; on disk when it resolves. */
-  saveSubscriptions (session: string, subscriptions: Array<{ filter: string, qos: 0 | 1 }>): Promise<void>
+  saveSubscriptions (session: string, subscriptions: StoredSubscription[]): Promise<void>
   /**
    * The session's connection has ended: its requests that were not answered need not be. To be called after the last `submit` for
    * it and before the next connection's first. `graceful`: by DISCONNECT.

@@ -3,8 +3,11 @@ import { Worker } from 'node:worker_threads'
 import { StoreUnavailableError } from '../store/errors.ts'
 import type { Accounts, Core, CoreEvents, Records, RunningPluginInfo } from './core.ts'
 import type { FeedReaders } from './feed.ts'
+import { decodeOutputs, encodeSubmissions, transferOf } from './batches.ts'
+import type { SubmissionBatch } from './batches.ts'
 import type { Engine } from './port.ts'
-import { exact, fromWire, packed } from './wire.ts'
+import { exact } from './bytes.ts'
+import { fromWire } from './wire.ts'
 import type { Ask, Tell, WireError } from './wire.ts'
 
 /** Rows of one page of a range. */
@@ -54,7 +57,8 @@ class ThreadLink {
     })
   }
 
-  cast (name: string, args: unknown[], transfer: ArrayBuffer[] = []): void { this.#post({ kind: 'cast', name, args }, transfer) }
+  cast (name: string, args: unknown[]): void { this.#post({ kind: 'cast', name, args }) }
+  submit (batch: SubmissionBatch): void { this.#post({ kind: 'submit', batch }, transferOf(batch)) }
 
   /** Ends the thread after its own close. */
   async close (): Promise<void> {
@@ -70,7 +74,7 @@ class ThreadLink {
 
   #hear (tell: Tell): void {
     switch (tell.kind) {
-      case 'outputs': return this.#events.output(tell.outputs)
+      case 'outputs': return this.#events.output(decodeOutputs(tell.batch))
       case 'answer': return this.#answer(tell)
       case 'progress': return this.#calls.get(tell.id)?.progress?.(tell.done, tell.total)
       case 'ready': return this.#start?.resolve(tell.plugins)
@@ -120,6 +124,7 @@ class ThreadCore implements Core {
 
   async health (): Promise<void> { await this.#link.call('health', []) }
   async backup (path: string, progress: (done: number, total: number | undefined) => void): Promise<void> { await this.#link.call('backup', [path], progress) }
+  async operate (name: string, params: Record<string, unknown>): Promise<unknown> { return await this.#link.call('operate', [name, params]) }
   async purge (retentionSeconds?: number): Promise<number> { return await this.#link.call('purge', [retentionSeconds]) as number }
   async close (): Promise<void> { await this.#link.close() }
 }
@@ -152,18 +157,20 @@ function threadRecords (link: ThreadLink): Records {
 
 function threadEngine (link: ThreadLink): Engine {
   return {
-    ...remote<Pick<Engine, 'describe' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'>>(
-      link, 'engine', ['describe', 'openSession', 'saveSubscriptions', 'closeSession', 'streams', 'read', 'isMember']),
+    ...remote<Pick<Engine, 'describe' | 'admits' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'>>(
+      link, 'engine', ['describe', 'admits', 'openSession', 'saveSubscriptions', 'closeSession', 'streams', 'read', 'isMember']),
     // What lies in a chunk of a socket leaves the rest of it behind.
     async authenticate ({ password, ...rest }) {
       return await link.call('engine.authenticate', [{ ...rest, password: password === undefined ? undefined : exact(password) }]) as Awaited<ReturnType<Engine['authenticate']>>
+    },
+    async authenticateStep ({ data, ...rest }) {
+      return await link.call('engine.authenticateStep', [{ ...rest, data: exact(data) }]) as Awaited<ReturnType<Engine['authenticateStep']>>
     },
     async willRefusal ({ payload, ...rest }) {
       return await link.call('engine.willRefusal', [{ ...rest, payload: exact(payload) }]) as string | undefined
     },
     submit (batch) {
-      const { items, buffer } = packed(batch)
-      link.cast('engine.submit', [items], buffer === undefined ? [] : [buffer])
+      link.submit(encodeSubmissions(batch))
     },
     hangUp (session, graceful) { link.cast('engine.hangUp', [session, graceful]) },
     advance (moves) { link.cast('engine.advance', [moves]) },

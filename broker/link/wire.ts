@@ -3,12 +3,13 @@ import { Refusal } from '../errors.ts'
 import type { Code } from '../errors.ts'
 import { StoreClosedError, StoreDamagedError, StoreUnavailableError } from '../store/errors.ts'
 import type { RunningPluginInfo } from './core.ts'
-import type { Output } from './port.ts'
+import type { OutputBatch, SubmissionBatch } from './batches.ts'
 
 /** To the engine's thread. A call is answered, a cast is not. */
 export type Ask =
   | { kind: 'call', id: number, name: string, args: unknown[] }
   | { kind: 'cast', name: string, args: unknown[] }
+  | { kind: 'submit', batch: SubmissionBatch }
 
 /** From the engine's thread. */
 export type Tell =
@@ -16,7 +17,7 @@ export type Tell =
   | { kind: 'answer', id: number, ok: true, value: unknown }
   | { kind: 'answer', id: number, ok: false, error: WireError }
   | { kind: 'progress', id: number, done: number, total: number | undefined }
-  | { kind: 'outputs', outputs: Output[] }
+  | { kind: 'outputs', batch: OutputBatch }
   | { kind: 'lost', error: WireError }
   | { kind: 'failed', error: WireError }
 
@@ -67,9 +68,4 @@ export function packed<Item extends object> (items: readonly Item[]): { items: I
     return answer === undefined ? item : { ...item, answer: moved(answer) }
   })
   return { items: copies, buffer: bytes.buffer }
-}
-
-/** The bytes alone, without the rest of the memory that they lie in. */
-export function exact (bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.prototype.slice.call(bytes)
 }

@@ -17,6 +17,7 @@ export const property = {
   requestProblemInformation: 0x17,
   willDelay: 0x18,
   requestResponseInformation: 0x19,
+  serverReference: 0x1c,
   reasonString: 0x1f,
   receiveMaximum: 0x21,
   topicAliasMaximum: 0x22,
@@ -34,11 +35,12 @@ export const connectScope: PropertyScope = new Set([property.sessionExpiry, prop
   property.topicAliasMaximum, property.requestResponseInformation, property.requestProblemInformation, property.userProperty,
   property.authenticationMethod, property.authenticationData])
 export const willScope: PropertyScope = new Set([...message, property.willDelay])
-/** A topic alias and a subscription identifier have a meaning here, and are refused by their own codes. */
+/** A subscription identifier has a meaning here, and is refused by its own code. */
 export const publishScope: PropertyScope = new Set([...message, property.topicAlias, property.subscriptionIdentifier])
 export const subscribeScope: PropertyScope = new Set([property.subscriptionIdentifier, property.userProperty])
 export const unsubscribeScope: PropertyScope = new Set([property.userProperty])
 export const ackScope: PropertyScope = new Set([property.reasonString, property.userProperty])
+export const authScope: PropertyScope = new Set([property.authenticationMethod, property.authenticationData, property.reasonString, property.userProperty])
 export const disconnectScope: PropertyScope = new Set([property.sessionExpiry, property.reasonString, property.userProperty])
 
 export interface Properties extends ConnectProperties, WillProperties {
@@ -96,8 +98,12 @@ const readers = new Map<number, PropertyReader>([
   [property.reasonString, (reader, properties) => { properties.reasonString = reader.text() }],
   [property.receiveMaximum, (reader, properties) => { properties.receiveMaximum = positive(reader.uint16(), 'Receive Maximum') }],
   [property.topicAliasMaximum, (reader, properties) => { properties.topicAliasMaximum = reader.uint16() }],
-  // The server's Topic Alias Maximum is 0 [MQTT-3.3.2-8], [MQTT-3.3.2-9].
-  [property.topicAlias, () => { throw new ProtocolError('the server takes no topic alias', reasonCodes.topicAliasInvalid) }],
+  // [MQTT-3.3.2-8], [MQTT-3.3.2-9]
+  [property.topicAlias, (reader, properties, { maxTopicAlias }) => {
+    const alias = reader.uint16()
+    if (alias === 0 || alias > maxTopicAlias) throw new ProtocolError(`the topic alias ${alias} is not from 1 to ${maxTopicAlias}`, reasonCodes.topicAliasInvalid)
+    properties.topicAlias = alias
+  }],
   [property.userProperty, (reader, properties) => { (properties.userProperties ??= []).push([reader.text(), reader.text()]) }],
   [property.maximumPacketSize, (reader, properties) => { properties.maximumPacketBytes = positive(reader.uint32(), 'Maximum Packet Size') }]
 ])

@@ -1,6 +1,6 @@
 import { property } from './properties.ts'
 import { Writer, varintBytes, writeVarint } from './writer.ts'
-import type { AckType, PublishProperties, Qos } from './types.ts'
+import type { AckType, PublishFrame, PublishProperties, Qos } from './types.ts'
 
 /** The properties of an MQTT 5 packet that has none. */
 export const noProperties: Buffer = Buffer.from([0])
@@ -11,13 +11,15 @@ export function publishHeader (qos: Qos, dup: boolean, retain: boolean): number 
 }
 
 /** The properties of an MQTT 5 PUBLISH with their length, for `writePublish`. Throws `RangeError` for a string over 65,535 bytes. */
-export function encodePublishProperties (properties: PublishProperties): Buffer {
+export function encodePublishProperties (properties: PublishProperties & { subscriptionIdentifiers?: readonly number[] }): Buffer {
   const writer = new Writer()
   if (properties.payloadFormat !== undefined) writer.byte(property.payloadFormat).byte(properties.payloadFormat)
   if (properties.messageExpirySeconds !== undefined) writer.byte(property.messageExpiry).uint32(properties.messageExpirySeconds)
   if (properties.contentType !== undefined) writer.byte(property.contentType).text(properties.contentType)
   if (properties.responseTopic !== undefined) writer.byte(property.responseTopic).text(properties.responseTopic)
   if (properties.correlationData !== undefined) writer.byte(property.correlationData).binary(properties.correlationData)
+  for (const identifier of properties.subscriptionIdentifiers ?? []) writer.byte(property.subscriptionIdentifier).varint(identifier)
+  if (properties.topicAlias !== undefined) writer.byte(property.topicAlias).uint16(properties.topicAlias)
   writer.userProperties(properties.userProperties)
   return writer.withLength()
 }
@@ -57,6 +59,16 @@ export function writePublish (target: Buffer, at: number, header: number, packet
   }
   target.set(payload, at)
   return at + payload.length
+}
+
+/** A publish as it would be without a topic alias. */
+export function encodePublish ({ topic, qos, dup, retain, packetId, payload, properties }: PublishFrame): Buffer {
+  const { topicAlias: _, ...rest } = properties ?? {}
+  const topicBytes = Buffer.from(topic)
+  const encoded = encodePublishProperties(rest)
+  const target = Buffer.allocUnsafe(publishSize(topicBytes, qos, payload.length, encoded))
+  writePublish(target, 0, publishHeader(qos, dup, retain), packetId, topicBytes, encoded, payload)
+  return target
 }
 
 /** Writes a PUBACK, PUBREC, PUBREL or PUBCOMP without a reason (4 bytes, any version) at `at`; returns the offset after it. */

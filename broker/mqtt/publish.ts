@@ -7,7 +7,7 @@ import type { FrameLimits, ProtocolVersion, PublishFrame, PublishProperties, Qos
 
 /**
  * Reads a PUBLISH; `first` was checked by the `Framer`. Throws `ProtocolError`: 0x81 malformed, 0x82 a property of the server's, 0x90 the
- * topic, 0x94 a topic alias (the server's Topic Alias Maximum is 0).
+ * topic, 0x94 a topic alias of 0 or above `maxTopicAlias`. A publish that has an alias may have no topic.
  */
 export function decodePublish (first: number, buf: Buffer, start: number, end: number, version: ProtocolVersion, limits: FrameLimits = defaultFrameLimits): PublishFrame {
   const qos = (first >> 1 & 3) as Qos
@@ -30,13 +30,17 @@ export function decodePublish (first: number, buf: Buffer, start: number, end: n
       at++
     } else {
       const reader = new Reader(buf, at, end)
-      const read = readProperties(reader, publishScope, limits)
-      if (read?.subscriptionIdentifier !== undefined) throw violation('a client publishes with a subscription identifier') // [MQTT-3.3.4-6]
-      properties = read
+      properties = propertiesOf(reader, limits)
       at = reader.at
     }
   }
-  // Last, for an alias is named as such.
-  if (topic === '') throw invalidTopic('the topic is empty') // [MQTT-4.7.3-1]
+  // Last, for an alias may stand for it.
+  if (topic === '' && properties?.topicAlias === undefined) throw invalidTopic('the topic is empty') // [MQTT-4.7.3-1]
   return { topic, qos, dup: (first & 8) !== 0, retain: (first & 1) !== 0, packetId, payload: buf.subarray(at, end), properties }
+}
+
+function propertiesOf (reader: Reader, limits: FrameLimits): PublishProperties | undefined {
+  const read = readProperties(reader, publishScope, limits)
+  if (read?.subscriptionIdentifier !== undefined) throw violation('a client publishes with a subscription identifier') // [MQTT-3.3.4-6]
+  return read
 }

@@ -7,10 +7,16 @@ import type { AckType, ProtocolVersion, Subscription, UserProperties } from './t
 /** The answer to a PINGREQ. */
 export const pingresp: Buffer = Buffer.from([packetTypes.pingresp << 4, 0])
 
-/** A CONNACK that refuses: `code` is a return code (1 to 5) for 3.x, a reason code (0x80 and above) for 5. Close the connection after it. */
-export function encodeConnackRefusal (version: ProtocolVersion, code: number): Buffer {
+/** No properties. */
+const nothing = Buffer.from([0])
+
+/**
+ * A CONNACK that refuses: `code` is a return code (1 to 5) for 3.x, a reason code (0x80 and above) for 5. Close the connection after it.
+ * `serverReference` (5 only): another server.
+ */
+export function encodeConnackRefusal (version: ProtocolVersion, code: number, serverReference?: string): Buffer {
   const writer = new Writer().byte(0).byte(code)
-  if (version === 5) writer.byte(0)
+  if (version === 5) writer.raw(serverReference === undefined ? nothing : reference(serverReference))
   return writer.packet(packetTypes.connack << 4)
 }
 
@@ -44,11 +50,13 @@ export function encodeAck (type: AckType, version: ProtocolVersion, packetId: nu
   return writer.packet(type << 4 | (type === packetTypes.pubrel ? 2 : 0))
 }
 
-/** A DISCONNECT; only MQTT 5 has one that a server sends. */
-export function encodeDisconnect (reasonCode: number, reasonString?: string): Buffer {
+/**
+ * A DISCONNECT; only MQTT 5 has one that a server sends. `serverReference`: another server. The length of its properties is there also when
+ * it is 0 and may be left out (3.14.2.2.1): there are clients that cannot read the shorter one, and never learn the reason.
+ */
+export function encodeDisconnect (reasonCode: number, serverReference?: string): Buffer {
   const writer = new Writer().byte(reasonCode)
-  if (reasonString !== undefined) writer.raw(reasonProperties(reasonString, undefined))
-  return writer.packet(packetTypes.disconnect << 4)
+  return (serverReference === undefined ? writer.byte(0) : writer.raw(reference(serverReference))).packet(packetTypes.disconnect << 4)
 }
 
 /** A SUBSCRIBE as a client sends it: mixed ones are written anew before they are passed on. The options of 5 are left out for 3.x. */
@@ -64,6 +72,8 @@ export function encodeSubscribe (version: ProtocolVersion, packetId: number, sub
   }
   return writer.packet(packetTypes.subscribe << 4 | 2)
 }
+
+function reference (serverReference: string): Buffer { return new Writer().byte(property.serverReference).text(serverReference).withLength() }
 
 function reasonProperties (reasonString: string | undefined, userProperties: UserProperties | undefined): Buffer {
   const writer = new Writer()

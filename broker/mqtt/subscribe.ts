@@ -7,7 +7,7 @@ import type { FrameLimits, ProtocolVersion, Qos, SubscribeFrame, Subscription, U
 
 /**
  * Reads the body of a SUBSCRIBE. `$share/…` filters stay as they are; before MQTT 5 they are filters as any other.
- * Throws `ProtocolError`: 0x81 malformed, 0x82 options that exclude each other, 0x8f a filter, 0x97 more filters than `maxFilters`.
+ * Throws `ProtocolError`: 0x81 malformed, 0x82 no filter or options that exclude each other, 0x8f a filter, 0x97 more filters than `maxFilters`.
  */
 export function decodeSubscribe (buf: Buffer, start: number, end: number, version: ProtocolVersion, limits: FrameLimits = defaultFrameLimits): SubscribeFrame {
   const reader = new Reader(buf, start, end)
@@ -17,7 +17,8 @@ export function decodeSubscribe (buf: Buffer, start: number, end: number, versio
     if (properties?.subscriptionIdentifier !== undefined) frame.subscriptionIdentifier = properties.subscriptionIdentifier
     if (properties?.userProperties !== undefined) frame.userProperties = properties.userProperties
   }
-  do { // no filter at all ends too early: [MQTT-3.8.3-3] of 3.1.1, [MQTT-3.8.3-2] of 5
+  if (reader.at === end) throw violation('a SUBSCRIBE without a filter') // [MQTT-3.8.3-3] of 3.1.1, [MQTT-3.8.3-2] of 5
+  do {
     countFilter(frame.subscriptions.length, limits)
     const filter = reader.filter(limits)
     frame.subscriptions.push(readOptions(filter, reader.byte(), version))
@@ -46,7 +47,8 @@ export function decodeUnsubscribe (buf: Buffer, start: number, end: number, vers
     const properties = readProperties(reader, unsubscribeScope, limits)
     if (properties?.userProperties !== undefined) frame.userProperties = properties.userProperties
   }
-  do { // [MQTT-3.10.3-2]
+  if (reader.at === end) throw violation('an UNSUBSCRIBE without a filter') // [MQTT-3.10.3-2]
+  do {
     countFilter(frame.filters.length, limits)
     const filter = reader.filter(limits)
     if (version === 5) isShared(filter)

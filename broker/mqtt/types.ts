@@ -34,6 +34,8 @@ export interface PublishProperties {
   responseTopic?: string
   correlationData?: Buffer
   userProperties?: UserProperties
+  /** What stands for the topic on this connection. */
+  topicAlias?: number
 }
 
 /** MQTT 5 properties of a will. */
@@ -80,6 +82,7 @@ export interface ConnectFrame {
 }
 
 export interface PublishFrame {
+  /** Empty where an alias stands for it. */
   topic: string
   qos: Qos
   dup: boolean
@@ -121,6 +124,9 @@ export interface AckFrame { packetId: number, reasonCode: number }
 
 export interface DisconnectFrame { reasonCode: number, sessionExpirySeconds?: number }
 
+/** `reasonCode`: 0x18, go on, or 0x19, begin anew. */
+export interface AuthFrame { reasonCode: number, authenticationMethod: string, /** Empty where the packet has none. */ authenticationData: Buffer }
+
 /** What the decoders accept beyond the packet size, which the `Framer` limits. */
 export interface FrameLimits {
   /** Bytes of a client id. */
@@ -131,11 +137,14 @@ export interface FrameLimits {
   maxTopicLevels: number
   /** Filters in one SUBSCRIBE or UNSUBSCRIBE. */
   maxFilters: number
+  /** The largest topic alias. */
+  maxTopicAlias: number
 }
 
 export const defaultFrameLimits: FrameLimits = {
   maxClientIdBytes: 256,
   maxTopicBytes: 4096,
   maxTopicLevels: 100,
-  maxFilters: 1024
+  maxFilters: 1024,
+  maxTopicAlias: 0
 }

@@ -53,7 +53,7 @@ export function ids (): z.ZodCustom<string[], string[]> {
 /** What many named users are worth, in heavy requests. */
 export function worthOf (users: readonly string[]): number { return Math.floor(users.length / chargedUsers) }
 
-function integer (min: number, max: number): z.ZodInt {
+export function integer (min: number, max: number): z.ZodInt {
   const error = says(`must be a whole number from ${min} to ${max}`)
   return z.int(error).min(min, error).max(max, error)
 }

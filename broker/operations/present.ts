@@ -8,7 +8,7 @@ type Schema = z.core.$ZodType
 
 /** Markdown, with a row for each request. */
 export function methodTable (): string {
-  const rows = [...requests.values()].map(operation => `| \`${operation.name}\`${operation.rate === 'heavy' ? ' (large)' : ''} | ${paramsText(operation)} | \`${shapeText(operation.result)}\`: ${operation.text} |\n`)
+  const rows = [...requests.values()].map(operation => `| \`${operation.name}\`${operation.rate === 'heavy' ? ' (large)' : ''}${operation.permission === 'operator' ? ' (operator)' : ''} | ${paramsText(operation)} | \`${shapeText(operation.result)}\`: ${operation.text} |\n`)
   return `| Method | Parameters | Result |\n|---|---|---|\n${rows.join('')}`
 }
 

@@ -91,8 +91,16 @@ export interface Rules {
     /** The whole answer, packed. */
     packed (caller: Caller, result: Written): Promise<Uint8Array>
   }
-  readonly server: { info (): ServerInfo }
+  readonly server: {
+    info (): ServerInfo
+    /** Of a network that is not named it stays; `reset`: as configured. */
+    keepAlive (change: KeepAliveChange): Promise<KeepAlive>
+  }
 }
 
+/** Advised keep alive by the network that a client is on, seconds. */
+export type KeepAlive = { wifi: number, cellular: number, nat: number }
+export interface KeepAliveChange { wifi?: number | undefined, cellular?: number | undefined, nat?: number | undefined, reset: boolean }
+
 // Not an interface: it crosses the link as plain data.
-export type ServerInfo = { name: string, version: string, mode: 'dev' | 'password', prefix: string, limits: Record<string, number>, features: string[] }
+export type ServerInfo = { name: string, version: string, mode: 'dev' | 'password', prefix: string, limits: Record<string, number>, keepAlive: KeepAlive, features: string[] }

@@ -161,6 +161,8 @@ export interface UserRow {
   uid: string
   createdAt: TimeMs
   passwordHash?: string
+  /** Keys of the same password for SCRAM-SHA-256, as of RFC 5803; absent where it was set before they were kept. */
+  scram?: string
   banned?: boolean
   name?: string
   /** The account was removed: its id is kept, because whoever had it again could read the conversations that stay. */
@@ -173,8 +175,8 @@ export interface SessionRow {
   session: string
   user: string
   clientId: string
-  /** `since`: when the SUBSCRIBE came; absent in rows of earlier versions. */
-  subscriptions: Array<{ filter: string, qos: 0 | 1, since?: TimeMs }>
+  /** `since`: when the SUBSCRIBE came; absent in rows of earlier versions. `identifier`, `noLocal`: of MQTT 5. */
+  subscriptions: Array<{ filter: string, qos: 0 | 1, since?: TimeMs, identifier?: number, noLocal?: true }>
   /** Packets sent and not acknowledged when the connection ended: sent again with DUP and the same packet id. */
   inflight: Array<{ packetId: number, stream: string, seq: number }>
   /** When it ends if nobody connects; absent while connected. */

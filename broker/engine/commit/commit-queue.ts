@@ -41,6 +41,8 @@ export class CommitQueue {
   constructor (limits: BatchLimits) { this.#limits = limits }
 
   get isEmpty (): boolean { return this.#head === this.#pending.length }
+  /** Entries that wait. */
+  get size (): number { return this.#pending.length - this.#head }
   push (entry: Entry): void { this.#pending.push(entry) }
 
   /** Takes what goes into one commit. */

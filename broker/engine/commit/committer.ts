@@ -25,6 +25,8 @@ export interface CommitterOptions extends Hearers {
   readonly maxOperations?: number
   /** Characters of content of one batch. */
   readonly maxLength?: number
+  /** Entries that wait, or are being committed, above which senders should wait. */
+  readonly maxQueued?: number
 }
 
 /** What the committer did since the start. */
@@ -34,7 +36,12 @@ export class Committer {
   readonly counts: CommitCounts = { commits: 0, failures: 0, messages: 0, replays: 0 }
   readonly #options: CommitterOptions
   readonly #queue: CommitQueue
+  readonly #maxQueued: number
   #running = false
+  /** Entries of the commit under way. */
+  #committing = 0
+  /** Senders were told to wait. */
+  #full = false
   #drained: Array<() => void> = []
   readonly #start = (): void => {
     this.#run().catch((error: unknown) => { this.#options.log.fatal({ err: error }, 'the committer stopped') })
@@ -42,6 +49,7 @@ export class Committer {
 
   constructor (options: CommitterOptions) {
     this.#options = options
+    this.#maxQueued = options.maxQueued ?? Infinity
     this.#queue = new CommitQueue({ maxOperations: options.maxOperations ?? 2000, maxLength: options.maxLength ?? 4 * 1024 * 1024 })
   }
 
@@ -71,14 +79,21 @@ export class Committer {
 
   #push (entry: Entry): void {
     this.#queue.push(entry)
+    if (!this.#full && this.#queue.size + this.#committing > this.#maxQueued) this.#fill(true)
     if (this.#running) return
     this.#running = true
     queueMicrotask(this.#start)
   }
 
+  #fill (full: boolean): void {
+    this.#full = full
+    this.#emit([{ kind: 'intake', full }])
+  }
+
   async #run (): Promise<void> {
     while (!this.#queue.isEmpty) {
       const batch = this.#queue.next()
+      this.#committing = batch.entries.length
       let outcomes: Outcome[] = []
       let changes: MemberChanges | undefined
       if (batch.operations.length > 0) {
@@ -91,15 +106,22 @@ export class Committer {
           this.counts.commits += 1
         } catch (error) {
           this.#fail(batch, error)
+          this.#committed()
           continue
         }
       }
       this.#publish(batch, outcomes, changes)
+      this.#committed()
     }
     this.#running = false
     const drained = this.#drained
     this.#drained = []
     for (const resolve of drained) resolve()
+  }
+
+  #committed (): void {
+    this.#committing = 0
+    if (this.#full && this.#queue.size <= this.#maxQueued / 2) this.#fill(false)
   }
 
   #publish (batch: Batch, outcomes: Outcome[], changes: MemberChanges | undefined): void {

@@ -9,14 +9,13 @@ for (let i = 0; i < 36 * 36; i++) pairs.push(i.toString(36).padStart(2, '0'))
 /**
  * Makes ids of 20 characters `0-9a-z`: 9 of time (milliseconds, base 36), 4 of a counter, 7 drawn once per process, which
  * keep ids apart across restarts and nodes. Ids of one process grow as text even when the clock goes back;
- * they are greater than those whose time is at most `floor` (milliseconds since the epoch).
+ * they are greater than those whose time is at most `floor` (milliseconds since the epoch). `at`: the time of what gets the id, where it is known already.
  */
-export function messageIds (now: () => number, { origin = randomOrigin(), floor = 0 }: { origin?: string, floor?: number } = {}): () => string {
+export function messageIds (now: () => number, { origin = randomOrigin(), floor = 0 }: { origin?: string, floor?: number } = {}): (at?: number) => string {
   let lastMs = floor
   let count = 0
   let prefix = floor.toString(36).padStart(timeDigits, '0')
-  return () => {
-    const ms = now()
+  return (ms = now()) => {
     if (ms > lastMs) {
       lastMs = ms
       count = 0

@@ -246,10 +246,20 @@ export class Lanes {
   }
 }
 
+// Messages come in bursts of one sender to one conversation, whose name is then one text wherever it is looked up.
+let last: { user: string, target: MessageTarget, conv: string } | undefined
+
+function convOf (user: string, target: MessageTarget): string {
+  if (last?.user === user && last.target === target) return last.conv
+  const conv = target.kind === 'user' ? directId(user, target.id) : groupId(target.id)
+  last = { user, target, conv }
+  return conv
+}
+
 /** What gates and listeners are told of a message. */
 function draftOf ({ user, session, payload }: Submission, target: MessageTarget, read: Read): Draft {
   const { type, cid, made } = read
-  const conv = target.kind === 'user' ? directId(user, target.id) : groupId(target.id)
+  const conv = convOf(user, target)
   const sizeBytes = payload.length
   if (!made) return { from: user, session, conv, to: target, type, body: read.body, cid, sizeBytes }
   return { from: user, session, conv, to: target, type, get body () { return read.body }, cid, sizeBytes }

@@ -11,10 +11,11 @@ import type { Read } from './payload.ts'
 export function newMessage (host: Pick<EngineHost, 'newId' | 'now'>, submission: Submission, read: Read, draft: Draft): NewMessage {
   const { user, session, packetId, expirySeconds, resends } = submission
   const { conv, to } = draft
-  const id = host.newId()
   const ts = host.now()
+  const id = host.newId(ts)
   const { tail } = read
-  let { cid } = read
+  const given = read.cid ?? submission.cid
+  let cid = given
   let resend: NewMessage['resend']
   if (cid === undefined && submission.qos > 0) {
     const digest = digestOf(conv, submission.payload)
@@ -38,12 +39,20 @@ export function newMessage (host: Pick<EngineHost, 'newId' | 'now'>, submission:
     content: envelopeContent({ id, cid: cid ?? id, from: user, to, ts, tail })
   }
   if (resend !== undefined) message.resend = resend
-  else if (read.cid !== undefined) message.cid = read.cid
+  else if (given !== undefined) message.cid = given
   if (expirySeconds !== undefined) message.expiresAt = ts + expirySeconds * 1000
   return message
 }
 
 /** Tells a resend from another message with the same packet id: what was sent, and to whom. */
 function digestOf (conv: string, payload: Uint8Array): string {
-  return `${crc32(payload, crc32(conv)).toString(36)}.${payload.length.toString(36)}`
+  // Messages come in bursts of one sender to one conversation.
+  if (conv !== lastConv) {
+    lastConv = conv
+    lastSum = crc32(conv)
+  }
+  return `${crc32(payload, lastSum).toString(36)}.${payload.length.toString(36)}`
 }
+
+let lastConv = ''
+let lastSum = 0

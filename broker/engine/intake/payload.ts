@@ -50,6 +50,8 @@ export function readPayload (payload: Uint8Array, contentType?: string, utf8?: b
   if (payload.length === 0) return refuse('bad_payload', 'the payload is empty')
   const media = contentType === undefined ? undefined : mediaType(contentType)
   if (media === 'application/octet-stream') return readBinary(payload)
+  const plain = media === 'application/json' ? undefined : readPlain(payload, media === undefined)
+  if (plain !== undefined) return plain
   const isText = isUtf8(payload)
   if (!isText) {
     if (utf8 === true || media !== undefined) return refuse('bad_payload', 'the payload is not UTF-8')
@@ -93,6 +95,16 @@ export function isKeepable (value: unknown, depth: number = maxDepth): boolean {
     if (!isKeepable(inner, depth - 1)) return false
   }
   return true
+}
+
+// Needs no escaping in JSON: printable ASCII without quotation mark and backslash.
+const plainText = /^[ !#-[\]-~]*$/
+
+/** Most messages are a few words that stand in JSON as they are; `undefined` for others. `guess`: what opens like an object may be one. */
+function readPlain (payload: Uint8Array, guess: boolean): Read | undefined {
+  if (guess && opensObject(payload)) return undefined
+  const text = bufferOf(payload).toString('latin1')
+  return plainText.test(text) ? { ok: true, type: 'text', body: text, made: false, cid: undefined, tail: `"type":"text","body":"${text}"` } : undefined
 }
 
 function readText (text: string): Read {

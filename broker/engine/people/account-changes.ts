@@ -4,6 +4,7 @@ import type { Page, UserRow } from '../../store/store.ts'
 import type { EngineHost } from '../host.ts'
 import { alive, type AccountRows } from './account-rows.ts'
 import { maxPasswordBytes, type Passwords } from './password-hash.ts'
+import type { ScramPasswords } from './scram-passwords.ts'
 import type { SignInLimits } from './sign-in-limits.ts'
 
 /** An account as the operator sees it. */
@@ -15,12 +16,14 @@ export class AccountChanges {
   readonly #rows: AccountRows
   readonly #passwords: Passwords
   readonly #limits: SignInLimits
+  readonly #scram: Pick<ScramPasswords, 'fields'>
 
-  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits) {
+  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'fields'>) {
     this.#host = host
     this.#rows = rows
     this.#passwords = passwords
     this.#limits = limits
+    this.#scram = scram
   }
 
   /** `conflict`, `bad_payload` (id, or no password in `password` mode). */
@@ -29,7 +32,7 @@ export class AccountChanges {
       if (row?.removedAt !== undefined) throw new Refusal('conflict', `the user '${uid}' was removed; its id is not given again, as its conversations stay`)
       if (row !== undefined) throw new Refusal('conflict', `the user '${uid}' exists already`)
       if (password === undefined && this.#host.mode === 'password') throw new Refusal('bad_payload', 'a password is needed')
-      const secret = password === undefined ? {} : { passwordHash: await this.#passwords.hash(checked(password)) }
+      const secret = password === undefined ? {} : await this.#secrets(uid, checked(password))
       await this.#host.store.putUser({ uid, createdAt: this.#host.now(), ...secret })
     })
   }
@@ -39,11 +42,13 @@ export class AccountChanges {
     const text = checked(password)
     await this.#rows.change(uid, async row => { if (alive(row) === undefined) throw missing(uid) })
     // Not within the account's queue: a ban must not wait for it.
-    const passwordHash = await this.#passwords.hash(text)
+    const secrets = await this.#secrets(uid, text)
     await this.#rows.change(uid, async found => {
       const row = alive(found)
       if (row === undefined) throw missing(uid)
-      await this.#host.store.putUser({ ...row, passwordHash })
+      // Keys of the old password go, whatever there is of the new one.
+      const { scram, ...rest } = row
+      await this.#host.store.putUser({ ...rest, ...secrets })
       this.#limits.forget(uid)
       this.#rows.kick(uid, 'unauthorized')
     })
@@ -84,6 +89,11 @@ export class AccountChanges {
       this.#limits.forget(uid)
       this.#rows.kick(uid, 'not_found')
     })
+  }
+
+  /** What the row keeps of a password. */
+  async #secrets (uid: string, password: string): Promise<Pick<UserRow, 'passwordHash' | 'scram'>> {
+    return { passwordHash: await this.#passwords.hash(password), ...await this.#scram.fields(uid, password) }
   }
 
   /** A page of accounts that were not removed: as long as it should be while there are any. */

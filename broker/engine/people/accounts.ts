@@ -1,8 +1,12 @@
 /** Accounts: who is let in, and what the operator does with them. */
+import type { AuthStep, AuthStepRequest } from '../../link/port.ts'
 import type { EngineHost } from '../host.ts'
 import { AccountChanges } from './account-changes.ts'
 import { AccountRows } from './account-rows.ts'
+import { EvenAnswers, type Beat } from './even-answers.ts'
 import { PasswordHash, type Passwords } from './password-hash.ts'
+import { Scram } from './scram.ts'
+import { ScramPasswords } from './scram-passwords.ts'
 import { SignIn, type SignInRequest } from './sign-in.ts'
 import { SignInLimits, type SignInLimitsOptions } from './sign-in-limits.ts'
 
@@ -11,31 +15,50 @@ export interface AccountOptions {
   hashConcurrency?: number
   /** Sign-ins that may wait for a hash. */
   maxWaiting?: number
+  /** Of keys for SCRAM-SHA-256; 0 (the default) = none are kept, and the method is not known. */
+  scramIterations?: number
   /** How failures slow further tries. */
   limits?: SignInLimitsOptions
   /** Hashes passwords. */
   passwords?: Passwords
+  /** When SCRAM may answer. */
+  beat?: Beat
 }
 
 export interface Accounts {
   /** Throws `Refusal`. */
   authenticate (request: SignInRequest): Promise<{ user: string }>
+  /** Throws `Refusal`. */
+  authenticateStep (request: AuthStepRequest): Promise<AuthStep>
+  admits (user: string): Promise<boolean>
   /** In `dev` mode every valid id exists; synchronous when it is in memory. */
   exists (uid: string): boolean | Promise<boolean>
   /** For the operator. */
   readonly users: AccountChanges
+  /** Resolves when what was begun is stored. */
+  close (): Promise<void>
 }
 
 export function createAccounts (host: EngineHost, options: AccountOptions = {}): Accounts {
   // Waits: a clock that is set back must not prolong them.
   const limits = new SignInLimits(options.limits ?? {}, () => host.steady())
-  const passwords = options.passwords ?? new PasswordHash(options.hashConcurrency ?? 2, options.maxWaiting ?? 256)
+  const { hashConcurrency = 2, maxWaiting = 256, scramIterations = 0 } = options
+  const passwords = options.passwords ?? new PasswordHash(hashConcurrency, maxWaiting)
   const rows = new AccountRows(host)
-  const signIn = new SignIn(host, rows, passwords, limits)
+  const scramPasswords = new ScramPasswords(host, rows, passwords, scramIterations)
+  const signIn = new SignIn(host, rows, passwords, limits, scramPasswords)
+  const even = new EvenAnswers(options.beat)
+  const scram = new Scram({ host, rows, passwords: scramPasswords, limits, signIn, even })
   if (host.mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
   return {
     authenticate: request => signIn.authenticate(request),
+    authenticateStep: request => scram.step(request),
+    admits: user => signIn.admits(user),
     exists: uid => rows.exists(uid),
-    users: new AccountChanges(host, rows, passwords, limits)
+    users: new AccountChanges(host, rows, passwords, limits, scramPasswords),
+    async close () {
+      even.close()
+      await scramPasswords.close()
+    }
   }
 }

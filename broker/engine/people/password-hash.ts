@@ -2,7 +2,7 @@
 import { hash, verify } from '@node-rs/argon2'
 import { randomBytes } from 'node:crypto'
 import { Refusal } from '../../errors.ts'
-import { FairQueue, type Waiting } from '../fair-queue.ts'
+import { FairQueue, type Waiting } from '../../fair-queue.ts'
 
 /** OWASP's first choice for argon2id: 19 MiB, two passes, one lane (about 25 ms). */
 const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
@@ -12,6 +12,8 @@ export const maxPasswordBytes = 1_024
 
 /** The key of hashes that no address asks for. */
 const operator = ''
+/** The key of work that nobody waits for: no address either. */
+const background = '-'
 
 /** What a sign-in may say to its hash. */
 export interface Verification {
@@ -30,6 +32,8 @@ export interface Passwords {
   hash (password: string | Uint8Array): Promise<string>
   verify (hashed: string | undefined, password: Uint8Array, verification: Verification): Promise<boolean>
   decoy (): Promise<string>
+  /** Other work on passwords that takes as long, in turns with hashes; what nobody waits for is in line with strangers. Throws `Refusal` (`unavailable`) when too much waits. */
+  work<Result> (task: () => Promise<Result>, waitedFor: boolean): Promise<Result>
 }
 
 export class PasswordHash implements Passwords {
@@ -60,6 +64,10 @@ export class PasswordHash implements Passwords {
       if (!right) failed()
       return right
     })
+  }
+
+  work<Result> (task: () => Promise<Result>, waitedFor: boolean): Promise<Result> {
+    return waitedFor ? this.#run(this.#known, operator, task) : this.#run(this.#strangers, background, task)
   }
 
   /** Made once; ask for it early, so that the first unknown user does not wait for it. */

@@ -6,6 +6,7 @@ import { isId } from '../../topics.ts'
 import type { EngineHost } from '../host.ts'
 import { alive, type AccountRows } from './account-rows.ts'
 import { maxPasswordBytes, type Passwords } from './password-hash.ts'
+import type { ScramPasswords } from './scram-passwords.ts'
 import type { SignInLimits } from './sign-in-limits.ts'
 
 export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string }
@@ -15,12 +16,14 @@ export class SignIn {
   readonly #rows: AccountRows
   readonly #passwords: Passwords
   readonly #limits: SignInLimits
+  readonly #scram: Pick<ScramPasswords, 'renew'>
 
-  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits) {
+  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'renew'>) {
     this.#host = host
     this.#rows = rows
     this.#passwords = passwords
     this.#limits = limits
+    this.#scram = scram
   }
 
   async authenticate ({ user, password, address }: SignInRequest): Promise<{ user: string }> {
@@ -32,7 +35,14 @@ export class SignIn {
     const row = await this.#checkPassword(user, password, network(address))
     // Said to those only who know the password.
     if (row.banned === true) throw new Refusal('banned')
+    this.#scram.renew(row, password)
     return { user }
+  }
+
+  /** Whether somebody may still speak in the user's name. */
+  async admits (user: string): Promise<boolean> {
+    const row = await this.#host.store.user(user)
+    return row === undefined ? this.#host.mode === 'dev' : row.banned !== true && alive(row) !== undefined
   }
 
   /** In `dev` mode the name is enough. */
@@ -47,28 +57,31 @@ export class SignIn {
 
   async #checkPassword (uid: string, password: Uint8Array, address: string): Promise<UserRow> {
     const limits = this.#limits
-    this.#checkWait(uid, address)
+    this.checkWait(uid, address)
     const seen = this.#rows.changes
     const row = alive(await this.#host.store.user(uid))
     const right = await this.#passwords.verify(row?.passwordHash, password, {
       // Asked again at its turn: tries that came at once must not all pass before the first has failed.
-      stillWanted: () => { this.#checkWait(uid, address) },
+      stillWanted: () => { this.checkWait(uid, address) },
       failed: () => { limits.failed(uid, address) },
       address,
       known: limits.knows(uid, address)
     })
     if (row === undefined || !right) throw wrong()
+    const now = await this.unchanged(row, seen)
+    // Not before: with a password that is the account's no more nobody becomes known.
     limits.succeeded(uid, address)
-    return await this.#unchanged(row, seen)
+    return now
   }
 
-  #checkWait (account: string, address: string): void {
+  /** Throws `Refusal` (`rate_limited`) while further tries have to wait. */
+  checkWait (account: string, address: string): void {
     const waitMs = this.#limits.waitMs(account, address)
     if (waitMs > 0) throw new Refusal('rate_limited', 'too many failed tries', waitMs)
   }
 
   /** The account as it is now: the hash took time. A change that comes later ends the connection, which access knows of by then. */
-  async #unchanged (row: UserRow, seen: number): Promise<UserRow> {
+  async unchanged (row: UserRow, seen: number): Promise<UserRow> {
     for (let at = seen; at !== this.#rows.changes;) {
       at = this.#rows.changes
       const now = alive(await this.#host.store.user(row.uid))

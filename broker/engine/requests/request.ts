@@ -100,7 +100,7 @@ export class Requests {
       this.#rates.take(user, operation?.rate === 'heavy')
     } catch (error) {
       if (payload.length > maxEarlyBytes) throw error
-      const { rid } = readRequest(payload)
+      const { rid } = readRequest(submission)
       return { kind: 'verdict', ref: submission.ref, ok: true, rid, answer: failure(rid, refusalOf(error, this.#host.log)) }
     }
     if (isDeeper(payload, maxDepth + 1)) throw new Refusal('bad_payload', tooDeep)
@@ -120,7 +120,7 @@ export class Requests {
     // Most of a piece is done when the store has answered, on the event loop or on a thread that shares its core.
     let goesOnAt = performance.now()
     const spend = (): void => { this.#turns.spend(Math.max(0, performance.now() - goesOnAt)) }
-    const { rid, params } = readRequest(submission.payload)
+    const { rid, params } = readRequest(submission)
     const answer = (bytes: Uint8Array): Verdict => ({ kind: 'verdict', ref: submission.ref, ok: true, rid, answer: bytes })
     try {
       const operation = requests.get(name)
@@ -175,10 +175,10 @@ function refusalOf (error: unknown, log: Logger): { code: Code, reason: string, 
 const tooDeep = `nested deeper than ${maxDepth}, or a number out of range`
 
 /** `{"rid":"1",…}`: where the answer goes, and the parameters. */
-function readRequest (payload: Uint8Array): { rid: string, params: Record<string, unknown> } {
+function readRequest ({ payload, rid: named }: Pick<Submission, 'payload' | 'rid'>): { rid: string, params: Record<string, unknown> } {
   const request = parse(textOf(payload))
   if (!isObject(request)) throw new Refusal('bad_payload', 'a request is a JSON object')
-  const { rid } = request
+  const rid = request['rid'] ?? named
   if (typeof rid !== 'string' || !isId(rid)) throw new Refusal('bad_payload', 'rid: 1 to 64 of A-Z a-z 0-9 . _ -')
   if (!isKeepable(request)) throw new Refusal('bad_payload', tooDeep)
   return { rid, params: request }

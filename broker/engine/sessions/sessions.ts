@@ -38,6 +38,9 @@ export class Sessions {
   /** Sessions with a connection, and since when. */
   readonly #live = new Map<string, { /** they outlive it */ persistent: boolean, openedAt: TimeMs }>()
   readonly #ends: SessionEnds
+  /** Connections are told apart by it and their number: also from those of an earlier start. */
+  readonly #epochs = randomBytes(9).toString('base64url')
+  #opened = 0
   readonly #firstTimer: NodeJS.Timeout
   readonly #timer: NodeJS.Timeout
   #round: Promise<void> | undefined
@@ -123,7 +126,7 @@ export class Sessions {
     // A mark of the session's earlier life must not land in this one.
     await this.#marks.settled(user)
     const expirySeconds = this.#clamp(start.expirySeconds)
-    const epoch = randomBytes(9).toString('base64url')
+    const epoch = `${this.#epochs}.${(++this.#opened).toString(36)}`
     const row = await this.#resumed(start)
     if (row === undefined && expirySeconds > 0) await this.#makeRoom(user)
     const isStored = row !== undefined || expirySeconds > 0
@@ -236,7 +239,7 @@ function resumeOf (row: SessionRow | undefined, epoch: string | undefined): Sess
   const last = row?.connection
   return {
     present: row !== undefined,
-    subscriptions: row?.subscriptions.map(({ filter, qos }) => ({ filter, qos })) ?? [],
+    subscriptions: row?.subscriptions.map(({ since: _, ...subscription }) => subscription) ?? [],
     inflight: row?.inflight ?? [],
     ...(epoch !== undefined ? { resends: { epoch, ...(last !== undefined && { last }) } } : {})
   }

@@ -10,19 +10,20 @@ function readsGroups (topics: Topics, user: string, subscriptions: ReadonlyArray
 }
 
 /** Filters with the time of their SUBSCRIBE: that of before for those which were there. Rows of earlier versions have none. */
-export function withDates (topics: Topics, subscriptions: ReadonlyArray<{ filter: string, qos: 0 | 1 }>, row: SessionRow | undefined, now: TimeMs): Subscriptions {
+export function withDates (topics: Topics, subscriptions: ReadonlyArray<Omit<Subscriptions[number], 'since'>>, row: SessionRow | undefined, now: TimeMs): Subscriptions {
   const user = row?.user ?? ''
   const before = row?.subscriptions ?? []
   const known = new Map(before.map(({ filter, qos, since }) => [filter, { qos, since }]))
   // What the inbox brings of groups begins when they are not read by themselves any more.
   const ownBegins = readsGroups(topics, user, before) && !readsGroups(topics, user, subscriptions)
-  return subscriptions.map(({ filter, qos }) => {
+  return subscriptions.map(subscription => {
+    const { filter, qos } = subscription
     const old = known.get(filter)
     const means = topics.filter(filter, user)
     // At QoS 0 nothing is kept for it: it begins with QoS 1.
     const begins = old === undefined || old.qos < qos || (ownBegins && means?.kind === 'own' && means.inbox)
     const since = begins ? now : old.since
-    return { filter, qos, ...(since !== undefined && { since }) }
+    return { ...subscription, ...(since !== undefined && { since }) }
   })
 }
 

@@ -1,5 +1,5 @@
 /** PUBACK, PUBREC, PUBREL and PUBCOMP of a client. Packet ids of the upper half are ordinary topics'. */
-import { encodeAck, packetTypes, type ProtocolVersion } from '../../mqtt/index.ts'
+import { encodeAck, packetTypes, type AckFrame, type ProtocolVersion } from '../../mqtt/index.ts'
 import type { Session } from '../delivery/session.ts'
 import type { OrdinaryClient } from '../ordinary-topics.ts'
 import { packetUnits, type Allowance } from './allowance.ts'
@@ -9,7 +9,12 @@ import type { Output } from './output.ts'
 import { maxChatPacketId } from './packet-ids.ts'
 import { qos2, type Publishes } from './publishes.ts'
 
+/** PUBREL and PUBCOMP of MQTT 5 (sections 3.6.2.1, 3.7.2.1). */
+const unknownPacketId = 0x92
+
 export interface AcknowledgingClient {
+  readonly version: ProtocolVersion
+  readonly output: Output
   readonly session: Session | undefined
   readonly sink: MqttSink | undefined
   readonly ordinary: OrdinaryClient | undefined
@@ -17,10 +22,13 @@ export interface AcknowledgingClient {
 }
 
 /** The client has what the server sent: PUBACK, PUBREC, PUBCOMP; its frame is `buf[frameStart, end)`. */
-export function acknowledged (client: AcknowledgingClient, type: number, packetId: number, buf: Buffer, frameStart: number, end: number): void {
-  if (packetId > maxChatPacketId) client.ordinary?.forward(buf.subarray(frameStart, end))
+export function acknowledged (client: AcknowledgingClient, type: number, { packetId, reasonCode }: AckFrame, buf: Buffer, frameStart: number, end: number): void {
+  if (type === packetTypes.pubrec && client.version === 5 && client.ordinary?.hasInFlight(packetId) !== true) {
+    // A 3.1.1 client has no reason code: it is answered as if the message were there. One of failure ends the exchange (MQTT 5, section 4.3.3).
+    if (reasonCode < 0x80) client.output.write(encodeAck(packetTypes.pubrel, client.version, packetId, unknownPacketId))
+  } else if (packetId > maxChatPacketId) client.ordinary?.forward(buf.subarray(frameStart, end))
   // What the server asked for is free.
-  else if (type === packetTypes.puback && client.session !== undefined && client.sink?.acknowledge(packetId, client.session) === true) return
+  else if (type === packetTypes.puback && client.session !== undefined && client.sink?.acknowledge(packetId, client.session) === true) return client.ordinary?.wake()
   client.allowance.spend(packetUnits)
 }
 
@@ -46,5 +54,5 @@ export function released (client: ReleasingClient, packetId: number, buf: Buffer
     return
   }
   const unknown = known === qos2.free && client.version === 5
-  client.output.write(encodeAck(packetTypes.pubcomp, client.version, packetId, unknown ? 0x92 : 0))
+  client.output.write(encodeAck(packetTypes.pubcomp, client.version, packetId, unknown ? unknownPacketId : 0))
 }

@@ -17,6 +17,8 @@ const bytesPerUnit = 128
 /** A notice to the sender's sessions, beside the publish itself. */
 export const refusalUnits = 12
 const subscribeUnits = 12
+/** An AUTH: a look at the account, some hashes. */
+export const authUnits = 64
 const filterUnits = 4
 
 export function unitsOfPublish (bytes: number): number { return publishUnits + bytes / bytesPerUnit }

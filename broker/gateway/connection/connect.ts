@@ -1,71 +1,76 @@
 import type { Logger } from 'pino'
-import { Refusal, type Code } from '../../errors.ts'
-import type { Answer, Engine, SessionResume } from '../../link/port.ts'
+import { Refusal } from '../../errors.ts'
+import type { Engine, SessionResume, SessionStart } from '../../link/port.ts'
 import { encodeConnackRefusal, type ConnectFrame } from '../../mqtt/index.ts'
 import type { PerSecond } from '../../per-second.ts'
 import { isId, type Topics } from '../../topics.ts'
 import type { Pump } from '../delivery/pump.ts'
 import { Session } from '../delivery/session.ts'
+import type { Few } from '../../few.ts'
 import type { GatewayLimits } from '../limits.ts'
 import type { Locks } from '../locks.ts'
 import type { ListedConnection, Sessions } from '../sessions.ts'
-import { encodeConnack } from './connack.ts'
+import type { Admission } from './admission.ts'
+import type { AuthHandler, ProvingClient } from './auth.ts'
+import { Authentication } from './authentication.ts'
+import type { CompactForms } from './compact-forms.ts'
+import { connackCodes, encodeConnack, serverKeepAlive } from './connack.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
+import { withRoom, type Elsewhere } from './elsewhere.ts'
 import { Evidence } from './evidence.ts'
-import { Contested, logFailure } from './failure.ts'
+import { Contested, logFailure, valueOf } from './failure.ts'
 import { MqttSink, type SinkPeer } from './mqtt-sink.ts'
 import type { OrdinarySide, OrdinarySideClient } from './ordinary-side.ts'
 import { maxWindow } from './packet-ids.ts'
+import { GivenAliases } from './topic-aliases.ts'
 
-/** CONNACK codes of a refusal: return code of 3.1.1 (section 3.2.2.3), reason code of 5 (section 3.2.2.2). */
-const connackCodes: Partial<Record<Code, [number, number]>> = {
-  unauthorized: [5, 0x87],
-  forbidden: [5, 0x87],
-  banned: [5, 0x8a],
-  // The account was removed while its password was looked at.
-  not_found: [5, 0x87],
-  rate_limited: [3, 0x97],
-  unavailable: [3, 0x88],
-  bad_payload: [4, 0x86],
-  too_large: [2, 0x85]
-}
+/** Return code of CONNACK (3.1.1, table 3.1). */
+const serverUnavailable = 3
 
 let assigned = 0
 const assignedPrefix = `auto-${Date.now().toString(36)}${Math.floor(Math.random() * 46656).toString(36)}-`
 
 /** A connection that says who it is. What is found out about it is set here, once. */
-export interface ConnectingClient extends ListedConnection, SinkPeer, OrdinarySideClient {
+export interface ConnectingClient extends ListedConnection, SinkPeer, OrdinarySideClient, ProvingClient {
   user: string
   clientId: string
   session: Session | undefined
   sink: MqttSink | undefined
   evidence: Evidence | undefined
   will: ConnectFrame['will'] | undefined
+  authentication: Authentication | undefined
   maximumPacketBytes: number
   receiveMaximum: number
+  sendMaximum: number
+  aliases: GivenAliases | undefined
   problemInformation: boolean
   keepAliveMs: number
   readonly phase: 'new' | 'connecting' | 'open' | 'closed'
   readonly transport: { readonly address: string, settle (known: boolean): void }
   /** From now on its packets are served. */
   opened (): void
-  close (how?: { reason?: number }): void
+  close (how?: { reason?: number, why?: string }): void
 }
 
 export interface ConnectContext {
-  readonly engine: Pick<Engine, 'authenticate' | 'willRefusal' | 'openSession'>
+  readonly engine: Pick<Engine, 'openSession'>
+  readonly admission: Pick<Admission, 'admit'>
+  readonly auth: Pick<AuthHandler, 'offers'>
   /** Sessions of which no connection is read: so much of them waits for their sender's rate. */
   readonly full: ReadonlySet<string>
   readonly pump: Pump
+  readonly forms: CompactForms
   readonly sessions: Pick<Sessions, 'connected' | 'enter' | 'countOf' | 'add' | 'leave'>
   readonly locks: Pick<Locks, 'take' | 'pause'>
+  /** Sessions that are being opened. */
+  readonly opening: Few
   /** Of sessions, by their ids. */
   readonly takeovers: PerSecond
   readonly topics: Topics
-  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'forget' | 'knows' | 'mayPublish'>
-  readonly limits: Pick<GatewayLimits, 'connectionsPerUser' | 'pendingPublishes' | 'pendingQos2' | 'packetBytes' | 'inflight' | 'keepAliveMaxSeconds' | 'sessionExpirySeconds' | 'maxSessionExpirySeconds'>
-  /** Clients without a user name may use ordinary topics. */
-  readonly anonymous: boolean
+  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'forget' | 'knows' | 'open'>
+  readonly limits: Pick<GatewayLimits, 'connectionsPerUser' | 'pendingPublishes' | 'pendingQos2' | 'packetBytes' | 'inflight' | 'topicAliases' | 'keepAliveMaxSeconds' | 'sessionExpirySeconds' | 'maxSessionExpirySeconds'>
+  /** Another server. */
+  readonly elsewhere: Elsewhere | undefined
   readonly log: Logger
 }
 
@@ -88,24 +93,20 @@ export class ConnectHandler {
       if (err instanceof Contested) await locks.pause()
       if (client.isClosed) return
       if (err instanceof Refusal) return refuse(log, client, frame, err)
-      logFailure(log, err as Error, { ...named(frame), address: client.transport.address }, 'a CONNECT could not be answered')
+      logFailure(log, err as Error, { ...named(client, frame), address: client.transport.address }, 'a CONNECT could not be answered')
       refuse(log, client, frame, new Refusal('unavailable'))
     }
   }
 
   /** Throws `Refusal`. */
   async #open (client: ConnectingClient, frame: ConnectFrame): Promise<void> {
-    const { engine, limits, locks, sessions, takeovers } = this.#context
-    if (frame.properties?.authenticationMethod !== undefined) {
-      // Enhanced authentication is not offered (MQTT 5.0, section 4.12).
-      client.output.write(encodeConnackRefusal(5, 0x8c))
-      return client.close()
-    }
+    const { admission, limits, locks, sessions, takeovers } = this.#context
+    if (this.#turnsAway(client, frame)) return
     // Those who fight for a session are turned away before their passwords are hashed; only who was let in is counted.
     const claimed = `${frame.username ?? ''}/${frame.clientId}`
     if (sessions.connected.has(claimed) && !takeovers.has(claimed)) throw tooManyTakeovers()
-    const user = await this.#admitted(client, frame)
-    if (client.isClosed) return
+    const user = await admission.admit(client, frame)
+    if (user === undefined || client.isClosed) return
     // In one turn with the entry, from which on a kick closes the connection.
     if (client.kicked !== undefined) throw new Refusal(client.kicked)
     sessions.enter(client, user)
@@ -115,6 +116,7 @@ export class ConnectHandler {
     const id = `${user}/${clientId}`
     client.clientId = clientId
     const expirySeconds = expiryOf(frame, limits)
+    if (this.#lacksRoom(client, frame, expirySeconds)) return
     const unlock = await locks.take(id)
     try {
       await this.#takeOver(id)
@@ -122,12 +124,45 @@ export class ConnectHandler {
       if (sessions.countOf(user) > limits.connectionsPerUser && user !== '') {
         throw new Refusal('rate_limited', 'too many connections of this user')
       }
-      const resumed = valueOf(await engine.openSession({ session: id, user, clientId, cleanStart: frame.clean, expirySeconds }))
+      const resumed = await this.#resume(client, { session: id, user, clientId, cleanStart: frame.clean, expirySeconds })
+      if (resumed === undefined) return
       const session = this.#begin(client, frame, resumed, { id, user, expirySeconds })
       await this.#serve(client, frame, session, resumed)
     } finally {
       unlock()
     }
+  }
+
+  /** Whoever it is; the connection is over when this is true. */
+  #turnsAway (client: ConnectingClient, frame: ConnectFrame): boolean {
+    return this.#sendsAway(client, frame) || !this.#takesMethod(client, frame)
+  }
+
+  /** MQTT 5.0, section 4.11 */
+  #sendsAway (client: ConnectingClient, frame: ConnectFrame): boolean {
+    const { elsewhere, log } = this.#context
+    if (elsewhere?.redirect !== true) return false
+    const { protocolVersion, properties } = frame
+    const code = protocolVersion === 5 ? elsewhere.reason : serverUnavailable
+    client.output.write(withRoom(properties?.maximumPacketBytes, elsewhere.address, place => encodeConnackRefusal(protocolVersion, code, place)))
+    log.info({ ...named(client, frame), address: client.transport.address, reason: 'sent to another server' }, 'connection refused')
+    client.close()
+    return true
+  }
+
+  /** [MQTT-4.12.0-1] */
+  #takesMethod (client: ConnectingClient, frame: ConnectFrame): boolean {
+    const [{ auth, log }, method] = [this.#context, frame.properties?.authenticationMethod]
+    if (method === undefined) return true
+    if (auth.offers(method)) {
+      client.authentication = new Authentication(method)
+      return true
+    }
+    // Not the method itself: it is whatever the client has sent.
+    log.info({ reason: 'the authentication method is not offered', ...named(client, frame), address: client.transport.address }, 'connection refused')
+    client.output.write(encodeConnackRefusal(5, 0x8c))
+    client.close()
+    return false
   }
 
   /** [MQTT-3.1.4-2]: the same user's earlier connection ends first. */
@@ -140,21 +175,38 @@ export class ConnectHandler {
     await old.ended
   }
 
-  /** The engine has opened the session: from here on it ends with the connection. */
+  /** Thousands may come back in one moment: those who go on meanwhile wait for a few of them, not for all. Undefined when the client has gone before its turn. */
+  async #resume (client: ConnectingClient, start: SessionStart): Promise<SessionResume | undefined> {
+    const { engine, opening } = this.#context
+    await new Promise<void>(resolve => { opening.enter(resolve) })
+    try {
+      return client.isClosed ? undefined : valueOf(await engine.openSession(start))
+    } finally {
+      opening.leave()
+    }
+  }
+
   #begin (client: ConnectingClient, { protocolVersion, properties }: ConnectFrame, resumed: SessionResume, of: { id: string, user: string, expirySeconds: number }): Session {
-    const { limits, pump, topics } = this.#context
+    const { forms, limits, pump, topics } = this.#context
     const receiveMaximum = this.#receiveMaximum
-    if (protocolVersion === 5) client.receiveMaximum = receiveMaximum
+    if (protocolVersion === 5) {
+      client.receiveMaximum = receiveMaximum
+      client.publishes.spare = 1
+    }
     client.maximumPacketBytes = properties?.maximumPacketBytes ?? client.maximumPacketBytes
     client.problemInformation = properties?.requestProblemInformation !== false
-    const window = Math.min(limits.inflight, properties?.receiveMaximum ?? 65535, maxWindow)
+    client.sendMaximum = properties?.receiveMaximum ?? client.sendMaximum
+    const window = Math.min(limits.inflight, client.sendMaximum, maxWindow)
     if (resumed.resends !== undefined) {
       client.publishes.resends = resumed.resends
       // An MQTT 3 client may have as many unanswered as there are packet ids.
       client.evidence = new Evidence(protocolVersion === 5 ? receiveMaximum : 65_536)
     }
-    client.sink = new MqttSink(client, topics, { window, resumed: resumed.inflight, evidence: client.evidence })
+    const aliases = Math.min(limits.topicAliases, properties?.topicAliasMaximum ?? 0)
+    if (aliases > 0) client.aliases = new GivenAliases(aliases)
+    client.sink = new MqttSink(client, topics, { window, resumed: resumed.inflight, evidence: client.evidence, forms })
     client.session = new Session(pump, client.sink, { ...of, window })
+    client.sink.session = client.session
     return client.session
   }
 
@@ -166,77 +218,62 @@ export class ConnectHandler {
   async #serve (client: ConnectingClient, frame: ConnectFrame, session: Session, { present, inflight, subscriptions }: SessionResume): Promise<void> {
     const { full, log, ordinarySide, pump, sessions, topics } = this.#context
     const { id, user } = session
-    sessions.add(session, client, present)
+    const said = sessions.add(session, client, present)
     // What its last connection sent waits for its sender's rate: each connection would bring more.
     if (full.has(id)) client.pace(true)
     if (client.isClosed) return sessions.leave(client, false)
     // One session, two keepers: what ordinary topics keep for it goes when the session itself has gone.
     if (!present) await ordinarySide.forget(id)
+    if (said !== undefined) await said
     if (client.isClosed) return
-    for (const { filter, qos } of subscriptions) {
+    for (const { filter, qos, identifier, noLocal } of subscriptions) {
       const means = topics.filter(filter, user)
-      if (means !== undefined) session.interest.set(filter, means, qos)
+      if (means !== undefined) session.interest.set(filter, means, qos, identifier, noLocal)
     }
     this.#accept(client, frame, session, present)
     log.debug({ user, clientId: client.clientId, version: frame.protocolVersion, present, address: client.transport.address }, 'connected')
-    const ordinaryWill = frame.will !== undefined && !topics.isChat(frame.will.topic)
-    if (ordinaryWill || (session.persistent && ordinarySide.knows(id))) await ordinarySide.attach(client)
-    session.interest.sum()
-    await session.resend(inflight)
+    session.sumInterest()
+    const rest = await session.resend(inflight)
     if (session.closed) return
-    client.sink?.resent()
+    client.sink?.resent(rest)
     pump.add(session)
     session.applyInterest()
+    // Behind what is sent again: both share what may be under way.
+    if (ordinarySide.knows(id)) await ordinarySide.attach(client)
   }
 
-  /** The CONNACK. */
   #accept (client: ConnectingClient, frame: ConnectFrame, { expirySeconds }: Session, present: boolean): void {
-    const { limits } = this.#context
-    const keepAliveSeconds = serverKeepAlive(frame, limits.keepAliveMaxSeconds)
-    client.keepAliveMs = (keepAliveSeconds ?? frame.keepAliveSeconds) * 1000
+    client.keepAliveMs = (serverKeepAlive(frame, this.#context.limits.keepAliveMaxSeconds) ?? frame.keepAliveSeconds) * 1000
     client.opened()
-    client.output.write(encodeConnack(frame.protocolVersion, present, {
+    client.output.write(this.#connack(client, frame, expirySeconds, present))
+  }
+
+  /** [MQTT-3.1.2-24] of MQTT 5: who has no room for the CONNACK cannot be served. The connection is over when this is true. */
+  #lacksRoom (client: ConnectingClient, frame: ConnectFrame, expirySeconds: number): boolean {
+    if (this.#connack(client, frame, expirySeconds, false).length <= (frame.properties?.maximumPacketBytes ?? Infinity)) return false
+    this.#context.log.info({ ...named(client, frame), address: client.transport.address, reason: 'the CONNACK is larger than its Maximum Packet Size' }, 'connection refused')
+    client.dropWill()
+    client.close()
+    return true
+  }
+
+  #connack (client: ConnectingClient, frame: ConnectFrame, expirySeconds: number, present: boolean): Buffer {
+    const { limits, ordinarySide, topics } = this.#context
+    const { user } = client
+    const asksForResponses = user !== '' && frame.properties?.requestResponseInformation === true
+    const keepAliveSeconds = serverKeepAlive(frame, limits.keepAliveMaxSeconds)
+    return encodeConnack(frame.protocolVersion, present, {
       receiveMaximum: this.#receiveMaximum,
       maximumPacketBytes: limits.packetBytes,
+      topicAliases: limits.topicAliases,
+      shares: ordinarySide.open,
+      ...(asksForResponses ? { responseInformation: topics.answers(user) } : {}),
+      ...(client.authentication !== undefined ? { authentication: client.authentication } : {}),
       ...(frame.clientId === '' ? { assignedClientId: client.clientId } : {}),
       ...(keepAliveSeconds !== undefined ? { serverKeepAliveSeconds: keepAliveSeconds } : {}),
       ...(expirySeconds !== (frame.properties?.sessionExpirySeconds ?? 0) ? { sessionExpirySeconds: expirySeconds } : {})
-    }))
+    })
   }
-
-  /** The user's id ('' for an anonymous client of ordinary topics). Throws `Refusal`. */
-  async #admitted (client: ConnectingClient, frame: ConnectFrame): Promise<string> {
-    const { engine, anonymous } = this.#context
-    let user = ''
-    if (frame.username !== undefined || !anonymous) {
-      if (frame.username !== undefined && !isId(frame.username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
-      client.claims = frame.username
-      user = valueOf(await engine.authenticate({ user: frame.username, password: frame.password, address: client.transport.address })).user
-    }
-    if (frame.will !== undefined) await this.#mayLeave(frame.will, user)
-    return user
-  }
-
-  /** Throws `Refusal` for a will that the user may not publish. */
-  async #mayLeave (will: NonNullable<ConnectFrame['will']>, user: string): Promise<void> {
-    const { engine, ordinarySide, topics } = this.#context
-    const target = topics.isChat(will.topic) ? topics.target(will.topic) : undefined
-    if (target === undefined) {
-      if (!ordinarySide.mayPublish(will.topic)) throw mayNotLeave()
-      return
-    }
-    if (user === '' || 'refuse' in target || target.kind === 'rpc') throw mayNotLeave()
-    const { contentType, payloadFormat } = will.properties ?? {}
-    const wrong = await engine.willRefusal({ user, target, payload: will.payload, contentType, utf8: payloadFormat === 1 })
-    // Whatever it is: 3.1.1 has no other code that would say that it is not the password (section 3.2.2.3).
-    if (wrong !== undefined) throw mayNotLeave(`: ${wrong}`)
-  }
-}
-
-/** Throws `Refusal` for an answer that is one. */
-function valueOf<Value> (answer: Answer<Value>): Value {
-  if (answer.ok) return answer.value
-  throw new Refusal(answer.code, answer.reason, answer.retryAfterMs)
 }
 
 /** Seconds that the session is to outlive its connection. */
@@ -246,25 +283,18 @@ function expiryOf (frame: ConnectFrame, limits: Pick<GatewayLimits, 'sessionExpi
 }
 
 function tooManyTakeovers (): Refusal { return new Contested('the session is taken over too often') }
-function mayNotLeave (why = ''): Refusal { return new Refusal('forbidden', `the will may not be published${why}`) }
 
 /** As whom a client comes, for the log. What is no user name may be a password in the wrong place. */
-function named (frame: ConnectFrame): { user?: string, clientId: string } {
-  return { ...(frame.username !== undefined && isId(frame.username) ? { user: frame.username } : {}), clientId: frame.clientId }
+function named ({ claims }: ConnectingClient, { username = claims, clientId }: ConnectFrame): { user?: string, clientId: string } {
+  return { ...(username !== undefined && isId(username) ? { user: username } : {}), clientId }
 }
 
 function refuse (log: Logger, client: ConnectingClient, frame: ConnectFrame, refusal: Refusal): void {
   if (client.isClosed) return
   const [returnCode, reasonCode] = connackCodes[refusal.code] ?? [3, 0x80]
-  log.info({ code: refusal.code, reason: refusal.message, ...named(frame), address: client.transport.address }, 'connection refused')
+  log.info({ code: refusal.code, reason: refusal.message, ...named(client, frame), address: client.transport.address }, 'connection refused')
   client.output.write(encodeConnackRefusal(frame.protocolVersion, frame.protocolVersion === 5 ? reasonCode : returnCode))
   // It is the will of a CONNECT that is accepted [MQTT-3.1.2-8].
   client.dropWill()
   client.close()
-}
-
-/** The keep alive that an MQTT 5 client is told instead of its own (MQTT 5.0, section 3.2.2.3.14); undefined = its own. */
-function serverKeepAlive (frame: ConnectFrame, maxSeconds: number): number | undefined {
-  if (frame.protocolVersion !== 5) return undefined
-  return frame.keepAliveSeconds === 0 || frame.keepAliveSeconds > maxSeconds ? maxSeconds : undefined
 }

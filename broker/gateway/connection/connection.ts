@@ -1,35 +1,42 @@
 import type { Logger } from 'pino'
 import type { Code } from '../../errors.ts'
-import { decodeAck, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe, encodeConnackRefusal, encodeDisconnect, packetTypes, ProtocolError, type FrameLimits, type ProtocolVersion, type Will } from '../../mqtt/index.ts'
+import { decodeAck, decodeAuth, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe, encodeConnackRefusal, encodeDisconnect, packetTypes, ProtocolError, type FrameLimits, type ProtocolVersion, type PublishFrame, type Will } from '../../mqtt/index.ts'
 import type { Session } from '../delivery/session.ts'
 import type { GatewayLimits } from '../limits.ts'
 import type { Transport, TransportHandler } from '../listener/transport.ts'
+import type { TopicRights } from '../open-topics.ts'
 import type { OrdinaryClient } from '../ordinary-topics.ts'
 import type { Tick } from '../tick.ts'
+import type { Traffic } from '../traffic.ts'
 import { acknowledged, released } from './acknowledgements.ts'
 import type { Allowance } from './allowance.ts'
+import type { AuthHandler } from './auth.ts'
+import type { Authentication } from './authentication.ts'
 import type { ConnectHandler, ConnectingClient } from './connect.ts'
 import { disconnectReasons, reasonText } from './disconnect-reasons.ts'
 import { disconnect } from './disconnect.ts'
 import type { Evidence } from './evidence.ts'
 import { logFailure } from './failure.ts'
 import type { MqttSink } from './mqtt-sink.ts'
+import { withRoom } from './elsewhere.ts'
 import { Output } from './output.ts'
 import { ping } from './ping.ts'
 import type { PublishHandler, PublishingClient } from './publish.ts'
 import { Publishes } from './publishes.ts'
 import { Reading, type ReadingContext, type ReadingPeer } from './reading.ts'
 import type { SubscribeHandler } from './subscribe.ts'
+import { TakenAliases, type GivenAliases } from './topic-aliases.ts'
 import type { UnsubscribeHandler } from './unsubscribe.ts'
 
 /** Who answers the packets that more than the connection itself is needed for. */
-export interface Handlers { connect: ConnectHandler, publish: PublishHandler, subscribe: SubscribeHandler, unsubscribe: UnsubscribeHandler }
+export interface Handlers { auth: AuthHandler, connect: ConnectHandler, publish: PublishHandler, subscribe: SubscribeHandler, unsubscribe: UnsubscribeHandler }
 
 export interface ConnectionContext extends ReadingContext {
   readonly handlers: Handlers
   readonly limits: GatewayLimits
   readonly frameLimits: FrameLimits
   readonly tick: Tick
+  readonly traffic: Traffic
   readonly log: Logger
   /** Milliseconds of the delivery's clock. */
   steady (): number
@@ -37,8 +44,8 @@ export interface ConnectionContext extends ReadingContext {
   left (connection: Connection, graceful: boolean): void
 }
 
-/** How a connection ends. `reason` goes to MQTT 5 clients in a DISCONNECT, `why` to the log. */
-interface End { reason?: number, graceful?: boolean, why?: string }
+/** How a connection ends. `reason` goes to MQTT 5 clients in a DISCONNECT, `reference` (another server) with it, `why` to the log. */
+interface End { reason?: number, reference?: string | undefined, graceful?: boolean, why?: string }
 
 /** One client's connection: keeps the protocol's order of things, and hands each packet to the part that answers it. */
 export class Connection implements TransportHandler, ReadingPeer, ConnectingClient, PublishingClient {
@@ -48,6 +55,8 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
   version: ProtocolVersion = 4
   maximumPacketBytes = 0xffffffff
   receiveMaximum = Infinity
+  sendMaximum = 65_535
+  aliases: GivenAliases | undefined
   phase: 'new' | 'connecting' | 'open' | 'closed' = 'new'
   user = ''
   clientId = ''
@@ -58,26 +67,29 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
   evidence: Evidence | undefined
   ordinary: OrdinaryClient | undefined
   ordinaryFilters: Set<string> | undefined
+  rights: TopicRights | undefined
   will: Will | undefined
-  silenced = false
+  authentication: Authentication | undefined
   problemInformation = true
   keepAliveMs = 0
   readonly #context: ConnectionContext
   readonly #reading: Reading
   readonly #since: number
+  #taken: TakenAliases | undefined
   #lastUnsent = 0
   #progress: number
 
   constructor (context: ConnectionContext, transport: Transport) {
     this.#context = context
     this.transport = transport
-    this.output = new Output(transport, context.tick, () => { this.onDrain() })
+    this.output = new Output(transport, context.tick, context.traffic, () => { this.onDrain() })
     this.publishes = new Publishes(this, context.limits)
     this.#reading = new Reading(this, context)
     this.#since = this.#progress = context.clock.now
     transport.attach(this)
   }
 
+  get traffic (): Traffic { return this.#context.traffic }
   get isOpen (): boolean { return this.phase === 'open' }
   /** For code that looks again after waiting. */
   get isClosed (): boolean { return this.phase === 'closed' }
@@ -96,6 +108,7 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
     if (!this.isOpen) return
     this.#progress = this.#context.clock.now
     this.session?.catchUp()
+    this.ordinary?.wake()
     this.publishes.drained()
   }
 
@@ -111,6 +124,7 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
   hold (): void { this.#reading.hold() }
   release (): void { this.#reading.release() }
   pace (held: boolean): void { this.#reading.pace(held) }
+  published (): void { this.#reading.published() }
 
   /** Holds the connection while `work` runs; a rejection closes it. */
   during (work: Promise<void>): void {
@@ -123,17 +137,13 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
     if (!this.isOpen) return this.#first(type, buf, start, end)
     const { frameLimits, handlers } = this.#context
     switch (type) {
-      case packetTypes.publish: {
-        const frame = decodePublish(first, buf, start, end, this.version, frameLimits)
-        const { cutBytes } = this.#reading
-        if (cutBytes > 0) handlers.publish.tooLarge(this, frame, cutBytes)
-        else handlers.publish.handle(this, frame, buf, frameStart, end)
+      case packetTypes.publish:
+        this.#publish(decodePublish(first, buf, start, end, this.version, frameLimits), buf, frameStart, end)
         break
-      }
       case packetTypes.puback:
       case packetTypes.pubrec:
       case packetTypes.pubcomp:
-        acknowledged(this, type, decodeAck(first, buf, start, end, this.version).packetId, buf, frameStart, end)
+        acknowledged(this, type, decodeAck(first, buf, start, end, this.version), buf, frameStart, end)
         break
       case packetTypes.pubrel:
         released(this, decodeAck(first, buf, start, end, this.version).packetId, buf, frameStart, end)
@@ -150,24 +160,51 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
       case packetTypes.disconnect:
         disconnect(this, decodeDisconnect(buf, start, end, this.version), this.#context.limits.maxSessionExpirySeconds)
         break
+      case packetTypes.auth:
+        if (this.version < 5) throw unexpected()
+        handlers.auth.handle(this, decodeAuth(buf, start, end))
+        break
       case packetTypes.connect:
         throw new ProtocolError('a second CONNECT', 0x82) // [MQTT-3.1.0-2]
       default:
-        throw new ProtocolError('the packet type is not expected here', 0x82)
+        throw unexpected()
     }
     if (this.isClosed) return
     this.publishes.throttle()
     this.#reading.yield()
   }
 
+  #publish (frame: PublishFrame, buf: Buffer, frameStart: number, end: number): void {
+    // Whatever is asked of a topic is asked of the topic, never of an alias.
+    if (frame.properties?.topicAlias !== undefined) (this.#taken ??= new TakenAliases()).resolve(frame)
+    const { publish } = this.#context.handlers
+    this.#context.traffic.received++
+    const { cutBytes } = this.#reading
+    if (cutBytes > 0) publish.tooLarge(this, frame, cutBytes)
+    else publish.handle(this, frame, buf, frameStart, end)
+  }
+
   /** [MQTT-3.1.0-1], [MQTT-3.1.0-2]; packets behind the CONNECT are held back until it is answered. */
   #first (type: number, buf: Buffer, start: number, end: number): void {
-    if (this.phase !== 'new' || type !== packetTypes.connect) throw new ProtocolError('the first packet must be a CONNECT', 0x82)
+    if (this.phase === 'connecting') return this.#proves(type, buf, start, end)
+    if (type !== packetTypes.connect) throw new ProtocolError('the first packet must be a CONNECT', 0x82)
     const { frameLimits, handlers } = this.#context
     const frame = decodeConnect(buf, start, end, frameLimits)
     this.phase = 'connecting'
     this.version = frame.protocolVersion
     this.during(handlers.connect.handle(this, frame))
+  }
+
+  /** [MQTT-3.1.2-30]: until the CONNACK AUTH and DISCONNECT alone. */
+  #proves (type: number, buf: Buffer, start: number, end: number): void {
+    if (type === packetTypes.disconnect) {
+      decodeDisconnect(buf, start, end, this.version)
+      return this.close()
+    }
+    if (type !== packetTypes.auth || this.authentication === undefined) throw new ProtocolError('AUTH or DISCONNECT must come before the CONNACK', 0x82)
+    const frame = decodeAuth(buf, start, end)
+    this.hold()
+    this.authentication.take(frame)
   }
 
   opened (): void {
@@ -177,11 +214,7 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
   }
 
   /** What the connection is about to leave as its will is not to be sent. */
-  dropWill (): void {
-    this.silenced = true
-    this.will = undefined
-    this.ordinary?.dropWill()
-  }
+  dropWill (): void { this.will = undefined }
 
   /** Something went wrong: by the client's fault (`ProtocolError`) or the server's. */
   refuse (err: unknown): void {
@@ -202,17 +235,18 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
     this.close({ reason: disconnectReasons.unspecified, why: 'the server failed' })
   }
 
-  close ({ reason, graceful = false, why = reason === undefined ? undefined : reasonText(reason) }: End = {}): void {
+  close ({ reason, reference, graceful = false, why = reason === undefined ? undefined : reasonText(reason) }: End = {}): void {
     if (this.isClosed) return
     const wasOpen = this.isOpen
     this.phase = 'closed'
     const { log } = this.#context
     if (why !== undefined) log.info({ ...this.who, reason: why }, 'disconnected')
     else if (wasOpen) log.debug({ ...this.who, reason: graceful ? 'the client said goodbye' : 'the client went away' }, 'disconnected')
-    if (wasOpen && reason !== undefined && this.version === 5) this.output.write(encodeDisconnect(reason))
+    if (wasOpen && reason !== undefined && this.version === 5) this.output.write(withRoom(this.maximumPacketBytes, reference, place => encodeDisconnect(reason, place)))
     this.output.flush()
     this.output.close()
     this.#reading.close()
+    this.authentication?.close()
     this.publishes.close()
     this.transport.end()
     this.ordinary?.end(graceful)
@@ -222,19 +256,18 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
 
   /** Called every second: limits of time and rate. */
   sweep (now: number): void {
-    const { limits, log } = this.#context
+    const { limits } = this.#context
     const reading = this.#reading
     if (!this.isOpen) {
       if (now - this.#since > limits.connectTimeoutMs) this.close({ why: 'not signed in within connectTimeoutMs' })
       return
     }
-    const { packets, bytes } = reading
-    if ((limits.packetsPerSecond > 0 && packets > limits.packetsPerSecond) || (limits.bytesPerSecond > 0 && bytes > limits.bytesPerSecond)) {
-      log.warn({ ...this.who, packets, bytes }, 'flooding')
-      return this.close({ reason: disconnectReasons.messageRate })
-    }
+    if (this.authentication?.overdue(now, limits.connectTimeoutMs, reading.held) === true) return this.close({ reason: disconnectReasons.notAuthorized, why: 're-authentication not finished within connectTimeoutMs' })
+    if (this.#floods()) return this.close({ reason: disconnectReasons.messageRate })
     reading.packets = reading.bytes = 0
     this.session?.trim(this.#context.steady())
+    // A place that was left to chat, which had nothing to send after all.
+    this.ordinary?.wake()
     this.publishes.drained()
     // [MQTT-3.1.2-24] of 3.1.1: one and a half times the keep alive; held connections are ours to answer.
     if (this.keepAliveMs > 0 && !reading.held && now - reading.lastPacket > this.keepAliveMs * 1.5) {
@@ -246,6 +279,14 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
     if (now - this.#progress > limits.stallTimeoutMs) this.cutOff()
   }
 
+  #floods (): boolean {
+    const { limits: { packetsPerSecond, bytesPerSecond }, log } = this.#context
+    const { packets, bytes } = this.#reading
+    const floods = (packetsPerSecond > 0 && packets > packetsPerSecond) || (bytesPerSecond > 0 && bytes > bytesPerSecond)
+    if (floods) log.warn({ ...this.who, packets, bytes }, 'flooding')
+    return floods
+  }
+
   /** The client does not read what it is sent: the connection ends at once, its session stays. */
   cutOff (): void {
     if (this.isClosed) return
@@ -254,3 +295,5 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
     this.close()
   }
 }
+
+function unexpected (): ProtocolError { return new ProtocolError('the packet type is not expected here', 0x82) }

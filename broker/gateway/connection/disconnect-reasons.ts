@@ -9,7 +9,9 @@ export const disconnectReasons = {
   receiveMaximum: 0x93,
   packetTooLarge: 0x95,
   messageRate: 0x96,
-  administrative: 0x98
+  administrative: 0x98,
+  useAnotherServer: 0x9c,
+  serverMoved: 0x9d
 } as const
 
 const texts = new Map<number, string>([
@@ -19,7 +21,9 @@ const texts = new Map<number, string>([
   [disconnectReasons.keepAlive, 'silent for longer than its keep alive'],
   [disconnectReasons.takenOver, 'taken over by another connection of the same client id'],
   [disconnectReasons.messageRate, 'too many packets or bytes in a second'],
-  [disconnectReasons.administrative, 'ended by the operator']
+  [disconnectReasons.administrative, 'ended by the operator'],
+  [disconnectReasons.useAnotherServer, 'the server stops: sent to another one'],
+  [disconnectReasons.serverMoved, 'the server stops: sent to another one']
 ])
 
 /** A reason for the log. */

@@ -14,7 +14,8 @@ export function disconnect (client: LeavingClient, { reasonCode, sessionExpirySe
     if (session.expirySeconds === 0 && sessionExpirySeconds > 0) throw new ProtocolError('the session expiry interval was 0', 0x82)
     session.expirySeconds = Math.min(sessionExpirySeconds, maxExpirySeconds)
   }
-  // [MQTT-3.14.4-3]; 0x04 asks for the will (MQTT 5.0, section 3.14.2.1).
-  if (reasonCode !== 0x04) client.will = undefined
-  client.close({ graceful: reasonCode !== 0x04 })
+  // [MQTT-3.14.4-3]: a client that leaves because something is wrong, or asks for it (0x04), leaves its will.
+  const graceful = reasonCode === 0
+  if (graceful) client.will = undefined
+  client.close({ graceful })
 }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { Refusal } from '../../errors.ts'
+import type { Answer } from '../../link/port.ts'
 
 /** Too many connections want one session. They are answered late: clients that fight for it come back at once. */
 export class Contested extends Refusal {
@@ -14,4 +15,10 @@ export function logFailure (log: Logger, err: Error, fields: object, text: strin
   if (err instanceof TypeError || err instanceof RangeError || err instanceof ReferenceError) return log.error({ err, ...fields }, text)
   log.warn({ ...fields, reason: err.message }, text)
   log.debug({ err }, text)
+}
+
+/** Throws `Refusal` for an answer that is one. */
+export function valueOf<Value> (answer: Answer<Value>): Value {
+  if (answer.ok) return answer.value
+  throw new Refusal(answer.code, answer.reason, answer.retryAfterMs)
 }

@@ -1,13 +1,18 @@
 import { encodePublishProperties, noProperties, publishHeader, publishSize, writePublish, type ProtocolVersion } from '../../mqtt/index.ts'
 import type { Topics } from '../../topics.ts'
+import type { Interest } from '../delivery/interest.ts'
 import type { Sink } from '../delivery/sink.ts'
 import type { Entry, Stream, StreamKind } from '../delivery/stream.ts'
+import type { Traffic } from '../traffic.ts'
+import type { CompactForms } from './compact-forms.ts'
 import type { Evidence } from './evidence.ts'
 import type { Output } from './output.ts'
-import { PacketIds, type SentPacket } from './packet-ids.ts'
+import { idAfter, PacketIds, type SentPacket } from './packet-ids.ts'
+import type { GivenAliases } from './topic-aliases.ts'
 
 /** Unsent bytes above which delivery to a connection waits; not below a socket's own mark, or no drain would be heard of. */
 const softOutputBytes = 65536
+const noTopic = new Uint8Array()
 const header0 = publishHeader(0, false, false)
 const headerRetained = publishHeader(0, false, true)
 const header1 = publishHeader(1, false, false)
@@ -18,13 +23,27 @@ export interface SinkPeer {
   readonly version: ProtocolVersion
   readonly user: string
   readonly output: Output
+  readonly traffic: Traffic
   /** It is not read at the moment, as others have their turn. */
   readonly waits: boolean
   /** The largest packet the client takes [MQTT-3.1.2-24 of MQTT 5]. */
   readonly maximumPacketBytes: number
+  /** Absent when the client takes none. */
+  readonly aliases: GivenAliases | undefined
   /** The server cannot go on with this connection. */
   fail (err: Error): void
 }
+
+/** The session, as its sink needs it: what its subscriptions say beside their filters. */
+interface SinkSession {
+  readonly interest: Pick<Interest, 'identifies' | 'identifiersOf' | 'noLocal' | 'noLocalOf'>
+  takeOwn (stream: Stream, seq: number): boolean
+}
+
+const nobody: SinkSession = { interest: { identifies: false, identifiersOf: () => [], noLocal: false, noLocalOf: () => 'none' }, takeOwn: () => false }
+
+/** What goes with an entry, but for its alias. */
+interface Told { subscriptionIdentifiers: number[], messageExpirySeconds?: number }
 
 export interface MqttSinkOptions {
   /** Packets that may be unacknowledged; at most `maxWindow`. */
@@ -33,6 +52,8 @@ export interface MqttSinkOptions {
   resumed: readonly SentPacket[]
   /** Which answers the client has; absent when nothing is remembered of the session's publishes. */
   evidence: Evidence | undefined
+  /** All connections' in common. */
+  forms: CompactForms
 }
 
 /** Writes what a session is delivered as PUBLISH packets, straight into the connection's output. */
@@ -41,19 +62,27 @@ export class MqttSink implements Sink {
   readonly #output: Output
   readonly #topics: Topics
   readonly #evidence: Evidence | undefined
+  readonly #forms: CompactForms
   readonly #sent: PacketIds
-  #resumed: readonly SentPacket[]
-  /** How far those are sent again. */
-  #resumedAt = 0
+  /** What was sent on an earlier connection and has not been sent again on this one. */
+  #resumed: SentPacket[]
   #inbox: Buffer | undefined
+  /** See `#addressed`. */
+  #topic: Uint8Array = noTopic
+  /** Here and not asked of the interest: each delivery looks at it. */
+  compact = false
+  /** Whose it is; set before anything is delivered. */
+  session: SinkSession = nobody
 
-  constructor (peer: SinkPeer, topics: Topics, { window, resumed, evidence }: MqttSinkOptions) {
+  constructor (peer: SinkPeer, topics: Topics, { window, resumed, evidence, forms }: MqttSinkOptions) {
     this.#peer = peer
     this.#output = peer.output
     this.#topics = topics
     this.#evidence = evidence
-    this.#sent = new PacketIds(window)
-    this.#resumed = resumed
+    this.#forms = forms
+    const newest = resumed.at(-1)
+    this.#sent = newest === undefined ? new PacketIds(window) : new PacketIds(window, idAfter(newest.packetId))
+    this.#resumed = [...resumed]
   }
 
   get crowded (): boolean { return this.#output.unsentBytes >= softOutputBytes }
@@ -70,14 +99,17 @@ export class MqttSink implements Sink {
 
   deliver (stream: Stream, entry: Entry, again: boolean, leftMs: number | undefined): boolean {
     const { version, maximumPacketBytes } = this.#peer
-    const { qos, label } = stream
+    const { qos } = stream
+    const payload = this.compact ? this.#forms.of(stream, entry) : entry.payload
+    let topic = stream.label
     let properties: Buffer | undefined
     if (version === 5) {
-      properties = noProperties
-      // [MQTT-3.3.2-6]: what is left of the interval goes with the message.
-      if (leftMs !== undefined) properties = encodePublishProperties({ messageExpirySeconds: Math.min(Math.ceil(leftMs / 1000), 0xffffffff) })
+      const own = this.#isOwn(stream, entry, again)
+      if (own && this.session.interest.noLocalOf(stream.kind, stream.id) === 'all') return false
+      properties = this.#addressed(stream, payload.length, leftMs, own)
+      topic = this.#topic
     }
-    const size = publishSize(label, qos, entry.payload.length, properties)
+    const size = publishSize(topic, qos, payload.length, properties)
     // [MQTT-3.1.2-25]: a packet that is too large for the client is dropped as if it had been sent.
     if (size > maximumPacketBytes) return false
     let header = header0
@@ -87,22 +119,54 @@ export class MqttSink implements Sink {
       packetId = this.#sent.add(stream.id, entry.seq, this.#evidence?.answered ?? 0, kept)
       header = again ? header1dup : header1
     }
+    this.#peer.traffic.sent++
     const target = this.#output.reserve(size)
-    writePublish(target, this.#output.offset, header, packetId, label, properties, entry.payload)
+    writePublish(target, this.#output.offset, header, packetId, topic, properties, payload)
     return true
   }
 
-  /** The packet id that the entry had on an earlier connection. Entries come again in the order in which they were left. */
-  #resumedId (stream: string, seq: number): number | undefined {
-    while (this.#resumedAt < this.#resumed.length) {
-      const one = this.#resumed[this.#resumedAt++] as SentPacket
-      if (one.seq === seq && one.stream === stream) return one.packetId
+  /**
+   * The properties of an entry for MQTT 5; `#topic` goes with them: its alias says it to a client that knows it. Without an alias where there is none, or where
+   * an entry with one is too large for the client. Most entries have the same as the one before: those are encoded already.
+   */
+  #addressed (stream: Stream, payloadBytes: number, leftMs: number | undefined, own: boolean): Buffer {
+    const { aliases, maximumPacketBytes } = this.#peer
+    const { label, qos } = stream
+    const told = leftMs === undefined && !this.session.interest.identifies ? undefined : this.#told(stream, leftMs, own)
+    const given = aliases?.ofLabel(label)
+    if (given !== undefined) {
+      const properties = told === undefined ? given.properties : encodePublishProperties({ ...told, topicAlias: given.alias })
+      this.#topic = given.told ? noTopic : label
+      if (publishSize(this.#topic, qos, payloadBytes, properties) <= maximumPacketBytes) {
+        given.told = true
+        return properties
+      }
     }
-    return undefined
+    this.#topic = label
+    return told === undefined ? noProperties : encodePublishProperties(told)
   }
 
-  /** All is sent again that is left of what an earlier connection was sent. */
-  resent (): void { this.#resumed = [] }
+  /** The session has published it, and a filter with No Local brings it or would [MQTT-3.8.3-3]; what an earlier connection was sent is sent again, whatever it is. */
+  #isOwn (stream: Stream, { seq }: Entry, again: boolean): boolean {
+    const { session } = this
+    return session.interest.noLocal && !again && session.takeOwn(stream, seq)
+  }
+
+  /** [MQTT-3.3.2-6]: what is left of the interval goes with the message; [MQTT-3.3.4-3], [MQTT-3.3.4-4]: so do the identifiers of what brings it. */
+  #told ({ kind, id }: Stream, leftMs: number | undefined, own: boolean): Told {
+    const { interest } = this.session
+    const subscriptionIdentifiers = interest.identifies ? interest.identifiersOf(kind, id, own) : []
+    return { subscriptionIdentifiers, ...leftMs !== undefined && { messageExpirySeconds: Math.min(Math.ceil(leftMs / 1000), 0xffffffff) } }
+  }
+
+  /** The packet id that the entry had on an earlier connection. */
+  #resumedId (stream: string, seq: number): number | undefined {
+    const at = this.#resumed.findIndex(one => one.seq === seq && one.stream === stream)
+    return at < 0 ? undefined : this.#resumed.splice(at, 1)[0]?.packetId
+  }
+
+  /** All that there was room for is sent again of what is left of an earlier connection; `rest` comes as the client acknowledges. */
+  resent (rest: readonly SentPacket[]): void { this.#resumed = [...rest] }
 
   /** The client's PUBACK; calls `acknowledge` with the entry. False when nothing has this packet id, and it is ignored. */
   acknowledge (packetId: number, session: { acknowledge (stream: string, seq: number): boolean }): boolean {
@@ -119,20 +183,23 @@ export class MqttSink implements Sink {
 
   /** What is not acknowledged, oldest first. */
   inflight (): SentPacket[] {
-    // Before it is sent again nothing else is.
-    return this.#sent.count > 0 ? this.#sent.list() : [...this.#resumed]
+    const sent = this.#sent
+    if (this.#resumed.length === 0) return sent.list()
+    const rest = this.#resumed.filter(({ packetId }) => sent.find(packetId) < 0)
+    return [...sent.list(), ...rest].sort((a, b) => sent.age(b.packetId) - sent.age(a.packetId))
   }
 
   notice (payload: Uint8Array): void { this.tell(this.#topics.notice(this.#peer.user), payload) }
 
   /** One packet at QoS 0, subscribed or not. */
-  tell (topic: string, payload: Uint8Array, retained = false, correlationData?: Buffer): void {
+  tell (topic: string, payload: Uint8Array, { retained = false, correlationData, identifier }: { retained?: boolean, correlationData?: Buffer | undefined, identifier?: number | undefined } = {}): void {
     const { version, maximumPacketBytes } = this.#peer
     let properties: Buffer | undefined
-    if (version === 5) properties = correlationData !== undefined ? encodePublishProperties({ correlationData }) : noProperties
+    if (version === 5) properties = encodePublishProperties({ ...correlationData !== undefined && { correlationData }, ...identifier !== undefined && { subscriptionIdentifiers: [identifier] } })
     const topicBytes = Buffer.from(topic)
     const size = publishSize(topicBytes, 0, payload.length, properties)
     if (size > maximumPacketBytes || this.#output.closed) return
+    this.#peer.traffic.sent++
     const target = this.#output.reserve(size)
     writePublish(target, this.#output.offset, retained ? headerRetained : header0, 0, topicBytes, properties, payload)
   }

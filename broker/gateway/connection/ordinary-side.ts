@@ -1,22 +1,26 @@
 /** A connection's way to ordinary topics: a client there, made when it is needed first; a client that only chats never has one. */
-import type { ProtocolVersion, Will } from '../../mqtt/index.ts'
-import type { Topics } from '../../topics.ts'
+import { packetTypes, type ProtocolVersion } from '../../mqtt/index.ts'
 import type { Session } from '../delivery/session.ts'
-import type { OpenTopics } from '../open-topics.ts'
-import type { OrdinaryClient, OrdinaryPeer, OrdinaryTopics, WaitingWill } from '../ordinary-topics.ts'
+import type { GatewayLimits } from '../limits.ts'
+import type { OpenTopics, TopicRights } from '../open-topics.ts'
+import type { OrdinaryClient, OrdinaryPeer, OrdinaryTopics } from '../ordinary-topics.ts'
+import type { Traffic } from '../traffic.ts'
 import type { Output } from './output.ts'
 import type { Publishes } from './publishes.ts'
+import { SendWindow } from './send-window.ts'
+import type { GivenAliases } from './topic-aliases.ts'
 
 /** The connection, as its ordinary topics need it. */
-export interface OrdinarySideClient {
+export interface OrdinarySideClient extends NamedClient {
   readonly version: ProtocolVersion
   readonly session: Session | undefined
-  readonly will: Will | undefined
-  /** Whatever becomes of the connection, it leaves no will. */
-  readonly silenced: boolean
   readonly maximumPacketBytes: number
+  /** Messages that the client takes unacknowledged. */
+  readonly sendMaximum: number
+  readonly aliases: GivenAliases | undefined
   readonly isClosed: boolean
   readonly output: Output
+  readonly traffic: Traffic
   readonly publishes: Publishes
   ordinary: OrdinaryClient | undefined
   /** Ordinary filters of the session, as far as this connection knows. */
@@ -28,11 +32,18 @@ export interface OrdinarySideClient {
   during (work: Promise<void>): void
 }
 
+/** A connection, as what it may do depends on it. */
+export interface NamedClient {
+  readonly user: string
+  readonly clientId: string
+  /** Set when it is needed first. */
+  rights: TopicRights | undefined
+}
+
 export interface OrdinarySideContext {
-  readonly topics: Topics
   readonly openTopics: OpenTopics
   readonly ordinary: OrdinaryTopics | undefined
-  delayWill (session: Session, will: WaitingWill): void
+  readonly limits: Pick<GatewayLimits, 'inflight'>
 }
 
 export class OrdinarySide {
@@ -40,8 +51,16 @@ export class OrdinarySide {
 
   constructor (context: OrdinarySideContext) { this.#context = context }
 
-  mayPublish (topic: string): boolean { return this.#context.ordinary !== undefined && this.#context.openTopics.mayPublish(topic) }
-  maySubscribe (filter: string): boolean { return this.#context.ordinary !== undefined && this.#context.openTopics.maySubscribe(filter) }
+  /** There are ordinary topics. */
+  get open (): boolean { return this.#context.ordinary !== undefined }
+
+  mayPublish (client: NamedClient, topic: string): boolean { return this.open && this.#rightsOf(client).mayPublish(topic) }
+  maySubscribe (client: NamedClient, filter: string): boolean { return this.open && this.#rightsOf(client).maySubscribe(filter) }
+  retains (topic: string, payloadBytes: number): boolean { return this.#context.ordinary?.retains(topic, payloadBytes) === true }
+  /** As a will, before the client has its session. */
+  mayLeave (user: string, clientId: string, topic: string): boolean { return this.open && this.#context.openTopics.of(user, clientId).mayPublish(topic) }
+
+  #rightsOf (client: NamedClient): TopicRights { return (client.rights ??= this.#context.openTopics.of(client.user, client.clientId)) }
 
   /** True when something is stored for the session, so that its connection needs a client at once. */
   knows (session: string): boolean { return this.#context.ordinary?.knows(session) === true }
@@ -60,12 +79,10 @@ export class OrdinarySide {
     if (client.ordinary !== undefined) return client.ordinary
     const { session } = client
     if (client.isClosed || session === undefined) throw new Error('the connection closed')
-    const { ordinary, topics } = this.#context
+    const { ordinary, limits } = this.#context
     if (ordinary === undefined) throw new Error('no ordinary topics are open')
-    const will = client.will !== undefined && !topics.isChat(client.will.topic) ? client.will : undefined
-    const attached = await ordinary.attach(new Peer(client, session, will, waiting => { this.#context.delayWill(session, waiting) }))
+    const attached = await ordinary.attach(new Peer(client, session, new SendWindow(session, limits.inflight, client.sendMaximum)))
     if (client.isClosed) {
-      if (client.silenced) attached.dropWill()
       attached.end(false)
       throw new Error('the connection closed')
     }
@@ -79,24 +96,28 @@ export class OrdinarySide {
 class Peer implements OrdinaryPeer {
   readonly session: Session
   readonly version: ProtocolVersion
-  readonly will: Will | undefined
   readonly maximumPacketBytes: number
-  readonly delayWill: (will: WaitingWill) => void
+  readonly window: SendWindow
   readonly #client: OrdinarySideClient
 
-  constructor (client: OrdinarySideClient, session: Session, will: Will | undefined, delayWill: (will: WaitingWill) => void) {
+  constructor (client: OrdinarySideClient, session: Session, window: SendWindow) {
+    this.window = window
     this.#client = client
     this.session = session
     this.version = client.version
-    this.will = will
     this.maximumPacketBytes = client.maximumPacketBytes
-    this.delayWill = delayWill
   }
 
   get closed (): boolean { return this.#client.isClosed }
+  get aliases (): GivenAliases | undefined { return this.#client.aliases }
   get unsentBytes (): number { return this.#client.output.unsentBytes }
-  write (packet: Buffer): void { this.#client.output.write(packet) }
-  acknowledged (): void { this.#client.publishes.ordinaryEnds() }
+
+  write (packet: Buffer): void {
+    if ((packet[0] as number) >> 4 === packetTypes.publish) this.#client.traffic.sent++
+    this.#client.output.write(packet)
+  }
+
+  acknowledged (qos: 1 | 2): void { this.#client.publishes.ordinaryEnds(qos) }
   hold (): void { this.#client.hold() }
   release (): void { this.#client.release() }
   close (): void { this.#client.close() }

@@ -1,4 +1,5 @@
 import type { Tick } from '../tick.ts'
+import type { Traffic } from '../traffic.ts'
 import type { Transport } from '../listener/transport.ts'
 import { Chunks } from '../chunks.ts'
 
@@ -14,6 +15,7 @@ const chunks = new Chunks([16_384, maxChunkBytes])
 export class Output {
   readonly #transport: Transport
   readonly #tick: Tick
+  readonly #traffic: Traffic
   #chunk: Buffer | undefined
   #used = 0
   #full: Buffer[] = []
@@ -23,8 +25,9 @@ export class Output {
   readonly #drained: () => void
 
   /** `drained` is called when the kernel took everything at once: a socket tells only of what had to wait. */
-  constructor (transport: Transport, tick: Tick, drained: () => void) {
+  constructor (transport: Transport, tick: Tick, traffic: Traffic, drained: () => void) {
     this.#transport = transport
+    this.#traffic = traffic
     this.#tick = tick
     this.#drained = drained
   }
@@ -79,7 +82,11 @@ export class Output {
       this.#pendingBytes = 0
     }
     if (this.#closed) return
-    for (const buffer of full) this.#transport.write(buffer)
+    this.#traffic.bytesSent += used
+    for (const buffer of full) {
+      this.#traffic.bytesSent += buffer.length
+      this.#transport.write(buffer)
+    }
     if (chunk !== undefined && used > this.#transport.headroom) this.#transport.write(chunk.subarray(0, used))
     if (this.#transport.unsentBytes > 0) return
     // The kernel has all of it. What waits in a socket stays as it is until it is sent.

@@ -9,6 +9,8 @@ const freed = -1
 /** A PUBLISH at QoS 1 that was sent: its packet id, and which entry of which stream it carried. */
 export interface SentPacket { packetId: number, stream: string, seq: number }
 
+export function idAfter (packetId: number): number { return packetId >= maxChatPacketId ? 1 : packetId + 1 }
+
 /** The packet ids of the QoS 1 packets that were sent to a client and not acknowledged, in the order of sending. */
 export class PacketIds {
   readonly #capacity: number
@@ -26,7 +28,7 @@ export class PacketIds {
    */
   #nextId: number
 
-  /** `firstId`: the first packet id, by default any. */
+  /** `firstId`: the first packet id, by default any. Behind those that are to be sent again it has to be. */
   constructor (capacity: number, firstId = randomInt(1, maxChatPacketId + 1)) {
     this.#capacity = capacity
     this.#nextId = firstId
@@ -37,7 +39,7 @@ export class PacketIds {
   /** Adds a packet, written behind the answer with the number `answered`; `packetId` is given for one that is sent again [MQTT-4.4.0-1]. Returns its packet id. */
   add (stream: string, seq: number, answered: number, packetId = this.#nextId): number {
     // Ids grow, and the oldest unacknowledged one stops the ring: none is in use twice while capacity < maxChatPacketId.
-    this.#nextId = packetId >= maxChatPacketId ? 1 : packetId + 1
+    if (packetId === this.#nextId) this.#nextId = idAfter(packetId)
     const at = (this.#first + this.#count) % this.#capacity
     this.#ids[at] = packetId
     this.#streams[at] = stream
@@ -46,6 +48,9 @@ export class PacketIds {
     this.#count++
     return packetId
   }
+
+  /** How many ids ago one that is in use was given: the oldest has the most. */
+  age (packetId: number): number { return (this.#nextId - packetId + maxChatPacketId) % maxChatPacketId }
 
   /** Where the packet is, for the methods below; -1 when nothing has this packet id: it may answer an earlier connection's packet. */
   find (packetId: number): number {

@@ -2,12 +2,13 @@
 import type { Logger } from 'pino'
 import { codes, type Code } from '../../errors.ts'
 import type { Verdict } from '../../link/port.ts'
-import { encodeAck, packetTypes, writeAck, type ProtocolVersion, type PublishFrame } from '../../mqtt/index.ts'
+import { AckWriter, encodeAck, packetTypes, writeAck, type AckType, type ProtocolVersion, type PublishFrame, type PublishProperties } from '../../mqtt/index.ts'
 import type { Topics } from '../../topics.ts'
 import type { Waiting } from '../delivery/pressure.ts'
 import type { Pump } from '../delivery/pump.ts'
 import type { Session } from '../delivery/session.ts'
 import type { Tick } from '../tick.ts'
+import type { Wills } from '../wills/wills.ts'
 import { refusalUnits, type Allowance } from './allowance.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import type { Evidence } from './evidence.ts'
@@ -29,21 +30,27 @@ export interface AnsweredClient {
   readonly allowance: Allowance
   /** MQTT 5: reason strings and user properties may be sent with acknowledgements [MQTT-3.1.2-29]. */
   readonly problemInformation: boolean
+  /** The largest packet the client takes. */
+  readonly maximumPacketBytes: number
   /** Whose connection it is, for the log. */
   readonly who: object
   close (how: { reason: number }): void
 }
 
 /** A publish on its way through the engine; `number` is its place among those that are answered. */
-export interface Pending { client: AnsweredClient, packetId: number, qos: 0 | 1 | 2, number: number, topic: string, correlationData: Buffer | undefined, bytes: number, isRequest: boolean }
+export interface Pending { client: AnsweredClient, packetId: number, qos: 0 | 1 | 2, number: number, topic: string, /** of a request: what MQTT 5 says of its answer */ answer: Pick<PublishProperties, 'responseTopic' | 'correlationData'> | undefined, bytes: number, isRequest: boolean }
 
 export interface AnswerContext {
   readonly topics: Topics
   readonly pump: Pick<Pump, 'notice' | 'countOf' | 'pressure'>
   readonly tick: Pick<Tick, 'discard'>
   readonly pending: PendingPublishes<Pending>
+  readonly wills: Pick<Wills, 'settled'>
   readonly log: Logger
 }
+
+/** What a verdict says of a message that was stored. */
+interface Stored { id?: string, seq?: number }
 
 interface Refused { code: Code, reason: string, cid?: string, retryAfterMs?: number }
 
@@ -59,7 +66,10 @@ export class PublishAnswers {
   /** The engine's answer to one publish. Answers come in the order of the publishes. */
   settle (verdict: Verdict): void {
     const pending = this.#context.pending.take(verdict.ref)
-    if (pending === undefined) return
+    if (pending === undefined) return this.#context.wills.settled(verdict)
+    // Before the message itself comes: the verdict is first.
+    const { session } = pending.client
+    if (session?.interest.noLocal === true && verdict.ok === true && verdict.conv !== undefined && verdict.seq !== undefined) session.published(verdict.conv, verdict.seq)
     // At QoS 0 nobody waits for an answer.
     if (pending.qos > 0 && this.#defers(pending, verdict)) return
     this.#answer(pending, verdict)
@@ -126,7 +136,8 @@ export class PublishAnswers {
   #accepted (pending: Pending, verdict: Extract<Verdict, { ok: true }>): void {
     const { client } = pending
     if (verdict.answer !== undefined && verdict.rid !== undefined) {
-      client.sink?.tell(this.#context.topics.answer(client.user, verdict.rid), verdict.answer, false, pending.correlationData)
+      const { responseTopic = this.#context.topics.answer(client.user, verdict.rid), correlationData } = pending.answer ?? {}
+      client.sink?.tell(responseTopic, verdict.answer, { correlationData })
     }
     if (pending.qos === 1) puback(client, pending.packetId, verdict)
     else if (pending.qos === 2) pubrec(client, pending.packetId, verdict)
@@ -172,31 +183,43 @@ export class PublishAnswers {
   }
 }
 
-function puback ({ output, version, problemInformation }: AnsweredClient, packetId: number, verdict: { id?: string, seq?: number }): void {
-  if (version !== 5 || verdict.id === undefined || !problemInformation) {
-    writeAck(output.reserve(4), output.offset, packetTypes.puback, packetId)
-    return
+const storedAck = new AckWriter('id', 'seq')
+
+function puback (client: AnsweredClient, packetId: number, verdict: Stored): void {
+  accept(client, packetTypes.puback, packetId, verdict)
+}
+
+function pubrec (client: AnsweredClient, packetId: number, verdict: Stored): void {
+  client.publishes.states.set(packetId, qos2.answered)
+  accept(client, packetTypes.pubrec, packetId, verdict)
+}
+
+/** With the message's id and number for those who may be told, and have room for it [MQTT-3.4.2-3], [MQTT-3.5.2-3]. */
+function accept ({ output, version, problemInformation, maximumPacketBytes }: AnsweredClient, type: AckType, packetId: number, { id, seq }: Stored): void {
+  if (version === 5 && id !== undefined && problemInformation) {
+    const number = String(seq)
+    const size = storedAck.size(id, number)
+    if (size <= maximumPacketBytes) {
+      storedAck.write(output.reserve(size), output.offset, type, packetId, id, number)
+      return
+    }
   }
-  output.write(encodeAck(packetTypes.puback, 5, packetId, 0, undefined, [['id', verdict.id], ['seq', String(verdict.seq)]]))
+  writeAck(output.reserve(4), output.offset, type, packetId)
 }
 
-function pubrec ({ output, version, problemInformation, publishes }: AnsweredClient, packetId: number, verdict: { id?: string, seq?: number }): void {
-  publishes.states.set(packetId, qos2.answered)
-  const properties: Array<[string, string]> | undefined = version === 5 && verdict.id !== undefined && problemInformation
-    ? [['id', verdict.id], ['seq', String(verdict.seq)]]
-    : undefined
-  output.write(encodeAck(packetTypes.pubrec, version, packetId, 0, undefined, properties))
-}
-
-function refuse ({ output, version, problemInformation, publishes: { states } }: AnsweredClient, { packetId, qos }: { packetId: number, qos: number }, { code, reason }: Refused): void {
+function refuse (client: AnsweredClient, { packetId, qos }: { packetId: number, qos: number }, { code, reason }: Refused): void {
+  const { version, publishes: { states } } = client
   const reasonCode = version === 5 ? codes[code].reasonCode : 0
-  const text = version === 5 && problemInformation ? reason : undefined
-  if (qos === 1) {
-    output.write(encodeAck(packetTypes.puback, version, packetId, reasonCode, text))
-    return
-  }
+  if (qos === 1) return acknowledge(client, packetTypes.puback, packetId, reasonCode, reason)
   // [MQTT-4.3.3-8 of MQTT 5]: a failing PUBREC ends the exchange.
   if (version === 5) states.set(packetId, qos2.free)
   else if (states.get(packetId) !== qos2.free) states.set(packetId, qos2.answered)
-  output.write(encodeAck(packetTypes.pubrec, version, packetId, reasonCode, text))
+  acknowledge(client, packetTypes.pubrec, packetId, reasonCode, reason)
+}
+
+/** A refusal. What is said beside the code is left out for a client that does not ask for it, or has no room for it [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3]. */
+function acknowledge ({ output, version, problemInformation, maximumPacketBytes }: AnsweredClient, type: AckType, packetId: number, reasonCode: number, text: string): void {
+  const bare = (): Buffer => encodeAck(type, version, packetId, reasonCode)
+  const whole = version === 5 && problemInformation ? encodeAck(type, version, packetId, reasonCode, text) : bare()
+  output.write(whole.length > maximumPacketBytes ? bare() : whole)
 }

@@ -1,7 +1,9 @@
+import type { Code } from '../../errors.ts'
 import type { Submission } from '../../link/port.ts'
-import { ProtocolError, packetTypes, encodeAck, type PublishFrame } from '../../mqtt/index.ts'
+import { ProtocolError, packetTypes, encodeAck, encodePublish, type PublishFrame } from '../../mqtt/index.ts'
 import type { Target, Topics } from '../../topics.ts'
 import type { GatewayLimits } from '../limits.ts'
+import type { Intake } from '../intake.ts'
 import type { Tick } from '../tick.ts'
 import { unitsOfPublish } from './allowance.ts'
 import { Asking, type AskingClient, type AskingContext } from './asking.ts'
@@ -20,6 +22,8 @@ export interface PublishingClient extends AnsweredClient, AskingClient, Ordinary
   readonly gone: boolean
   readonly output: Output
   close (how?: { reason?: number }): void
+  /** A publish is the engine's: the next one may have to wait. */
+  published (): void
 }
 
 export interface PublishContext extends AskingContext {
@@ -27,8 +31,9 @@ export interface PublishContext extends AskingContext {
   readonly limits: Pick<GatewayLimits, 'pendingQos2' | 'packetBytes' | 'pendingRequests' | 'outputBytes'>
   readonly pending: PendingPublishes<Pending>
   readonly tick: Pick<Tick, 'submit'>
+  readonly intake: Pick<Intake, 'take'>
   readonly publishAnswers: Pick<PublishAnswers, 'reject'>
-  readonly ordinarySide: Pick<OrdinarySide, 'mayPublish' | 'forward'>
+  readonly ordinarySide: Pick<OrdinarySide, 'mayPublish' | 'forward' | 'retains'>
 }
 
 /** PUBLISH: to the engine, to ordinary topics, or refused; acknowledged in order whoever answers. */
@@ -69,23 +74,35 @@ export class PublishHandler {
 
   #chat (client: PublishingClient, packet: PublishFrame): void {
     const { publishes, session } = client
-    const { topics, publishAnswers } = this.#context
+    const { topics } = this.#context
     if (session === undefined || !client.isOpen) return
     const target = publishes.target(topics, packet.topic)
     if (client.gone && 'kind' in target && (target.kind === 'rpc' || target.verb !== undefined)) return
     if ('refuse' in target || client.user === '') {
       const code = 'refuse' in target ? target.refuse : 'unauthorized'
-      const reason = 'refuse' in target ? target.reason : 'a user name is needed here'
-      if (publishes.chatWaits) publishes.whenIdle(() => { publishAnswers.reject(client, packet, code, reason) })
-      else publishAnswers.reject(client, packet, code, reason)
-      return
+      return this.#refuse(client, packet, code, 'refuse' in target ? target.reason : 'a user name is needed here')
     }
-    if (target.kind === 'rpc') {
-      publishes.asking ??= new Asking(client, this.#context, request => { this.#submit(client, request, topics.target(request.topic) as Target) })
-      publishes.asking.ask(packet)
-    } else {
-      this.#submit(client, packet, target)
+    if (target.kind === 'rpc') this.#ask(client, packet)
+    else this.#submit(client, packet, target)
+  }
+
+  #ask (client: PublishingClient, packet: PublishFrame): void {
+    const { publishes, user } = client
+    const { topics } = this.#context
+    const { responseTopic } = packet.properties ?? {}
+    if (responseTopic !== undefined && topics.answerId(user, responseTopic) === undefined) {
+      return this.#refuse(client, packet, 'forbidden', `the answer to a request goes to ${topics.answers(user)}/ and an id, not to its Response Topic`)
     }
+    publishes.asking ??= new Asking(client, this.#context, request => { this.#submit(client, request, topics.target(request.topic) as Target) })
+    publishes.asking.ask(packet)
+  }
+
+  /** Refuses a publish to a chat topic when it is its turn. */
+  #refuse (client: PublishingClient, packet: PublishFrame, code: Code, reason: string): void {
+    const { publishes } = client
+    const { publishAnswers } = this.#context
+    if (publishes.chatWaits) publishes.whenIdle(() => { publishAnswers.reject(client, packet, code, reason) })
+    else publishAnswers.reject(client, packet, code, reason)
   }
 
   #submit (client: PublishingClient, packet: PublishFrame, target: Target): void {
@@ -93,7 +110,7 @@ export class PublishHandler {
     if (session === undefined) return
     const { properties } = packet
     const number = evidence !== undefined && packet.qos > 0 ? evidence.publish(packet.packetId, packet.dup) : 0
-    const pending = { client, packetId: packet.packetId, qos: packet.qos, number, topic: packet.topic, correlationData: properties?.correlationData, bytes: packet.payload.length, isRequest: target.kind === 'rpc' }
+    const pending = { client, packetId: packet.packetId, qos: packet.qos, number, topic: packet.topic, answer: properties, bytes: packet.payload.length, isRequest: target.kind === 'rpc' }
     const submission: Submission = {
       ref: this.#context.pending.add(pending),
       session: session.id,
@@ -113,27 +130,40 @@ export class PublishHandler {
       if (properties.contentType !== undefined) submission.contentType = properties.contentType
       if (properties.payloadFormat !== undefined) submission.utf8 = properties.payloadFormat === 1
       if (properties.messageExpirySeconds !== undefined) submission.expirySeconds = properties.messageExpirySeconds
+      const rid = target.kind === 'rpc' && properties.responseTopic !== undefined ? this.#context.topics.answerId(client.user, properties.responseTopic) : undefined
+      if (rid !== undefined) submission.rid = rid
     }
     publishes.chatBegins(pending)
+    this.#context.intake.take()
     this.#context.tick.submit(submission)
+    client.published()
   }
 
   #ordinary (client: PublishingClient, packet: PublishFrame, frame: Buffer): void {
     const { publishes } = client
     const { ordinarySide, publishAnswers } = this.#context
     if (!client.isOpen) return
-    if (!ordinarySide.mayPublish(packet.topic)) {
+    const refusal = this.#refusal(client, packet)
+    if (refusal !== undefined) {
       if (packet.qos === 2 && publishes.states.get(packet.packetId) !== qos2.free) publishes.states.set(packet.packetId, qos2.chat)
-      const reject = (): void => { publishAnswers.reject(client, packet, 'forbidden', 'this topic is not open') }
+      const reject = (): void => { publishAnswers.reject(client, packet, ...refusal) }
       if (publishes.ordinaryWaits) publishes.whenIdle(reject)
       else reject()
       return
     }
     if (packet.qos > 0) {
-      publishes.ordinaryBegins()
+      publishes.ordinaryBegins(packet.qos)
       client.evidence?.reuse(packet.packetId)
     }
-    ordinarySide.forward(client, frame)
+    ordinarySide.forward(client, packet.properties?.topicAlias === undefined ? frame : encodePublish(packet))
+  }
+
+  #refusal (client: PublishingClient, { topic, retain, payload }: PublishFrame): [code: Code, reason: string] | undefined {
+    const { ordinarySide } = this.#context
+    if (!ordinarySide.mayPublish(client, topic)) return ['forbidden', 'this topic is not open']
+    // As a whole: who is told nothing of it would believe that it is kept.
+    if (retain && !ordinarySide.retains(topic, payload.length)) return ['too_large', 'there is no room for more retained messages']
+    return undefined
   }
 
   /** Notes a QoS 2 packet id; false when it was seen and is answered here [MQTT-4.3.3-10 of MQTT 5]. */

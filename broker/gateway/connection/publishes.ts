@@ -22,14 +22,17 @@ export class Publishes {
   #chat = 0
   #chatBytes = 0
   #chat1 = 0
-  /** Ordinary publishes that are not acknowledged. */
+  /** Ordinary publishes that are not acknowledged, and those at QoS 1. */
   #ordinary = 0
+  #ordinary1 = 0
   #full = false
   #waiting: Array<() => void> = []
   /** QoS 2 publishes without their PUBREL: of each only that there is one, whoever keeps its message. */
   readonly states = new PacketStates()
   /** What publishes with DUP may be repeats of; absent when nothing is remembered of the session. */
   resends: Resends | undefined
+  /** Publishes that are read beyond `pendingPublishes`: 1 for who has to hear that it is one too many. */
+  spare = 0
   /** Made with the first request. */
   asking: Asking | undefined
   #lastTopic = ''
@@ -46,8 +49,8 @@ export class Publishes {
   get busy (): boolean { return this.#chat > 0 || this.#ordinary > 0 }
   /** QoS 2 publishes wait for their PUBREL. */
   get unfinished (): boolean { return this.states.size > 0 }
-  /** What counts against the Receive Maximum: chat publishes at QoS 1, and all at QoS 2. */
-  get counted (): number { return this.#chat1 + this.states.size }
+  /** What counts against the Receive Maximum: publishes at QoS 1 that are not answered, and those at QoS 2 that are not finished. */
+  get counted (): number { return this.#chat1 + this.#ordinary1 + this.states.size }
 
   /** What a topic of the chat tree stands for; mostly the same as the last one. */
   target (topics: Topics, topic: string): Target | TopicRefusal {
@@ -70,11 +73,15 @@ export class Publishes {
     if (publish.qos === 1) this.#chat1--
   }
 
-  ordinaryBegins (): void { this.#ordinary++ }
+  ordinaryBegins (qos: number): void {
+    this.#ordinary++
+    if (qos === 1) this.#ordinary1++
+  }
 
   /** An ordinary publish was acknowledged. */
-  ordinaryEnds (): void {
+  ordinaryEnds (qos: number): void {
     if (this.#ordinary > 0) this.#ordinary--
+    if (qos === 1 && this.#ordinary1 > 0) this.#ordinary1--
     this.settled()
   }
 
@@ -104,7 +111,7 @@ export class Publishes {
   throttle (): void {
     if (this.#full) return
     const limits = this.#limits
-    if (this.#chat + this.#ordinary < limits.pendingPublishes && this.#chatBytes < limits.pendingBytes && this.#peer.output.unsentBytes < limits.outputBytes) return
+    if (this.#chat + this.#ordinary < limits.pendingPublishes + this.spare && this.#chatBytes < limits.pendingBytes && this.#peer.output.unsentBytes < limits.outputBytes) return
     this.#full = true
     this.#peer.hold()
   }

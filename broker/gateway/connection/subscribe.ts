@@ -1,16 +1,21 @@
 import type { Engine } from '../../link/port.ts'
 import { encodeSuback, type SubscribeFrame, type Subscription } from '../../mqtt/index.ts'
-import type { ChatFilter, Topics } from '../../topics.ts'
+import { isSys, type ChatFilter, type Topics } from '../../topics.ts'
 import type { Session } from '../delivery/session.ts'
 import type { GatewayLimits } from '../limits.ts'
+import type { SysTopics } from '../sys-topics.ts'
 import { unitsOfFilters, type Allowance } from './allowance.ts'
+import { judgeAnswer } from './answer-room.ts'
 import type { Evidence } from './evidence.ts'
 import type { MqttSink } from './mqtt-sink.ts'
 import type { OrdinarySide, OrdinarySideClient } from './ordinary-side.ts'
+import type { ServerDocument } from './server-document.ts'
 import { saveSubscriptions } from './stored-subscriptions.ts'
 
 /** SUBACK codes: 0x80 is all that 3.1.1 has; the others are MQTT 5.0, section 3.9.3. */
 const refusal = { failure: 0x80, notAuthorized: 0x87, quota: 0x97, sharedUnavailable: 0x9e }
+
+const share = '$share/'
 
 export interface SubscribingClient extends OrdinarySideClient {
   readonly user: string
@@ -21,11 +26,11 @@ export interface SubscribingClient extends OrdinarySideClient {
 
 export interface SubscribeContext {
   readonly engine: Pick<Engine, 'isMember' | 'saveSubscriptions'>
-  /** The retained description of the server: version, limits, features. */
-  readonly serverInfo: Record<string, unknown>
+  readonly serverDocument: Pick<ServerDocument, 'tell'>
   readonly topics: Topics
   readonly limits: Pick<GatewayLimits, 'subscriptionsPerSession'>
-  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'maySubscribe'>
+  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'maySubscribe' | 'open'>
+  readonly sys: Pick<SysTopics, 'mayRead' | 'tellAll'>
 }
 
 /** What the filters of one SUBSCRIBE come to. */
@@ -36,6 +41,8 @@ interface Judged {
   /** The session's interest has changed. */
   changed: boolean
   tellServer: boolean
+  /** Filters of `$SYS` whose values are to be told. */
+  tellSys: string[]
 }
 
 /**
@@ -49,6 +56,7 @@ export class SubscribeHandler {
 
   handle (client: SubscribingClient, frame: SubscribeFrame): void {
     client.allowance.spend(unitsOfFilters(frame.subscriptions.length))
+    judgeAnswer(client, frame.subscriptions.length)
     client.evidence?.reuse(frame.packetId)
     client.during(this.#subscribe(client, frame))
   }
@@ -56,7 +64,7 @@ export class SubscribeHandler {
   async #subscribe (client: SubscribingClient, frame: SubscribeFrame): Promise<void> {
     const { session, version } = client
     if (session === undefined) return
-    const { granted, ordinary, changed, tellServer } = await this.#judgeAll(client, session, frame.subscriptions)
+    const { granted, ordinary, changed, tellServer, tellSys } = await this.#judgeAll(client, session, frame)
     // Judging may take time: of a connection that was taken over meanwhile nothing may reach what the next one has.
     if (session.closed) return
     if (changed) await saveSubscriptions(this.#context.engine, client)
@@ -76,24 +84,28 @@ export class SubscribeHandler {
     }
     if (session.closed) return
     if (changed) session.applyInterest()
-    const { serverInfo, topics } = this.#context
-    if (tellServer) client.sink?.tell(topics.server(), Buffer.from(JSON.stringify(serverInfo)), true)
+    const { serverDocument, sys } = this.#context
+    for (const filter of tellSys) sys.tellAll(client.sink, filter, frame.subscriptionIdentifier)
+    if (tellServer) serverDocument.tell(client.sink, frame.subscriptionIdentifier)
   }
 
-  async #judgeAll (client: SubscribingClient, session: Session, subscriptions: readonly Subscription[]): Promise<Judged> {
-    const judged: Judged = { granted: new Array<number>(subscriptions.length), ordinary: [], changed: false, tellServer: false }
+  async #judgeAll (client: SubscribingClient, session: Session, { subscriptions, subscriptionIdentifier: identifier }: SubscribeFrame): Promise<Judged> {
+    const judged: Judged = { granted: new Array<number>(subscriptions.length), ordinary: [], changed: false, tellServer: false, tellSys: [] }
     for (const [at, subscription] of subscriptions.entries()) {
       const code = await this.#judge(client, session, subscription, judged.ordinary.length)
       if (code === 'ordinary') judged.ordinary.push({ at, subscription })
       else if (typeof code === 'number') judged.granted[at] = code
       else {
-        const qos = subscription.qos > 0 ? 1 : 0
+        const qos = subscription.qos > 0 && code.kind !== 'sys' ? 1 : 0
         // [MQTT-3.3.1-9] to [MQTT-3.3.1-11] of MQTT 5.
-        const { rh } = subscription
-        judged.tellServer ||= code.kind === 'server' && (rh === 0 || (rh === 1 && !session.interest.has(subscription.filter)))
+        const { noLocal, rh } = subscription
+        const tell = rh === 0 || (rh === 1 && !session.interest.has(subscription.filter))
+        judged.tellServer ||= code.kind === 'server' && tell
+        if (code.kind === 'sys' && tell) judged.tellSys.push(subscription.filter)
         // Most clients subscribe again to what their session has: that is stored already.
-        judged.changed ||= session.interest.granted(subscription.filter) !== qos
-        session.interest.set(subscription.filter, code, qos)
+        const { interest } = session
+        judged.changed ||= interest.granted(subscription.filter) !== qos || interest.identifier(subscription.filter) !== identifier || interest.isNoLocal(subscription.filter) !== noLocal
+        interest.set(subscription.filter, code, qos, identifier, noLocal)
         judged.granted[at] = qos
       }
     }
@@ -101,16 +113,26 @@ export class SubscribeHandler {
   }
 
   async #judge (client: SubscribingClient, session: Session, { filter }: Subscription, more: number): Promise<number | 'ordinary' | ChatFilter> {
-    const { engine, ordinarySide, topics } = this.#context
+    const { engine, ordinarySide, sys, topics } = this.#context
     const { user, version } = client
     const refused = version === 5 ? refusal.notAuthorized : refusal.failure
-    if (filter.startsWith('$share/')) return version === 5 ? refusal.sharedUnavailable : refusal.failure
     if (!this.#fits(client, session, filter, more)) return version === 5 ? refusal.quota : refusal.failure
-    if (!topics.isChat(filter)) return ordinarySide.maySubscribe(filter) ? 'ordinary' : refused
+    if (filter.startsWith(share)) return this.#judgeShared(client, filter)
+    if (isSys(filter)) return sys.mayRead(user) ? { kind: 'sys' } : refused
+    if (!topics.isChat(filter)) return ordinarySide.maySubscribe(client, filter) ? 'ordinary' : refused
     const means = user === '' ? undefined : topics.filter(filter, user)
     if (means === undefined) return refused
     if (means.kind === 'group' && !(await engine.isMember(user, means.gid))) return refused
     return means
+  }
+
+  #judgeShared (client: SubscribingClient, filter: string): number | 'ordinary' {
+    const { ordinarySide, topics } = this.#context
+    if (client.version < 5) return refusal.failure
+    const shared = filter.slice(filter.indexOf('/', share.length) + 1)
+    // Everybody has a copy of what is said in a conversation.
+    if (topics.isChat(shared) || !ordinarySide.open) return refusal.sharedUnavailable
+    return ordinarySide.maySubscribe(client, shared) ? 'ordinary' : refusal.notAuthorized
   }
 
   /** The session has room for the filter beside `more` others, or has it already. */

@@ -4,6 +4,7 @@ import type { Topics } from '../../topics.ts'
 import type { Session } from '../delivery/session.ts'
 import type { OrdinaryClient } from '../ordinary-topics.ts'
 import { unitsOfFilters, type Allowance } from './allowance.ts'
+import { judgeAnswer } from './answer-room.ts'
 import type { Evidence } from './evidence.ts'
 import type { Output } from './output.ts'
 import { saveSubscriptions } from './stored-subscriptions.ts'
@@ -13,6 +14,7 @@ const noSubscription = 0x11
 
 export interface UnsubscribingClient {
   readonly version: ProtocolVersion
+  readonly maximumPacketBytes: number
   readonly session: Session | undefined
   readonly output: Output
   readonly evidence: Evidence | undefined
@@ -35,6 +37,7 @@ export class UnsubscribeHandler {
 
   handle (client: UnsubscribingClient, frame: UnsubscribeFrame): void {
     client.allowance.spend(unitsOfFilters(frame.filters.length))
+    judgeAnswer(client, frame.filters.length)
     client.evidence?.reuse(frame.packetId)
     client.during(this.#unsubscribe(client, frame))
   }

@@ -14,12 +14,22 @@ export interface Interested {
 
 /** What a session's chat subscriptions add up to: overlapping filters deliver each message once, at the highest QoS. */
 export class Interest {
-  readonly #filters = new Map<string, { means: ChatFilter, qos: 0 | 1 }>()
+  readonly #filters = new Map<string, { means: ChatFilter, qos: 0 | 1, identifier: number | undefined, noLocal: boolean }>()
   inbox: Granted = -1
   event: Granted = -1
   allGroups: Granted = -1
+  /** A filter has, or had, an identifier. */
+  identifies = false
+  /** A filter has, or had, No Local. */
+  noLocal = false
   notice = false
   answers = false
+  /** It reads what the server says of itself. */
+  server = false
+  /** Filters of `$SYS`, by level. */
+  sys: string[][] = []
+  /** What is delivered comes in its compact form. */
+  compact = false
   #groups = new Map<string, Granted>()
   /** What the session's streams agree with. */
   #applied = { inbox: -1 as Granted, event: -1 as Granted, allGroups: -1 as Granted, groups: new Map<string, Granted>() }
@@ -29,10 +39,43 @@ export class Interest {
   /** The QoS of a filter; undefined when there is none. */
   granted (filter: string): 0 | 1 | undefined { return this.#filters.get(filter)?.qos }
   /** For storing with a persistent session. */
-  list (): Array<{ filter: string, qos: 0 | 1 }> { return [...this.#filters].map(([filter, { qos }]) => ({ filter, qos })) }
+  list (): Array<{ filter: string, qos: 0 | 1, identifier?: number, noLocal?: true }> {
+    return [...this.#filters].map(([filter, { qos, identifier, noLocal }]) => ({ filter, qos, ...identifier !== undefined && { identifier }, ...noLocal && { noLocal } }))
+  }
 
-  set (filter: string, means: ChatFilter, qos: 0 | 1): void { this.#filters.set(filter, { means, qos }) }
+  /** `identifier`: what the subscriber calls the subscription by. `noLocal`: it is not to bring what the session publishes itself. */
+  set (filter: string, means: ChatFilter, qos: 0 | 1, identifier?: number, noLocal = false): void {
+    this.identifies ||= identifier !== undefined
+    this.noLocal ||= noLocal
+    this.#filters.set(filter, { means, qos, identifier, noLocal })
+  }
+
   delete (filter: string): boolean { return this.#filters.delete(filter) }
+  /** The identifier of a filter. */
+  identifier (filter: string): number | undefined { return this.#filters.get(filter)?.identifier }
+
+  /** A filter has No Local. */
+  isNoLocal (filter: string): boolean { return this.#filters.get(filter)?.noLocal === true }
+
+  /** How many of the filters that bring a stream have No Local: what the session publishes itself, they do not bring [MQTT-3.8.3-3]. */
+  noLocalOf (kind: StreamKind, id: string): 'none' | 'some' | 'all' {
+    let [local, others] = [false, false]
+    for (const { means, noLocal } of this.#filters.values()) {
+      if (!brings(means, kind, id)) continue
+      if (noLocal) local = true
+      else others = true
+    }
+    return !local ? 'none' : others ? 'some' : 'all'
+  }
+
+  /** The identifiers of all filters that bring an entry of a stream. `own`: the session has published it. */
+  identifiersOf (kind: StreamKind, id: string, own: boolean): number[] {
+    const found: number[] = []
+    for (const { means, identifier, noLocal } of this.#filters.values()) {
+      if (identifier !== undefined && !(own && noLocal) && brings(means, kind, id)) found.push(identifier)
+    }
+    return found
+  }
 
   qosOf (kind: StreamKind, id: string): Granted {
     switch (kind) {
@@ -68,12 +111,13 @@ export class Interest {
     for (const gid of lost) session.scan('group', gid)
   }
 
-  /** Adds up the filters. `apply` does it too; a session that resumes needs it before. */
+  /** Adds up the filters. `apply` does it too. */
   sum (): void {
     this.inbox = this.event = this.allGroups = -1
-    this.notice = this.answers = false
+    this.notice = this.answers = this.server = this.compact = false
     this.#groups = new Map()
-    for (const { means, qos } of this.#filters.values()) {
+    this.sys = []
+    for (const [filter, { means, qos }] of this.#filters) {
       if (means.kind === 'own') {
         if (means.inbox) this.inbox = max(this.inbox, qos)
         if (means.event) this.event = max(this.event, qos)
@@ -83,9 +127,19 @@ export class Interest {
         this.allGroups = max(this.allGroups, qos)
       } else if (means.kind === 'group') {
         this.#groups.set(means.gid, max(this.#groups.get(means.gid) ?? -1, qos))
+      } else {
+        this.server ||= means.kind === 'server'
+        this.compact ||= means.kind === 'compact'
+        if (means.kind === 'sys') this.sys.push(filter.split('/'))
       }
     }
   }
+}
+
+/** Own messages in groups that are not read by themselves come with the inbox. */
+function brings (means: ChatFilter, kind: StreamKind, id: string): boolean {
+  if (kind === 'group') return means.kind === 'groups' || (means.kind === 'group' && means.gid === id.slice(2))
+  return means.kind === 'own' && (kind === 'event' ? means.event : means.inbox)
 }
 
 function rescan (session: Interested, kind: StreamKind, qos: Granted): void {

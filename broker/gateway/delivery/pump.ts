@@ -1,7 +1,9 @@
 import type { Committed, Engine, Output } from '../../link/port.ts'
 import { groupId } from '../../topics.ts'
+import { Few } from '../../few.ts'
 import { Cursors } from './cursors.ts'
 import { GroupStreams } from './group-streams.ts'
+import { OwnMessages } from './own-messages.ts'
 import { Pauses } from './pauses.ts'
 import { Pressure } from './pressure.ts'
 import { Recent } from './recent.ts'
@@ -12,6 +14,8 @@ import type { StreamKind } from './stream.ts'
 export interface PumpOptions {
   /** Bytes that are kept for sessions that are a little behind. */
   recentBytes?: number
+  /** Pages of streams that are read at the same time, of all sessions. */
+  looking?: number
   /** The time of the server, milliseconds since the epoch. */
   now?: () => number
   /** Milliseconds of a clock that only goes forward. */
@@ -22,6 +26,7 @@ export interface PumpOptions {
   later?: (run: () => void) => void
 }
 
+const mostLooking = 16
 /** Who is no slower than the server acknowledges within so many turns of its event loop, and within milliseconds when it has little to do. */
 const paceTurns = 4
 const leastPaceMs = 4
@@ -39,13 +44,17 @@ export class Pump implements Shared {
   readonly pauses: Pauses
   readonly pressure: Pressure
   readonly recent: Recent
+  readonly own = new OwnMessages()
+  readonly looking: Few
   paceMs = leastPaceMs
   readonly now: () => number
   readonly steady: () => number
   readonly later: (run: () => void) => void
   readonly #byUser = new Map<string, Set<Session>>()
+  #lastConv = ''
+  #lastUsers: readonly [string, string] = ['', '']
 
-  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), fresh = steady, later = setImmediate, recentBytes }: PumpOptions = {}) {
+  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), fresh = steady, later = setImmediate, recentBytes, looking = mostLooking }: PumpOptions = {}) {
     this.engine = engine
     this.now = now
     this.steady = steady
@@ -54,6 +63,7 @@ export class Pump implements Shared {
     this.recent = new Recent(recentBytes === undefined ? {} : { maxBytes: recentBytes })
     this.cursors = new Cursors(engine)
     this.pauses = new Pauses(steady)
+    this.looking = new Few(looking)
   }
 
   add (session: Session): void {
@@ -78,9 +88,7 @@ export class Pump implements Shared {
     this.pauses.committed()
     this.recent.note(conv, message)
     if (conv.charCodeAt(0) === 0x64) {
-      const cut = conv.indexOf(':', 2)
-      const a = conv.slice(2, cut)
-      const b = conv.slice(cut + 1)
+      const [a, b] = this.#usersOf(conv)
       this.#direct(a, conv, message)
       if (b !== a) this.#direct(b, conv, message)
       return
@@ -92,6 +100,16 @@ export class Pump implements Shared {
     if (senders === undefined) return
     const own = 'o' + conv.slice(1)
     for (const session of senders) if (!session.streams.has(conv)) this.#lazily(session, 'own', own, message)
+  }
+
+  /** Of a direct conversation; mostly the same as the last one. */
+  #usersOf (conv: string): readonly [string, string] {
+    if (conv !== this.#lastConv) {
+      const cut = conv.indexOf(':', 2)
+      this.#lastUsers = [conv.slice(2, cut), conv.slice(cut + 1)]
+      this.#lastConv = conv
+    }
+    return this.#lastUsers
   }
 
   #direct (user: string, conv: string, message: Committed): void {

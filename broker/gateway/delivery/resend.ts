@@ -7,6 +7,13 @@ const resendBytes = 1_048_576
 /** Where an entry is. */
 export interface Place { stream: string, seq: number }
 
+/** The last number of each stream. */
+export function ends (places: readonly Place[]): Map<string, number> {
+  const last = new Map<string, number>()
+  for (const { stream, seq } of places) last.set(stream, Math.max(seq, last.get(stream) ?? 0))
+  return last
+}
+
 /** What the user may still see of these places, by stream and number. Ends early when `closed` says so. */
 export async function entriesAt (engine: Pick<Engine, 'read'>, user: string, places: readonly Place[], closed: () => boolean): Promise<Map<string, Map<number, Entry>>> {
   const numbers = new Map<string, number[]>()

@@ -33,7 +33,7 @@ export interface Scanned {
 export class Scan {
   readonly kind: StreamKind
   readonly #session: Scanned
-  readonly #shared: Pick<Shared, 'engine' | 'cursors'>
+  readonly #shared: Pick<Shared, 'engine' | 'cursors' | 'looking'>
   readonly #gid: string | undefined
   #passed = ''
   #inFlight = false
@@ -42,7 +42,7 @@ export class Scan {
   readonly #raced = new Map<string, Race>()
   readonly #removed = new Set<string>()
 
-  constructor (session: Scanned, shared: Pick<Shared, 'engine' | 'cursors'>, kind: StreamKind, gid?: string) {
+  constructor (session: Scanned, shared: Pick<Shared, 'engine' | 'cursors' | 'looking'>, kind: StreamKind, gid?: string) {
     this.#session = session
     this.#shared = shared
     this.kind = kind
@@ -79,6 +79,13 @@ export class Scan {
     const session = this.#session
     if (this.#inFlight || this.#done || this.#cancelled || session.closed || session.behindCount >= maxBehind) return
     this.#inFlight = true
+    this.#shared.looking.enter(() => { this.#look() })
+  }
+
+  #look (): void {
+    const session = this.#session
+    const { looking } = this.#shared
+    if (this.#cancelled || session.closed) return looking.leave()
     // What other devices of the user have acknowledged decides where this one starts.
     this.#shared.cursors.flush()
     this.#shared.engine.streams({
@@ -89,6 +96,7 @@ export class Scan {
       ...(this.#passed !== '' ? { after: this.#passed } : {}),
       ...(this.#gid !== undefined ? { gid: this.#gid } : {})
     }).then(page => {
+      looking.leave()
       if (this.#cancelled || session.closed) return
       // What it brings up may be sent at once, and then calls `step`: this page is not asked for a second time.
       this.#take(page.streams, page.next)
@@ -96,6 +104,9 @@ export class Scan {
       if (this.#done) session.scanEnded(this)
       else this.step()
       session.catchUp()
+    }, (err: unknown) => {
+      looking.leave()
+      throw err
     }).catch((err: Error) => {
       this.#inFlight = false
       if (!this.#cancelled) session.fail(err)
@@ -137,7 +148,7 @@ export class Scan {
       if (this.kind !== 'group' && this.kind !== 'event' && (head <= cursor || session.qosOf(this.kind, state.stream) === 0)) return
       stream = session.addStream(state.stream, cursor, head)
       if (stream === undefined) return
-      stream.redeliverTo = sent
+      stream.redeliverTo = Math.max(stream.redeliverTo, sent)
     }
     // Live only: from what raced with the page on, and from the next one without that.
     if (stream.qos === 0) stream.sentTo = stream.acked = race === undefined ? stream.head : before

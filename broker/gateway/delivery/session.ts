@@ -1,6 +1,6 @@
 import { CatchingUp } from './catching-up.ts'
 import { Interest } from './interest.ts'
-import { entriesAt, type Place } from './resend.ts'
+import { ends, entriesAt, type Place } from './resend.ts'
 import { maxBehind, Scan } from './scan.ts'
 import type { Shared } from './shared.ts'
 import type { Sink } from './sink.ts'
@@ -45,6 +45,8 @@ export class Session {
   #scans: Scan[] = []
   /** Entries of streams that were dropped may be in the window. */
   #orphans = false
+  /** How far streams were sent on earlier connections, where the window has no room for all of it. */
+  #begun: ReadonlyMap<string, number> | undefined
   /** What was acknowledged of streams that were dropped, while a scan that may not have seen it goes on. */
   readonly #lateAcks = new Map<string, number>()
 
@@ -62,15 +64,41 @@ export class Session {
   get behindCount (): number { return this.#catchingUp.count }
   get scans (): readonly Scan[] { return this.#scans }
   get free (): number { return this.#window.free }
+  get inflight (): number { return this.#window.count }
   get capacity (): number { return this.#window.capacity }
+  /** Entries that were ever sent and had to be acknowledged. */
+  get sent (): number { return this.#window.added }
   /** So much waits to be sent that what may be lost is not sent. */
   get crowded (): boolean { return this.sink.crowded }
+
+  /** So many places of the window are taken by what is no stream. */
+  lend (entries: number): void { this.#window.lent = entries }
 
   /** The QoS at which the session reads a stream; -1 when it does not. */
   qosOf (kind: StreamKind, id: string): -1 | 0 | 1 { return this.interest.qosOf(kind, id) }
 
+  /** The session has published a message of a conversation: filters with No Local do not bring it back. */
+  published (conv: string, seq: number): void {
+    const { interest } = this
+    const kind = streamKind(conv)
+    const reads = interest.qosOf(kind, conv) === -1 ? 'own' : kind
+    if (interest.noLocalOf(reads, conv) !== 'none') this.#shared.own.note(this.id, conv, seq)
+  }
+
+  /** True once for what the session has published itself, of a stream that a filter with No Local brings. */
+  takeOwn ({ kind, id }: Stream, seq: number): boolean { return this.#shared.own.take(this.id, kind === 'own' ? 'g' + id.slice(1) : id, seq) }
+
   /** Its interest has changed: it goes on with what is in it. */
-  applyInterest (): void { this.interest.apply(this) }
+  applyInterest (): void {
+    this.sumInterest()
+    this.interest.apply(this)
+  }
+
+  /** Only knows what is in its interest: a session that goes on needs that for what is sent again, before it reads. */
+  sumInterest (): void {
+    this.interest.sum()
+    this.sink.compact = this.interest.compact
+  }
 
   /** Starts to read a stream after `cursor`; undefined when the session does not subscribe to it. */
   addStream (id: string, cursor: number, head: number): Stream | undefined {
@@ -79,6 +107,7 @@ export class Session {
     if (qos === -1) return undefined
     cursor = Math.max(cursor, this.#lateAcks.get(id) ?? 0)
     const stream = new Stream(this, id, kind, this.sink.label(kind, id), qos, cursor, head)
+    stream.redeliverTo = this.#begun?.get(id) ?? 0
     // Subscribed anew: what is in flight is not sent a second time, and holds the cursor of the new stream.
     if (this.#orphans && qos === 1) this.#window.adopt(stream)
     this.streams.set(id, stream)
@@ -179,11 +208,17 @@ export class Session {
 
   caughtUp (): void { if (this.behindCount < maxBehind / 2) for (const scan of this.#scans) scan.step() }
 
-  /** Sends again what an earlier connection left unacknowledged, before anything else is sent. */
-  async resend (places: readonly Place[]): Promise<void> {
-    const wanted = places.slice(0, this.#window.capacity).filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
+  /**
+   * Sends again what an earlier connection left unacknowledged, before anything else is sent. Returns what the window has no room for: its
+   * streams bring it, with what else they have.
+   */
+  async resend <P extends Place>(places: readonly P[]): Promise<readonly P[]> {
+    if (places.length === 0) return places
+    const all = places.filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
+    const [wanted, rest] = [all.slice(0, this.#window.capacity), all.slice(this.#window.capacity)]
     const found = await entriesAt(this.#shared.engine, this.user, wanted, () => this.closed)
-    if (this.closed) return
+    if (this.closed) return rest
+    if (rest.length > 0) this.#begun = ends(rest)
     for (const { stream: id, seq } of wanted) {
       const entry = found.get(id)?.get(seq)
       if (entry === undefined) continue
@@ -192,6 +227,7 @@ export class Session {
       stream.redeliverTo = Math.max(stream.redeliverTo, seq)
       this.send(stream, entry)
     }
+    return rest
   }
 
   /** Looks for what the session has not read in the streams of one kind, or of one group. */

@@ -1,6 +1,8 @@
 import type { Engine } from '../../link/port.ts'
 import type { Cursors } from './cursors.ts'
+import type { Few } from '../../few.ts'
 import type { GroupStreams } from './group-streams.ts'
+import type { OwnMessages } from './own-messages.ts'
 import type { Pauses } from './pauses.ts'
 import type { Pressure } from './pressure.ts'
 import type { Recent } from './recent.ts'
@@ -13,6 +15,9 @@ export interface Shared {
   readonly pauses: Pauses
   readonly pressure: Pressure
   readonly recent: Recent
+  readonly own: OwnMessages
+  /** Scans that wait for a page. */
+  readonly looking: Few
   /** A device that keeps pace with the server has acknowledged what is older than this, milliseconds. */
   readonly paceMs: number
   /** Runs a function at the end of this turn of the event loop. */

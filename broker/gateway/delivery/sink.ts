@@ -9,11 +9,13 @@ export interface Sink {
   readonly crowded: boolean
   /** What the device says is not heard at the moment: it may have acknowledged more than is known. */
   readonly unheard: boolean
+  /** The device has asked for what costs fewer bytes; a sink that has nothing smaller need not look at it. */
+  compact: boolean
   /** Bytes that the sink wants at hand with each entry of a stream: asked for when a stream begins, kept as `Stream.label`. */
   label (kind: StreamKind, id: string): Uint8Array
   /**
    * Takes one entry; the payload is only lent. `again`: an earlier connection of the session was sent it. `leftMs`: in so many
-   * milliseconds it expires. False when this device cannot take it at all (too large): it counts as sent and acknowledged. At QoS 1 each
+   * milliseconds it expires. False when this device cannot take it at all (too large) or does not want it (No Local): it counts as sent and acknowledged. At QoS 1 each
    * entry that was taken is acknowledged to `Session.acknowledge` when the device has it.
    */
   deliver (stream: Stream, entry: Entry, again: boolean, leftMs: number | undefined): boolean

@@ -6,6 +6,10 @@ import type { Stream } from './stream.ts'
  */
 export class Window {
   readonly capacity: number
+  /** Places that something else has taken. */
+  lent = 0
+  /** Entries that were ever added. */
+  added = 0
   #streams: Array<Stream | undefined> = []
   #seqs: number[] = []
   #acked: boolean[] = []
@@ -17,7 +21,7 @@ export class Window {
   constructor (capacity: number) { this.capacity = capacity }
 
   get count (): number { return this.#count }
-  get free (): number { return this.capacity - this.#count }
+  get free (): number { return this.capacity - this.#count - this.lent }
   /** When the oldest of them was sent; Infinity when there is none. */
   get oldestAt (): number { return this.#count === 0 ? Infinity : this.#at[this.#first] as number }
 
@@ -29,6 +33,7 @@ export class Window {
     this.#acked[at] = false
     this.#at[at] = now
     this.#count++
+    this.added++
     stream.inflight++
   }
 

@@ -117,11 +117,27 @@ export const countCodec: Codec<{ count: number }> = {
 }
 
 /** A message: numbers and the lengths of the texts, `|`, the texts. */
-export function encodeMessage (op: NewMessage, n: number): string {
+export function encodeMessage (op: NewMessage, n: number): string { return encodeHead(op, n) + op.content }
+
+/** What stands in front of the content in a message's text. */
+export function encodeHead (op: NewMessage, n: number): string {
   const { id, from, cid } = op
-  return `${n} ${op.counts ? 1 : 0} ${op.ts} ${op.expiresAt ?? '-'} ${id.length} ${from.length} ${cid === undefined ? '-' : cid.length}|` +
-    `${id}${from}${cid ?? ''}${op.content}`
+  const start = `${n}${numbersOf(op)}${id}${from}`
+  return cid === undefined ? start : start + cid
 }
+
+/** The numbers behind `n`: the same for most messages of a burst. */
+function numbersOf ({ counts, ts, expiresAt, id, from, cid }: NewMessage): string {
+  const cidLength = cid === undefined ? -1 : cid.length
+  if (ts !== last.ts || from.length !== last.from || id.length !== last.id || cidLength !== last.cid || counts !== last.counts || expiresAt !== last.expiresAt) {
+    const text = ` ${counts ? 1 : 0} ${ts} ${expiresAt ?? '-'} ${id.length} ${from.length} ${cid === undefined ? '-' : cidLength}|`
+    last = { ts, counts, expiresAt, id: id.length, from: from.length, cid: cidLength, text }
+  }
+  return last.text
+}
+
+let last: { ts: number, counts: boolean, expiresAt: number | undefined, id: number, from: number, cid: number, text: string } =
+  { ts: NaN, counts: false, expiresAt: undefined, id: 0, from: 0, cid: -1, text: '' }
 
 export function decodeMessage (text: string, seq: number): MessageRow {
   const bar = text.indexOf('|')

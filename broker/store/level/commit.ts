@@ -5,16 +5,17 @@
  * to a draft, without waiting; then the draft is written, and only when that succeeded do the caches take it over.
  */
 import { directUsers } from '../../topics.ts'
-import { repeats } from '../resend.ts'
-import type { Member, NewEvent, NewMessage, Operation, Outcome, Resend } from '../store.ts'
-import { cidCodec, encodeEvent, encodeMessage, resendCodec } from './codec.ts'
-import type { CidRow, HeadRow, ResendRow } from './codec.ts'
+import type { Member, NewEvent, NewMessage, Operation, Outcome } from '../store.ts'
+import { cidCodec, encodeEvent, encodeHead } from './codec.ts'
+import type { CidRow, HeadRow } from './codec.ts'
 import type { Batch } from './batch.ts'
 import type { Database } from './database.ts'
 import type { LevelFeed } from './feed.ts'
 import { GroupChanges } from './group-changes.ts'
 import { key } from './keys.ts'
 import type { Newest } from './newest.ts'
+import { Resends } from './resend-runs.ts'
+import { Runs } from './runs.ts'
 import type { Segments } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
@@ -26,6 +27,9 @@ class Texts {
   readonly rows = new Map<string, string | undefined>()
   load (name: string, text: string | undefined): void { this.rows.set(name, text) }
 }
+
+/** Rows of a conversation that a message changes; `sender`: once it was changed. */
+interface Log { readonly conv: string, readonly from: string, readonly head: HeadRow, sender: Member | null | undefined }
 
 /** What a commit reads and writes. */
 export interface CommitParts { db: Database, tables: Tables, segments: Segments, newest: Newest, feed: LevelFeed, resendWindowMs: number }
@@ -49,7 +53,10 @@ class Commit {
   /** The newest time of this commit. */
   #time = 0
   readonly #feed: LevelFeed
-  readonly #resendWindowMs: number
+  readonly #resends: Resends
+  readonly #runs = new Runs()
+  /** What the last message changed. */
+  #open: Log | undefined
   #groups: GroupChanges | undefined
 
   constructor ({ db, tables, segments, newest, feed, resendWindowMs }: CommitParts) {
@@ -58,17 +65,16 @@ class Commit {
     this.#segments = segments
     this.#newest = newest
     this.#draft = new Draft(tables)
-    this.#resendWindowMs = resendWindowMs
+    this.#resends = new Resends(resendWindowMs)
   }
 
   async prepare (operations: readonly Operation[]): Promise<void> {
     const draft = this.#draft
+    let last: NewMessage | undefined
     for (const op of operations) {
       if (op.op === 'message') {
-        draft.want(draft.heads, key.head(op.conv))
-        if (op.marksSender) draft.want(draft.members, key.member(op.from, op.conv))
-        if (op.cid !== undefined) draft.wantText(key.cid(op.conv, op.from, op.cid), this.#texts)
-        else if (op.resend?.dup === true) draft.wantText(key.resend(op.resend.session, op.resend.packetId), this.#texts)
+        this.#wantMessage(op, last)
+        last = op
       } else if (op.op === 'event') {
         draft.want(draft.eventHeads, key.eventHead(op.user))
         if (op.slot !== undefined) draft.wantText(key.slot(op.user, op.slot), this.#texts)
@@ -78,7 +84,18 @@ class Commit {
       }
     }
     await draft.load(this.#db)
+    await this.#resends.load(this.#db)
     await this.#groups?.load()
+  }
+
+  #wantMessage (op: NewMessage, last: NewMessage | undefined): void {
+    const draft = this.#draft
+    const { conv, from } = op
+    // Messages come in bursts of one sender to one conversation.
+    if (conv !== last?.conv) draft.want(draft.heads, key.head(conv))
+    if (op.marksSender && !(conv === last?.conv && from === last.from && last.marksSender)) draft.want(draft.members, key.member(from, conv))
+    if (op.cid !== undefined) draft.wantText(key.cid(conv, from, op.cid), this.#texts)
+    else if (op.resend?.dup === true) this.#resends.want(op.resend)
   }
 
   async apply (operations: readonly Operation[]): Promise<Outcome[]> {
@@ -87,13 +104,19 @@ class Commit {
     let feedEnd: number
     try {
       for (const op of operations) {
-        if (op.op === 'message') outcomes.push(this.#message(batch, op))
-        else if (op.op === 'event') outcomes.push(this.#event(batch, op))
+        if (op.op === 'message') {
+          outcomes.push(this.#message(batch, op))
+          continue
+        }
+        this.#open = undefined
+        if (op.op === 'event') outcomes.push(this.#event(batch, op))
         else {
           this.#groups?.apply(batch, op)
           outcomes.push(nothing)
         }
       }
+      this.#runs.put(batch)
+      this.#resends.put(batch)
       this.#draft.put(batch)
       this.#newest.put(batch, this.#time)
       feedEnd = this.#feed.put(batch, operations, outcomes)
@@ -111,29 +134,33 @@ class Commit {
   }
 
   #message (batch: Batch, op: NewMessage): Outcome {
-    const { heads } = this.#draft
-    const headKey = key.head(op.conv)
-    const known = heads.get(headKey)
+    const known = this.#open?.conv === op.conv ? this.#open.head : this.#draft.heads.get(key.head(op.conv))
     const cidKey = op.cid === undefined ? undefined : key.cid(op.conv, op.from, op.cid)
-    const resendKey = cidKey === undefined && op.resend !== undefined ? key.resend(op.resend.session, op.resend.packetId) : undefined
-    const first = cidKey !== undefined ? this.#sameCid(cidKey, known) : resendKey !== undefined ? this.#resent(resendKey, op) : undefined
-    if (first !== undefined) {
-      if (resendKey !== undefined) this.#moveResend(batch, resendKey, op, first as ResendRow)
-      return { seq: first.seq, n: first.n, id: first.id, ts: first.ts, replay: true }
-    }
+    const repeated = cidKey !== undefined ? this.#sameCid(cidKey, known) : this.#resent(op)
+    if (repeated !== undefined) return { seq: repeated.seq, n: repeated.n, id: repeated.id, ts: repeated.ts, replay: true }
 
-    const head = known === null ? this.#newHead(headKey, op.conv) : heads.edit(headKey) as HeadRow
+    const { head } = this.#openLog(op)
     this.#append(batch, head, op)
     const { seq, n } = head
     if (cidKey !== undefined) {
       this.#remember(batch, cidKey, cidCodec.encode({ seq, n, ts: op.ts, id: op.id }))
-    } else if (resendKey !== undefined) {
-      const { digest, epoch, number } = op.resend as Resend
-      this.#remember(batch, resendKey, resendCodec.encode({ seq, n, ts: op.ts, id: op.id, conv: op.conv, digest, epoch, number }))
+    } else if (op.resend !== undefined) {
+      const { digest, epoch, number } = op.resend
+      this.#resends.remember(op.resend, { seq, n, ts: op.ts, id: op.id, conv: op.conv, digest, epoch, number })
     }
     const outcome: Outcome = { seq, n, id: op.id, ts: op.ts, replay: false }
     if (op.marksSender) this.#markSender(op, head, outcome)
     return outcome
+  }
+
+  /** The rows that a message changes: most often those that the one before it has changed. */
+  #openLog ({ conv, from }: NewMessage): Log {
+    if (this.#open?.conv === conv && this.#open.from === from) return this.#open
+    const { heads } = this.#draft
+    const headKey = key.head(conv)
+    const head = heads.get(headKey) === null ? this.#newHead(headKey, conv) : heads.edit(headKey) as HeadRow
+    this.#open = { conv, from, head, sender: undefined }
+    return this.#open
   }
 
   #newHead (headKey: string, conv: string): HeadRow {
@@ -162,14 +189,15 @@ class Commit {
       head.segmentFirst = seq
       batch.put(key.segment(conv, seq), String(segment))
     }
-    const text = encodeMessage(op, head.n)
-    this.#length += text.length
-    batch.put(key.message(segment, conv, seq), text)
+    const start = encodeHead(op, head.n)
+    this.#length += start.length + op.content.length
+    this.#runs.add(batch, segment, conv, seq, start, op.content)
   }
 
   /** Who writes has read what came before. */
   #markSender (op: NewMessage, head: HeadRow, outcome: Outcome): void {
-    const sender = this.#draft.members.edit(key.member(op.from, op.conv))
+    const log = this.#open as Log
+    const sender = log.sender ??= this.#draft.members.edit(key.member(op.from, op.conv))
     if (sender === null) return
     const { seq, n } = head
     // A gap stays: what came before may not have reached any device of the sender yet.
@@ -196,19 +224,14 @@ class Commit {
     return head !== null && row.seq > head.purgedSeq ? row : undefined
   }
 
-  #resent (name: string, op: NewMessage): ResendRow | undefined {
-    if (op.resend?.dup !== true) return undefined
-    const text = this.#texts.rows.get(name)
-    if (text === undefined) return undefined
-    const row = resendCodec.decode(text, name)
-    const { conv, digest, ts, epoch, number } = row
-    return repeats(op, { conv, digest, ts, epoch, number }, this.#resendWindowMs) ? row : undefined
-  }
-
   /** The answer to a repeat may be lost as the first one was: its memory is the present connection's from now on. */
-  #moveResend (batch: Batch, name: string, op: NewMessage, row: ResendRow): void {
-    const { epoch, number } = op.resend as Resend
-    if (row.epoch !== epoch) this.#remember(batch, name, resendCodec.encode({ ...row, epoch, number }))
+  #resent (op: NewMessage): CidRow | undefined {
+    const first = this.#resends.first(op)
+    if (first === undefined || op.resend === undefined) return undefined
+    const { epoch, number } = op.resend
+    const { seq, n, ts, id, conv, digest } = first
+    if (first.epoch !== epoch) this.#resends.remember(op.resend, { seq, n, ts, id, conv, digest, epoch, number })
+    return first
   }
 
   #remember (batch: Batch, name: string, text: string): void {

@@ -153,7 +153,7 @@ export class Database {
   }
 
   get (name: string): Promise<string | undefined> { return this.reader.get(name) }
-  getMany (names: string[], onDamaged?: (at: number) => void): Promise<Array<string | undefined>> { return this.reader.getMany(names, onDamaged) }
+  getMany (names: string[], onDamaged?: (at: number) => void, atOnce?: boolean): Promise<Array<string | undefined>> { return this.reader.getMany(names, onDamaged, atOnce) }
   scan (range: Range, options: ScanOptions = {}): AsyncGenerator<Array<[string, string]>, void> { return this.reader.scan(range, options) }
 
   /** All rows of a range; for ranges that are short or limited. */

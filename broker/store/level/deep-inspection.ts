@@ -3,19 +3,20 @@
  * that say something of each other are compared. It changes nothing but what each opening changes.
  */
 import { StoreDamagedError } from '../errors.ts'
-import { decodeMessage, headCodec } from './codec.ts'
-import type { HeadRow } from './codec.ts'
+import { headCodec } from './codec.ts'
+import type { HeadRow, MessageRow } from './codec.ts'
 import { Database } from './database.ts'
 import { readMarker } from './format.ts'
 import { key, lastNumber, lastPart, parts, under } from './keys.ts'
 import { shownKey } from './reader.ts'
+import { decodeRun } from './runs.ts'
 
 /** `text`: one finding a line. `rows`: how many were read; `damaged`: how many things are wrong. */
 export interface DeepFindings { ok: boolean, rows: number, damaged: number, text: string }
 
 /** Findings that are told one by one. */
 const maxTold = 50
-const letters = 'bcefghijklmnopqrstuvwxyz'
+const letters = 'bcdefghijklmnopqrstuvwxyz'
 
 /** Throws what opening throws. `progress` counts rows. */
 export async function inspectLevelDeep (path: string, progress?: (rows: number) => void): Promise<DeepFindings> {
@@ -85,7 +86,10 @@ class Logs {
 
   add (name: string, text: string): void {
     const conv = parts(name)[2] as string
-    const { seq, n, counts } = decodeMessage(text, lastNumber(name))
+    for (const message of decodeRun(text, lastNumber(name))) this.#add(name, conv, message)
+  }
+
+  #add (name: string, conv: string, { seq, n, counts }: MessageRow): void {
     let ranges = this.#ranges.get(conv)
     if (ranges === undefined) this.#ranges.set(conv, ranges = [])
     const range = ranges.find(one => one.last === seq - 1)

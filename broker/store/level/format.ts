@@ -8,11 +8,12 @@ import { dirname, join } from 'node:path'
 import { StoreFormatError } from '../errors.ts'
 import { makeFolder } from '../folder.ts'
 
-/** The version of keys and rows that this program writes. Version 2 had no checksums. */
-export const formatVersion = 3
+/** The version of keys and rows that this program writes. Version 2 had no checksums, version 3 no runs (runs.ts, resend-runs.ts). */
+export const formatVersion = 4
 const oldestFormat = 2
 /** The format version in the database of a store that has rows of version 2 among its own. */
-export const mixedFormat = '3+2'
+export const mixedFormat = '4+2'
+const oldMixedFormat = '3+2'
 
 const markerName = 'sabethes.json'
 export const folderMode = 0o700
@@ -25,7 +26,12 @@ export interface BackupFile { name: string, bytes: number, sha256: string }
 export interface Marker { format: number, kind: 'new' | 'store' | 'backup', files?: BackupFile[] }
 
 /** True for the format versions of databases that this program reads. */
-export function readsFormat (text: string): boolean { return text === mixedFormat || (Number(text) >= oldestFormat && Number(text) <= formatVersion) }
+export function readsFormat (text: string): boolean {
+  return text === mixedFormat || text === oldMixedFormat || (Number(text) >= oldestFormat && Number(text) <= formatVersion)
+}
+
+/** The format version of a store of version `text` once this program writes to it. */
+export function formatAfter (text: string): string { return Number(text) >= 3 ? String(formatVersion) : mixedFormat }
 
 export function databasePath (path: string): string { return join(path, 'db') }
 

@@ -5,11 +5,12 @@
  *
  * | Key | Row |
  * |---|---|
- * | `l segment conv seq` | a message; see segments.ts |
+ * | `l segment conv seq` | messages up to this number; see runs.ts and segments.ts |
  * | `j conv seq` | the segment in which the messages of a conversation lie from this number on |
  * | `h conv` | the head of a conversation |
  * | `c conv from cid` | the idempotency key of a message |
- * | `i session packetId` | the last publish without `cid` of a packet id |
+ * | `d session packetId` | the last publishes without `cid` of packet ids up to this one; see resend-runs.ts |
+ * | `i session packetId` | the same of one packet id, in stores of before format 4 |
  * | `z conv seq` | when a message that counts expires |
  * | `t ts conv` | the oldest message of a conversation, for the purge |
  * | `m user conv` | a member |
@@ -66,7 +67,10 @@ export const key = {
   heads: () => 'h',
   cid: (conv: string, from: string, cid: string) => 'c' + sep + conv + sep + from + sep + cid,
   resend: (session: string, packetId: number) => 'i' + sep + session + sep + packetId,
-  resends: () => 'i',
+  resends: (session: string, packetId: number) => 'd' + sep + session + sep + sortable(packetId),
+  resendsOf: (session: string) => 'd' + sep + session,
+  allResends: () => 'd',
+  oldResends: () => 'i',
   oldest: (ts: number, conv: string) => 't' + sep + sortable(ts) + sep + conv,
   oldestBefore: (ts: number): Range => ({ gt: 't' + sep, lt: 't' + sep + sortable(ts) + sep }),
   expiring: (conv: string, seq: number) => 'z' + sep + conv + sep + sortable(seq),

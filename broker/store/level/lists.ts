@@ -8,6 +8,23 @@ interface List { members: readonly string[], heads: readonly string[] }
 /** Lists that are put together from pages at the same time. */
 const maxPartial = 64
 
+/** A longer list is read again when it changes. */
+const mostChanged = 1000
+
+/** The place of the first name that is greater; names are ids and signs of ASCII, which sort as LevelDB's bytes do. */
+export function firstAfter (names: readonly string[], bound: string): number {
+  let [low, high] = [0, names.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((names[middle] as string) > bound) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** The key of the head of the conversation of a member's row. */
+function headOf (name: string): string { return key.head(parts(name)[2] as string) }
+
 export class Lists {
   /** Grows with each change of a membership: a reader must not keep what it read before. */
   changes = 0
@@ -60,7 +77,7 @@ export class Lists {
     }
     if (!last && known.length <= this.longest) return this.#bound(user)
     this.#drop(user)
-    if (last) this.set(user, { members: known, heads: known.map(name => key.head(parts(name)[2] as string)) })
+    if (last) this.set(user, { members: known, heads: known.map(headOf) })
   }
 
   /** All that is read of lists has no more keys than one may have; `user` goes last. */
@@ -74,11 +91,27 @@ export class Lists {
     }
   }
 
-  /** The user came into a conversation or left one. */
+  /** The list is not what it was. */
   forget (user: string): void {
     this.changes++
     this.#drop(user)
     this.#lists.delete(user)
+  }
+
+  /** The user came into a conversation, or left one: that of the row of this key. Who is reading the list keeps nothing of it. */
+  placed (user: string, name: string, placed: boolean): void {
+    const list = this.#lists.get(user)
+    this.forget(user)
+    if (list === undefined || list.members.length >= mostChanged) return
+    const at = firstAfter(list.members, name)
+    const known = at > 0 && list.members[at - 1] === name
+    if (placed === known) return this.set(user, list)
+    // New arrays: others go through the old ones.
+    const [from, gone] = placed ? [at, 0] : [at - 1, 1]
+    const [members, heads] = [[...list.members], [...list.heads]]
+    members.splice(from, gone, ...placed ? [name] : [])
+    heads.splice(from, gone, ...placed ? [headOf(name)] : [])
+    this.set(user, { members, heads })
   }
 
   clear (): void {

@@ -1,10 +1,11 @@
 /** Members' rows: settings, and what each user hid for themself. How far they read is in watermarks.ts. */
 import type { Conversation, Head, Member, Page } from '../store.ts'
-import { decodeMessage, shownHead } from './codec.ts'
+import { shownHead } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
-import { messageKeys } from './segments.ts'
+import { firstAfter } from './lists.ts'
+import { messagesAt } from './message-lookup.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
 
@@ -31,17 +32,6 @@ const pieceRows = 500
 
 function turn (): Promise<void> { return new Promise(resolve => { setImmediate(resolve) }) }
 
-/** The place of the first name that is greater; names are ids and signs of ASCII, which sort as LevelDB's bytes do. */
-function firstAfter (names: readonly string[], bound: string): number {
-  let [low, high] = [0, names.length]
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((names[middle] as string) > bound) high = middle
-    else low = middle + 1
-  }
-  return low
-}
-
 function conversation (row: Member, head: HeadRow | null): Conversation {
   return { member: marked(row, head), head: head === null ? noHead : shownHead(head) }
 }
@@ -65,19 +55,6 @@ export class Members {
     const rows = await this.#tables.members.read(this.#db, at.map(({ user, conv }) => key.member(user, conv)))
     const heads = await this.#tables.heads.read(this.#db, at.map(({ conv }) => key.head(conv)))
     return rows.map((row, i) => row === null ? undefined : shown(row, heads[i] as HeadRow | null))
-  }
-
-  async memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> {
-    const range = under(key.memberships(user), page.after)
-    if (page.kind !== undefined) {
-      const kind = under(key.memberships(user)).gt + page.kind
-      if (range.gt < kind + ':') range.gt = kind + ':'
-      range.lt = kind + ';'
-      if (range.gt >= range.lt) return []
-    }
-    const rows = (await this.#db.together.rows(range, page.limit)).map(([name, text]) => this.#tables.members.codec.decode(text, name))
-    const heads = await this.#tables.heads.read(this.#db, rows.map(row => key.head(row.conv)))
-    return rows.map((row, i) => shown(row, heads[i] as HeadRow | null))
   }
 
   async conversations (user: string, page: Page): Promise<Conversation[]> {
@@ -128,16 +105,16 @@ export class Members {
     if (old === null || head === null) return 0
     const floor = Math.max(old.joinedSeq, old.clearedSeq, head.purgedSeq)
     const wanted = [...new Set(seqs)].filter(seq => Number.isSafeInteger(seq) && seq > floor && seq <= head.seq)
-    const texts = await this.#db.getMany(await messageKeys(this.#db, wanted.map(seq => ({ conv, seq, head }))))
+    const messages = await messagesAt(this.#db, wanted.map(seq => ({ conv, seq, head })))
     const hidden = await this.#db.getMany(wanted.map(seq => key.hidden(user, conv, seq)))
     const batch = this.#db.batch()
     const row = draft.members.edit(name) as Member
     let count = 0
     for (let i = 0; i < wanted.length; i++) {
-      const text = texts[i]
+      const message = messages[i]
       const seq = wanted[i] as number
-      if (text === undefined || hidden[i] !== undefined) continue
-      const { counts } = decodeMessage(text, seq)
+      if (message === undefined || hidden[i] !== undefined) continue
+      const { counts } = message
       batch.put(key.hidden(user, conv, seq), counts ? '1' : '0')
       batch.put(key.hider(conv, seq, user), counts ? '1' : '0')
       if (counts && seq > Math.max(row.readSeq, head.purgedSeq)) row.hiddenUnread++

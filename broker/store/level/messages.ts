@@ -2,12 +2,14 @@
 import { codes } from '../../errors.ts'
 import type { Head, StoredMessage } from '../store.ts'
 import { StoreDamagedError } from '../errors.ts'
-import { decodeStored, headCodec, shownHead } from './codec.ts'
-import type { HeadRow } from './codec.ts'
+import { headCodec, shownHead } from './codec.ts'
+import type { HeadRow, MessageRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, under } from './keys.ts'
+import { messagesAt } from './message-lookup.ts'
 import { rebuildHead } from './rebuild.ts'
-import { messageKeys, scanLog } from './segments.ts'
+import { decodeStoredRun, firstOf } from './runs.ts'
+import { scanLog } from './segments.ts'
 import type { LogRange } from './segments.ts'
 import type { Tables } from './tables.ts'
 
@@ -30,6 +32,18 @@ function damagedMessage (conv: string, seq: number, neighbour?: StoredMessage): 
 }
 
 function isDamaged ({ seq, id, from }: StoredMessage): boolean { return from === '' && id === `damaged-${seq}` }
+
+/** The messages of a row that are within the range, in its order. */
+function messagesOf ([name, text]: [string, string], { after, before, reverse }: LogRange): StoredMessage[] {
+  const messages = decodeStoredRun(text, lastNumber(name))
+  const within = messages.filter(({ seq }) => seq > after && seq < before)
+  return reverse ? within.reverse() : within
+}
+
+/** A message without the part that the contract does not show. */
+function stored ({ cid, ...message }: MessageRow): StoredMessage { return message }
+
+function copied (text: string): string { return Buffer.from(text).toString() }
 
 export class Messages {
   readonly #db: Database
@@ -77,20 +91,20 @@ export class Messages {
     let next = reverse ? Math.min(before - 1, head.seq) : after + 1
     try {
       for await (const rows of this.#rows(conv, head, range)) {
-        for (const [name, text] of rows) {
-          const message = decodeStored(text, lastNumber(name))
+        for (const message of rows.flatMap(row => messagesOf(row, range))) {
           if (message.seq !== next && message.seq <= head.seq) return undefined
           next += reverse ? -1 : 1
           bytes += Buffer.byteLength(message.content)
           if (bytes > maxBytes && found.length > 0) return found
           found.push(message)
+          if (found.length === limit) return found
         }
       }
     } catch (error) {
       if (!(error instanceof StoreDamagedError)) throw error
       return undefined
     }
-    const ended = found.length >= limit || (reverse ? next <= after : next >= Math.min(before, head.seq + 1))
+    const ended = reverse ? next <= after : next >= Math.min(before, head.seq + 1)
     return ended ? found : undefined
   }
 
@@ -98,10 +112,25 @@ export class Messages {
   async * #rows (conv: string, head: HeadRow, range: LogRange): AsyncGenerator<Array<[string, string]>, void> {
     const last = Math.min(range.before - 1, head.seq)
     const few = last - range.after <= fewMessages && range.after + 1 >= head.segmentFirst && last - range.after <= range.limit
-    if (!few) return yield * scanLog(this.#db, conv, head, range)
-    const names = Array.from({ length: Math.max(0, last - range.after) }, (_, i) => key.message(head.segment, conv, range.reverse ? last - i : range.after + 1 + i))
+    const rows = few ? await this.#few(conv, head.segment, range.after, last) : undefined
+    if (rows === undefined) yield * scanLog(this.#db, conv, head, range)
+    else yield range.reverse ? rows.reverse() : rows
+  }
+
+  /** The rows of the messages behind `after` up to `last`, by their keys; `undefined` when those are not the last ones of their runs. */
+  async #few (conv: string, segment: number, after: number, last: number): Promise<Array<[string, string]> | undefined> {
+    const names = Array.from({ length: Math.max(0, last - after) }, (_, i) => key.message(segment, conv, after + 1 + i))
     const texts = await this.#db.getMany(names)
-    yield names.flatMap((name, i): Array<[string, string]> => texts[i] === undefined ? [] : [[name, texts[i]]])
+    const rows: Array<[string, string]> = []
+    let next = last
+    for (let i = names.length - 1; i >= 0; i--) {
+      const text = texts[i]
+      if (text === undefined) continue
+      if (after + 1 + i !== next) return undefined
+      rows.unshift([names[i] as string, text])
+      next = firstOf(text, next) - 1
+    }
+    return next <= after ? rows : undefined
   }
 
   /** `messages` one by one, where some are damaged: those are told by a message in their place. */
@@ -122,6 +151,13 @@ export class Messages {
     return text === undefined ? await rebuildHead(this.#db, key.head(conv)) : headCodec.decode(text, '')
   }
 
+  /** How far conversations are purged by now: what was not found there is not damaged. */
+  async #purged (convs: readonly string[]): Promise<Map<string, number>> {
+    const marks = new Map<string, number>()
+    for (const conv of new Set(convs)) marks.set(conv, (await this.#storedHead(conv))?.purgedSeq ?? 0)
+    return marks
+  }
+
   async #oneByOne (conv: string, head: HeadRow, range: MessageRange): Promise<StoredMessage[]> {
     const reverse = range.newest === true
     const first = Math.max(range.after ?? 0, head.purgedSeq) + 1
@@ -130,10 +166,10 @@ export class Messages {
     let bytes = 0
     for (let done = 0; done <= last - first && found.length < range.limit; done += stepDamaged) {
       const seqs = Array.from({ length: Math.min(stepDamaged, last - first + 1 - done, range.limit - found.length) }, (_, i) => reverse ? last - done - i : first + done + i)
-      const texts = await this.#db.getMany(await messageKeys(this.#db, seqs.map(seq => ({ conv, seq, head }))))
+      const rows = await messagesAt(this.#db, seqs.map(seq => ({ conv, seq, head })))
       for (const [i, seq] of seqs.entries()) {
-        const text = texts[i]
-        const message = text === undefined ? damagedMessage(conv, seq, found.at(-1)) : decodeStored(text, seq)
+        const row = rows[i]
+        const message = row === undefined ? damagedMessage(conv, seq, found.at(-1)) : stored(row)
         bytes += Buffer.byteLength(message.content)
         if (bytes > (range.maxBytes ?? Infinity) && found.length > 0) return reverse ? found.reverse() : found
         found.push(message)
@@ -161,17 +197,18 @@ export class Messages {
     })
     if (wanted.length === 0) return found
     const damaged = new Set<number>()
-    const texts = await this.#db.getMany(await messageKeys(this.#db, wanted), at => { damaged.add(at) })
-    texts.forEach((text, j) => {
+    const rows = await messagesAt(this.#db, wanted, at => { damaged.add(at) })
+    const marks = await this.#purged([...damaged].map(j => (wanted[j] as { conv: string }).conv))
+    rows.forEach((row, j) => {
       const { conv, seq, head } = wanted[j] as { conv: string, seq: number, head: HeadRow }
-      if (text === undefined) {
-        if (damaged.has(j)) found[places[j] as number] = damagedMessage(conv, seq)
+      if (row === undefined) {
+        if (damaged.has(j) && seq > (marks.get(conv) as number)) found[places[j] as number] = damagedMessage(conv, seq)
         return
       }
-      const message = decodeStored(text, seq)
+      const message = stored(row)
       found[places[j] as number] = message
-      // Conversation lists ask for it again and again.
-      if (seq === head.seq) newest.set(conv, { ...message })
+      // Conversation lists ask for it again and again. A part of a text keeps all of it in memory.
+      if (seq === head.seq) newest.set(conv, { ...message, id: copied(message.id), from: copied(message.from), content: copied(message.content) })
     })
     return found
   }

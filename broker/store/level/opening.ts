@@ -3,7 +3,7 @@ import { statfs } from 'node:fs/promises'
 import { ClassicLevel } from 'classic-level'
 import { StoreFormatError } from '../errors.ts'
 import { StoreFailedError, StoreFullError, StoreLockedError, failureKind, isLocked } from './failure.ts'
-import { databasePath, formatVersion, mixedFormat, readsFormat } from './format.ts'
+import { databasePath, formatAfter, formatVersion, readsFormat } from './format.ts'
 import { key } from './keys.ts'
 import { missingFile, removeOrphans } from './manifest.ts'
 
@@ -83,7 +83,7 @@ export async function formatOf (path: string, level: Level): Promise<string> {
     return String(formatVersion)
   }
   if (!readsFormat(format)) throw new StoreFormatError(`the database of '${path}' has format version ${format}, and this program knows version ${formatVersion}`)
-  return format === String(formatVersion) ? format : mixedFormat
+  return formatAfter(format)
 }
 
 function incomplete (path: string, text: string, cause?: unknown): StoreFormatError {

@@ -6,17 +6,22 @@
  */
 import { StoreDamagedError } from '../errors.ts'
 import type { Batch } from './batch.ts'
-import { cidCodec, decodeMessage, resendCodec } from './codec.ts'
+import { cidCodec, resendCodec } from './codec.ts'
 import type { HeadRow, MessageRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, lastPart, parts, sorted, under } from './keys.ts'
+import { decodeMemories } from './resend-runs.ts'
+import { decodeRun, putRun, textsOf } from './runs.ts'
 import { emptySegments, scanLog } from './segments.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
 
 /** Messages of one write: commits wait no longer than for this many. */
 const stepMessages = 500
-/** Memories of packet ids that one purge looks at. */
+/** What a step of the purge found. `cut`: of a run whose first messages go, what is left of it. */
+interface Old { gone: MessageRow[], names: string[], cut: { name: string, texts: string[] } | undefined, next: MessageRow | undefined }
+
+/** Rows with memories of packet ids that one purge looks at. */
 const stepResends = 1000
 
 export class Purge {
@@ -61,10 +66,11 @@ export class Purge {
     const head = draft.heads.edit(headKey)
     if (head === null) throw new Error(`the head of ${conv} is missing`)
 
-    const { gone, names, next } = await this.#old(conv, head, Number(firstSeq) - 1, before, limit)
+    const { gone, names, cut, next } = await this.#old(conv, head, Number(firstSeq) - 1, before, limit)
     const batch = this.#db.batch()
     await this.#forgetCids(batch, conv, gone)
     for (const name of names) batch.del(name)
+    if (cut !== undefined) putRun(batch, cut.name, cut.texts)
     for (const { seq, counts, expiresAt } of gone) if (counts && expiresAt !== undefined) batch.del(key.expiring(conv, seq))
     const last = gone.at(-1)
     if (last !== undefined) {
@@ -84,20 +90,23 @@ export class Purge {
     return gone.length
   }
 
-  /** At most `limit` messages after `after` that are to go, with their keys, and the first one that stays. */
-  async #old (conv: string, head: HeadRow, after: number, before: number, limit: number): Promise<{ gone: MessageRow[], names: string[], next: MessageRow | undefined }> {
+  /** At most `limit` messages after `after` that are to go, the keys of rows that have no others, and the first one that stays. */
+  async #old (conv: string, head: HeadRow, after: number, before: number, limit: number): Promise<Old> {
     const gone: MessageRow[] = []
     const names: string[] = []
     for await (const rows of scanLog(this.#db, conv, head, { after, before: Infinity, limit: limit + 1, reverse: false })) {
       for (const [name, text] of rows) {
-        const message = decodeMessage(text, lastNumber(name))
-        const dropped = message.seq <= head.purgedSeq // of a group that was removed
-        if (gone.length === limit || (!dropped && message.ts >= before)) return { gone, names, next: message }
-        gone.push(message)
+        const messages = decodeRun(text, lastNumber(name))
+        for (const [i, message] of messages.entries()) {
+          const dropped = message.seq <= head.purgedSeq // of a group that was removed
+          if (gone.length === limit || (!dropped && message.ts >= before)) return { gone, names, cut: i === 0 ? undefined : { name, texts: textsOf(text).slice(i) }, next: message }
+          // One that a purge of half a run left behind has gone already.
+          if (message.seq > after) gone.push(message)
+        }
         names.push(name)
       }
     }
-    return { gone, names, next: undefined }
+    return { gone, names, cut: undefined, next: undefined }
   }
 
   async #forgetCids (batch: Batch, conv: string, gone: readonly MessageRow[]): Promise<void> {
@@ -131,10 +140,14 @@ export class Purge {
 
   /** Sessions come and go: their memories of packet ids end with the time in which they count. */
   async #forgetResends (): Promise<void> {
-    const rows = await this.#db.rows({ ...under(key.resends()), ...(this.#resendAfter === undefined ? {} : { gt: this.#resendAfter }) }, stepResends)
+    const rows = await this.#db.rows({ gt: this.#resendAfter ?? under(key.allResends()).gt, lt: under(key.allResends()).lt }, stepResends)
     const oldest = Date.now() - this.#resendWindowMs
     const batch = this.#db.batch()
     for (const [name, text] of rows) {
+      if (decodeMemories(text).every(({ ts }) => ts < oldest)) batch.del(name)
+    }
+    // Rows of before format 4 become none by and by.
+    for (const [name, text] of await this.#db.rows(under(key.oldResends()), stepResends)) {
       if (resendCodec.decode(text, name).ts < oldest) batch.del(name)
     }
     if (batch.length === 0) await batch.close()

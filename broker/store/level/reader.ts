@@ -22,7 +22,8 @@ const keptRows = 64
 const keptLength = 2048
 const bytes = { keyEncoding: 'utf8', valueEncoding: 'view' } as const
 
-export interface ScanOptions { limit?: number, reverse?: boolean }
+/** `highWaterMarkBytes`: of one step. */
+export interface ScanOptions { limit?: number, reverse?: boolean, highWaterMarkBytes?: number }
 
 export class Reader {
   /** The store has rows from before there were checksums. */
@@ -52,12 +53,15 @@ export class Reader {
     throw damaged(key)
   }
 
-  /** Rows by key; `undefined` where there is none, and where it is damaged: then `onDamaged` is called with its place. */
-  async getMany (keys: string[], onDamaged?: (at: number) => void): Promise<Array<string | undefined>> {
+  /**
+   * Rows by key; `undefined` where there is none, and where it is damaged: then `onDamaged` is called with its place. `atOnce`: behind nobody else's
+   * reads.
+   */
+  async getMany (keys: string[], onDamaged?: (at: number) => void, atOnce = false): Promise<Array<string | undefined>> {
     if (keys.length === 0) return []
     let found: Array<string | undefined>
     try {
-      found = await this.#gathered.read(keys)
+      found = atOnce ? await this.again(level => level.getMany(keys)) : await this.#gathered.read(keys)
     } catch (error) {
       if (!isCorruption(error)) throw error
       return await this.#each(keys, onDamaged)
@@ -109,7 +113,7 @@ export class Reader {
     let left = options.limit ?? Infinity
     if (left <= 0) return
     let rest: { gt?: string, gte?: string, lt: string } = range
-    const begin = async () => await this.again(level => level.iterator<string, V>({ ...rest, reverse, keyEncoding: 'utf8', valueEncoding, highWaterMarkBytes: scanBytes }))
+    const begin = async () => await this.again(level => level.iterator<string, V>({ ...rest, reverse, keyEncoding: 'utf8', valueEncoding, highWaterMarkBytes: options.highWaterMarkBytes ?? scanBytes }))
     let iterator = await begin()
     let heavy = false
     let stepRows = firstStepRows

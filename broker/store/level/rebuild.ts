@@ -1,8 +1,8 @@
 /** Rows that say what other rows say too, made again of those when they are damaged or gone. */
-import { decodeMessage } from './codec.ts'
 import type { EventHeadRow, HeadRow, MessageRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, lastNumber, lastPart, parts, sorted, under } from './keys.ts'
+import { decodeRun } from './runs.ts'
 
 /**
  * The head of a conversation, of its messages; `null` when it has none. What was purged is what comes before the first one. A
@@ -16,7 +16,9 @@ export async function rebuildHead (db: Database, name: string): Promise<HeadRow 
   if (segments.size === 0) return null
   for (let segment = newest === undefined ? 0 : sorted(parts(newest[0])[1] as string); segment > 0; segment--) {
     for await (const rows of db.scan(under(key.messageRows(segment, conv)))) {
-      for (const [row, text] of rows) head = withMessage(head, decodeMessage(text, lastNumber(row)), segment, segments.get(segment))
+      for (const [row, text] of rows) {
+        for (const message of decodeRun(text, lastNumber(row))) head = withMessage(head, message, segment, segments.get(segment))
+      }
     }
   }
   if (head === undefined) return null

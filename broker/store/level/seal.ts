@@ -8,13 +8,13 @@
 import { crc32 } from 'node:zlib'
 
 const mark = 0x1f
-const sealLength = 7
+export const sealLength = 7
 
 /**
  * Kinds of rows (the first letter of their keys) without a checksum, because they are many and altered ones harm no message: memories
  * of what was sent, cursors, and the purge's list.
  */
-const unsealed = new Set(['c', 'i', 'k', 't', 'v'])
+const unsealed = new Set(['c', 'd', 'i', 'k', 't', 'v'])
 
 /** True for rows that carry a checksum. */
 export function isSealed (key: string): boolean { return !unsealed.has(key[0] as string) }
@@ -30,6 +30,13 @@ export function sealBytes (key: string, value: Uint8Array): Uint8Array {
   sealed.set(value)
   sealed.set([mark, ...sixes(crc32(value, crc32(key)))], value.length)
   return sealed
+}
+
+/** Seals the first `length` bytes of `bytes`, which has room for the checksum behind them; the length with it. */
+export function sealIn (key: string, bytes: Uint8Array, length: number): number {
+  bytes[length] = mark
+  bytes.set(sixes(crc32(bytes.subarray(0, length), crc32(key))), length + 1)
+  return length + sealLength
 }
 
 /**

@@ -54,21 +54,35 @@ export class Segments {
 
 export interface LogRange { after: number, before: number, limit: number, reverse: boolean }
 
-/** Rows of a conversation's messages with `after < seq < before`, in order. */
+/** Bytes that a scan may take at once, for each message that is wanted, and of all. */
+const scanBytesEach = 512
+const minScanBytes = 16 * 1024
+const maxScanBytes = 256 * 1024
+
+/**
+ * Rows with a conversation's messages of `after < seq < before`, in order: at least so many of them as there are, up to `limit`. The first and the last
+ * row may hold others as well, and there may be more: a row is a run (runs.ts).
+ */
 export async function * scanLog (db: Database, conv: string, head: HeadRow, range: LogRange): AsyncGenerator<Array<[string, string]>, void> {
   const { after, before, reverse } = range
   let { limit } = range
+  const highWaterMarkBytes = Math.min(maxScanBytes, Math.max(minScanBytes, limit * scanBytesEach))
   for await (const segment of segmentsOf(db, conv, head, range)) {
-    const keys = {
-      gt: key.message(segment, conv, after),
-      lt: before === Infinity ? under(key.messageRows(segment, conv)).lt : key.message(segment, conv, before)
-    }
-    for await (const rows of db.scan(keys, { limit, reverse })) {
+    const keys = { gt: key.message(segment, conv, after), lt: await endOf(db, conv, head, segment, before) }
+    for await (const rows of db.scan(keys, { limit, reverse, highWaterMarkBytes })) {
       yield rows
       limit -= rows.length
     }
     if (limit <= 0) return
   }
+}
+
+/** The end of the rows of a segment with messages before `before`: behind the first row that ends there or later. */
+async function endOf (db: Database, conv: string, head: HeadRow, segment: number, before: number): Promise<string> {
+  const { lt } = under(key.messageRows(segment, conv))
+  if (before > head.seq || before < 2) return lt
+  const [row] = await db.rows({ gt: key.message(segment, conv, before - 2), lt }, 1)
+  return row === undefined ? lt : row[0] + '\x00'
 }
 
 /** The segments that may hold messages of the range. */
@@ -87,18 +101,18 @@ async function * segmentsOf (db: Database, conv: string, head: HeadRow, { after,
   if (start !== undefined && reverse) yield Number(start[1])
 }
 
-/** The keys of messages; of those that the conversation cannot have, a key that nothing has. */
-export async function messageKeys (db: Database, at: ReadonlyArray<{ conv: string, seq: number, head: HeadRow | null }>): Promise<string[]> {
+/** The segments that hold the messages; `undefined` for those that the conversation cannot have. */
+export async function segmentsAt (db: Database, at: ReadonlyArray<{ conv: string, seq: number, head: HeadRow | null }>): Promise<Array<number | undefined>> {
   const older = new Map<string, Array<[string, string]>>()
   for (const { conv, seq, head } of at) {
     if (head !== null && seq > 0 && seq < head.segmentFirst) older.set(conv, [])
   }
   await Promise.all([...older.keys()].map(async conv => { older.set(conv, await db.together.rows(under(key.segments(conv)), Infinity)) }))
   return at.map(({ conv, seq, head }) => {
-    if (head === null || seq <= 0) return key.message(0, conv, 0)
-    if (seq >= head.segmentFirst) return key.message(head.segment, conv, seq)
+    if (head === null || seq <= 0) return undefined
+    if (seq >= head.segmentFirst) return head.segment
     const row = older.get(conv)?.findLast(([name]) => lastNumber(name) <= seq)
-    return key.message(row === undefined ? 0 : Number(row[1]), conv, seq)
+    return row === undefined ? undefined : Number(row[1])
   })
 }
 

@@ -11,6 +11,7 @@ import { StoreFormatError, StoreUnavailableError } from '../errors.ts'
 import { StoreFullError, failureKind } from './failure.ts'
 import { formatVersion, readMarker, writeMarker } from './format.ts'
 import { Members } from './members.ts'
+import { Memberships } from './memberships.ts'
 import { Messages } from './messages.ts'
 import { tighten } from './permissions.ts'
 import type { MessageRange } from './messages.ts'
@@ -119,6 +120,7 @@ class LevelStore implements Store {
   readonly #newest: Newest
   readonly #messages: Messages
   readonly #members: Members
+  readonly #memberships: Memberships
   readonly #watermarks: Watermarks
   readonly #directory: Directory
   readonly #sessions: Sessions
@@ -132,6 +134,7 @@ class LevelStore implements Store {
     this.feed = feed
     this.#messages = new Messages(db, tables)
     this.#members = new Members(db, tables)
+    this.#memberships = new Memberships(db, tables)
     this.#watermarks = new Watermarks(db, tables)
     this.#directory = new Directory(db, tables)
     this.#sessions = new Sessions(db, tables)
@@ -153,7 +156,7 @@ class LevelStore implements Store {
 
   member (user: string, conv: string): Promise<Member | undefined> { return this.#members.member(user, conv) }
   membersAt (at: ReadonlyArray<{ user: string, conv: string }>): Promise<Array<Member | undefined>> { return this.#members.membersAt(at) }
-  memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> { return this.#members.memberships(user, page) }
+  memberships (user: string, page: Page & { kind?: 'd' | 'g' }): Promise<Member[]> { return this.#memberships.page(user, page) }
   conversations (user: string, page: Page): Promise<Conversation[]> { return this.#members.conversations(user, page) }
   advance (marks: Marks): Promise<Moved> {
     return this.#db.exclusive(async () => {

@@ -33,11 +33,11 @@ export class Table<T extends object> {
   /** Grows with each change of a row: a reader must not cache what it read before the change. */
   changes = 0
   /** Hears of rows that were put in place or removed, not of those that were edited. */
-  readonly onPlaced: ((key: string) => void) | undefined
+  readonly onPlaced: ((key: string, placed: boolean) => void) | undefined
   /** Makes a row again that is damaged. Of other kinds a damaged row counts as absent: what it held was a mark or a role. */
   readonly rebuild: Rebuild<T> | undefined
 
-  constructor (codec: Codec<T>, max: number, { onPlaced, rebuild }: { onPlaced?: (key: string) => void, rebuild?: Rebuild<T> } = {}) {
+  constructor (codec: Codec<T>, max: number, { onPlaced, rebuild }: { onPlaced?: (key: string, placed: boolean) => void, rebuild?: Rebuild<T> } = {}) {
     this.codec = codec
     this.cache = new Lru(max)
     this.onPlaced = onPlaced
@@ -108,7 +108,7 @@ export class Tables {
     this.lists = new Lists(sizes.lists)
     this.newest = new WeightedLru(sizes.newest, ({ content }) => content.length + messageWeight)
     this.heads = new Table(headCodec, sizes.heads, { rebuild: rebuildHead })
-    this.members = new Table(memberCodec, sizes.members, { onPlaced: name => { this.lists.forget(parts(name)[1] as string) } })
+    this.members = new Table(memberCodec, sizes.members, { onPlaced: (name, placed) => { this.lists.placed(parts(name)[1] as string, name, placed) } })
     this.groupMembers = new Table(groupMemberCodec, sizes.groupMembers)
     this.groupSizes = new Table(countCodec, sizes.groups, { rebuild: rebuildGroupSize })
     this.eventHeads = new Table(eventHeadCodec, sizes.events, { rebuild: rebuildEventHead })
@@ -187,7 +187,7 @@ export class Sheet<T extends object> {
   settle (): void {
     if (this.#dirty.size > 0) this.#table.changes++
     for (const [key, row] of this.#rows) this.#table.cache.set(key, row)
-    for (const key of this.#placed) this.#table.onPlaced?.(key)
+    for (const key of this.#placed) this.#table.onPlaced?.(key, this.get(key) !== null)
   }
 }
 
@@ -229,7 +229,8 @@ export class Draft {
   async load (db: Database): Promise<void> {
     if (this.#wanted.length === 0) return
     const damaged = new Set<number>()
-    const texts = await db.getMany(this.#wanted, at => { damaged.add(at) })
+    // All messages wait for this write, and it for no look-ups of those who come back: there is one at a time.
+    const texts = await db.getMany(this.#wanted, at => { damaged.add(at) }, true)
     await this.#findHeadless(db, texts, damaged)
     for (let i = 0; i < texts.length; i++) {
       const into = this.#into[i] as Loader

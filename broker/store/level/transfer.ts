@@ -7,17 +7,20 @@ import type { GroupRow, SessionRow, UserRow } from '../store.ts'
 import type { Checkpoint, TransferKind, TransferPage, TransferRows, TransferSource, TransferTarget } from '../transfer.ts'
 import { TransferError } from '../transfer.ts'
 import {
-  cidCodec, countCodec, cursorCodec, decodeEvent, decodeMessage, encodeEvent, encodeMessage, eventHeadCodec, groupMemberCodec, headCodec, memberCodec,
-  resendCodec
+  cidCodec, countCodec, cursorCodec, decodeEvent, encodeEvent, encodeMessage, eventHeadCodec, groupMemberCodec, headCodec, memberCodec
 } from './codec.ts'
 import type { Batch } from './batch.ts'
 import { decodeFeedReader, decodeFeedRow, encodeFeedReader, encodeFeedRow } from './feed-codec.ts'
 import { Database } from './database.ts'
 import { databasePath, folderMode, isVacant, readMarker, removeMarker, writeMarker } from './format.ts'
 import { key, lastNumber, parts, under } from './keys.ts'
+import { messagesAt } from './message-lookup.ts'
 import { tighten } from './permissions.ts'
 import { shownKey } from './reader.ts'
-import { messageKeys, migratedSegment } from './segments.ts'
+import { encodeMemories } from './resend-runs.ts'
+import { readMemories } from './resend-transfer.ts'
+import { decodeRun } from './runs.ts'
+import { migratedSegment } from './segments.ts'
 
 const blockCacheBytes = 32 * 1024 * 1024
 const writeBufferBytes = 16 * 1024 * 1024
@@ -35,7 +38,7 @@ const letters: Readonly<Record<TransferKind, string>> = {
   eventHead: 'f',
   session: 'p',
   cursor: 'k',
-  resend: 'i',
+  resend: 'd',
   record: 'q',
   feed: 'w',
   feedReader: 'o'
@@ -93,6 +96,10 @@ class LevelTransfer implements TransferSource, TransferTarget {
       yield * this.#records(at) as AsyncGenerator<TransferPage<K>, void>
       return
     }
+    if (kind === 'resend') {
+      yield * readMemories(this.#db, at) as AsyncGenerator<TransferPage<K>, void>
+      return
+    }
     const range = under(letters[kind])
     if (at !== undefined) range.gt = at
     const convert = this.#converter(kind)
@@ -111,7 +118,7 @@ class LevelTransfer implements TransferSource, TransferTarget {
   #converter<K extends TransferKind> (kind: K): (rows: Array<[string, string]>) => Promise<Array<TransferRows[K]>> {
     const each = <T>(one: (name: string[], text: string, whole: string) => T) => async (rows: Array<[string, string]>): Promise<T[]> =>
       rows.map(([name, text]) => one(parts(name), text, name))
-    const converters: { [Each in Exclude<TransferKind, 'record'>]: (rows: Array<[string, string]>) => Promise<Array<TransferRows[Each]>> } = {
+    const converters: { [Each in Exclude<TransferKind, 'record' | 'resend'>]: (rows: Array<[string, string]>) => Promise<Array<TransferRows[Each]>> } = {
       user: each((_, text) => JSON.parse(text) as UserRow),
       block: each(([, uid = '', other = '']) => ({ uid, other })),
       group: each((_, text) => JSON.parse(text) as GroupRow),
@@ -123,25 +130,24 @@ class LevelTransfer implements TransferSource, TransferTarget {
       eventHead: each(([, user = ''], text, whole) => ({ user, ...eventHeadCodec.decode(text, whole) })),
       session: each((_, text) => JSON.parse(text) as SessionRow),
       cursor: each(([, session = '', stream = ''], text, whole) => ({ session, stream, ...cursorCodec.decode(text, whole) })),
-      resend: each(([, session = '', packetId = ''], text, whole) => ({ session, packetId: Number(packetId), ...resendCodec.decode(text, whole) })),
       feed: each((_, text, whole) => decodeFeedRow(text, whole)),
       feedReader: each((_, text, whole) => decodeFeedReader(text, whole))
     }
-    return converters[kind as Exclude<TransferKind, 'record'>] as unknown as (rows: Array<[string, string]>) => Promise<Array<TransferRows[K]>>
+    return converters[kind as Exclude<TransferKind, 'record' | 'resend'>] as unknown as (rows: Array<[string, string]>) => Promise<Array<TransferRows[K]>>
   }
 
   async #heads (rows: Array<[string, string]>): Promise<Array<TransferRows['head']>> {
     const heads = rows.map(([name, text]) => ({ conv: parts(name)[1] as string, head: headCodec.decode(text, name) }))
-    const first = await this.#db.getMany(await messageKeys(this.#db, heads.map(({ conv, head }) => ({ conv, head, seq: head.purgedSeq + 1 }))))
+    const first = await messagesAt(this.#db, heads.map(({ conv, head }) => ({ conv, head, seq: head.purgedSeq + 1 })))
     return heads.map(({ conv, head: { seq, n, ts, purgedSeq, purgedN, expiring } }, i) => {
-      const text = first[i]
-      return { conv, seq, n, ts, purgedSeq, purgedN, ...(expiring === 0 ? {} : { expiring }), ...(text === undefined ? {} : { oldestTs: decodeMessage(text, purgedSeq + 1).ts }) }
+      const oldestTs = first[i]?.ts
+      return { conv, seq, n, ts, purgedSeq, purgedN, ...(expiring === 0 ? {} : { expiring }), ...(oldestTs === undefined ? {} : { oldestTs }) }
     })
   }
 
   /** Without those that wait for the purge. */
   async #messages (rows: Array<[string, string]>): Promise<Array<TransferRows['message']>> {
-    const messages = rows.map(([name, text]) => ({ conv: parts(name)[2] as string, ...decodeMessage(text, lastNumber(name)) }))
+    const messages = rows.flatMap(([name, text]) => decodeRun(text, lastNumber(name)).map(message => ({ conv: parts(name)[2] as string, ...message })))
     const convs = [...new Set(messages.map(({ conv }) => conv))]
     const heads = await this.#db.getMany(convs.map(conv => key.head(conv)))
     const marks = new Map(convs.map((conv, i) => [conv, headCodec.decode(heads[i] as string, conv).purgedSeq]))
@@ -242,7 +248,7 @@ const put: { [K in TransferKind]: (batch: Batch, row: TransferRows[K]) => void }
   eventHead: (batch, { user, ...row }) => { batch.put(key.eventHead(user), eventHeadCodec.encode(row)) },
   session: (batch, row) => { batch.put(key.session(row.session), JSON.stringify(row)) },
   cursor: (batch, { session, stream, ...row }) => { batch.put(key.cursor(session, stream), cursorCodec.encode(row)) },
-  resend: (batch, { session, packetId, ...row }) => { batch.put(key.resend(session, packetId), resendCodec.encode(row)) },
+  resend: (batch, { session, packetId, ...row }) => { batch.put(key.resends(session, packetId), encodeMemories([{ packetId, ...row }])) },
   record: (batch, { key: name, value }) => { batch.put(key.record(name), value) },
   feed: (batch, row) => { batch.put(key.feedRow(row.first), encodeFeedRow(row)) },
   feedReader: (batch, row) => { batch.put(key.feedReader(row.name), encodeFeedReader(row)) }

@@ -1,11 +1,10 @@
 /** Watermarks: how far members read and received, sessions were sent to, and events were delivered. */
 import type { Marks, Member, Moved } from '../store.ts'
-import { decodeMessage } from './codec.ts'
 import type { HeadRow } from './codec.ts'
 import type { Database } from './database.ts'
 import { key, under } from './keys.ts'
 import { shown } from './members.ts'
-import { messageKeys } from './segments.ts'
+import { messagesAt } from './message-lookup.ts'
 import { Draft } from './tables.ts'
 import type { Tables } from './tables.ts'
 
@@ -58,12 +57,12 @@ export class Watermarks {
         rows.push(row)
       }
     }
-    const texts = await this.#db.getMany(await messageKeys(this.#db, rows.map(({ conv, readSeq }) => ({ conv, seq: readSeq, head: draft.heads.get(key.head(conv)) }))))
+    const messages = await messagesAt(this.#db, rows.map(({ conv, readSeq }) => ({ conv, seq: readSeq, head: draft.heads.get(key.head(conv)) })))
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i] as Member
-      const text = texts[i]
+      const message = messages[i]
       // Of a damaged message nobody knows how many before it count: the mark stays where it was counted.
-      row.readN = text === undefined ? Math.max(row.readN, (draft.heads.get(key.head(row.conv)) as HeadRow).purgedN) : decodeMessage(text, row.readSeq).n
+      row.readN = message === undefined ? Math.max(row.readN, (draft.heads.get(key.head(row.conv)) as HeadRow).purgedN) : message.n
       if (row.hiddenUnread === 0) continue
       const range = { gt: key.hidden(row.user, row.conv, row.readSeq), lt: under(key.hiddenOf(row.user, row.conv)).lt }
       row.hiddenUnread = (await this.#db.rows(range)).filter(([, counts]) => counts === '1').length

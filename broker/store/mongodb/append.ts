@@ -55,10 +55,11 @@ export class Append {
     this.#joinRepeats(entries)
     const convs = [...new Set(ops.map(op => op.conv))]
     const senders = ops.filter(op => op.marksSender).map(op => ({ user: op.from, conv: op.conv }))
-    await this.#recallResends(entries)
-    let view = await this.#rows.load(convs, senders)
-    const started = performance.now()
+    let view: View
     try {
+      await this.#recallResends(entries)
+      view = await this.#rows.load(convs, senders)
+      const started = performance.now()
       for (let left = unstored(entries); left.length > 0; left = unstored(entries)) {
         if (performance.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same conversations')
         await this.#open(view, left)
@@ -73,15 +74,22 @@ export class Append {
     } catch (error) {
       this.#forget(entries)
       for (const { op, at } of entries) if (at.seq > 0) this.untold(op.conv, at.seq - 1)
-      for (const { join, key, op } of entries) if (join !== '') this.#resends.doubt(join, { key, ...remembered(op) })
+      this.#doubt(entries)
       throw error
     }
     await this.#derive(view, entries)
-    await this.#resends.move(entries.flatMap(({ op, same }) => same === undefined || op.cid !== undefined ? [] : [{ first: memoryOf(same), op }]))
+    try {
+      await this.#resends.move(entries.flatMap(({ op, same }) => same === undefined || op.cid !== undefined ? [] : [{ first: memoryOf(same), op }]))
+    } catch (error) {
+      this.#doubt(entries)
+      throw error
+    }
     const outcomes = entries.map(entry => this.#outcome(entry))
     await this.#addMissed(ops, outcomes)
     return outcomes
   }
+
+  #doubt (entries: readonly Entry[]): void { for (const { join, key, op } of entries) if (op.cid === undefined && join !== '') this.#resends.doubt(join, key, op) }
 
   /** Of what a conversation holds behind `seq` nobody may have been told: its commit is rejected. */
   untold (conv: string, seq: number): void { this.#told.set(conv, Math.min(seq, this.#told.get(conv) ?? seq)) }
@@ -154,7 +162,7 @@ export class Append {
         entry.outcome = { seq: memory.seq, n: memory.n, id: memory.id, ts: memory.ts, replay: true }
       } else {
         // The first try may be stored at any moment: the same key lets only one of them in.
-        entry.key = this.#resends.doubted(entry.join, entry.op) ?? entry.key
+        entry.key = this.#resends.doubted(entry.op) ?? entry.key
       }
     }
     await this.#resends.move(moved)

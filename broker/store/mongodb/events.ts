@@ -8,7 +8,7 @@ import type { NewEvent, Outcome, StoredEvent } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, quick, whole } from './connection.ts'
 import type { EventDoc, EventHeadDoc } from './documents.ts'
-import { duplicates } from './failure.ts'
+import { duplicates, isUnnamedDuplicate } from './failure.ts'
 import { pieces } from './rows.ts'
 
 export interface EventHead { seq: number, deliveredSeq: number }
@@ -95,12 +95,22 @@ export class EventLog {
           { replaceOne: { filter: { _id }, replacement: doc as EventDoc, upsert: true } }
         )), { ordered: true })
       } catch (error) {
+        if (isUnnamedDuplicate(error)) return await this.#firstMissing(some)
         const refused = duplicates(error)
         if (refused === undefined) throw error
         return some[Math.min(...refused)]?.[1].at
       }
     }
     return undefined
+  }
+
+  /** The place of the first event that is not there as it was written. */
+  async #firstMissing (some: ReadonlyArray<readonly [string, { at: number, doc: Omit<EventDoc, '_id'> }]>): Promise<number | undefined> {
+    const found = new Map((await this.#db.events.find({ _id: oneOf(some.map(([_id]) => _id)) }, whole).toArray()).map(doc => [doc._id, doc]))
+    return some.find(([id, { doc }]) => {
+      const there = found.get(id)
+      return there?.s !== doc.s || there.p !== doc.p
+    })?.[1].at
   }
 
   /** Ascending, `seq > after`. */

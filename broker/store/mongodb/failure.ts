@@ -58,6 +58,11 @@ export function duplicates (error: unknown): Set<number> | undefined {
   return new Set(errors.map(each => each.index))
 }
 
+/** FerretDB on SQLite answers an update that meets a unique key as its own fault, without the code for it, and names no document. */
+export function isUnnamedDuplicate (error: unknown): boolean {
+  return error instanceof MongoServerError && duplicates(error) === undefined && error.message.includes('UNIQUE constraint failed')
+}
+
 function listed (error: MongoBulkWriteError): WriteError[] {
   const errors = error.writeErrors
   return Array.isArray(errors) ? errors as WriteError[] : [errors as WriteError]

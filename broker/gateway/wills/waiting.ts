@@ -1,6 +1,6 @@
 /**
  * Wills that wait: MQTT 5 sends a will when its delay has passed or the session ends, whichever happens first, and not at all when the
- * session goes on before [MQTT-3.1.3-9], [MQTT-3.1.2-10]. They are kept while the server runs, ordinary ones and chat messages alike.
+ * session goes on before [MQTT-3.1.3-9], [MQTT-3.1.2-10]. Ordinary ones and chat messages alike.
  */
 import type { Will } from '../../mqtt/index.ts'
 
@@ -14,9 +14,9 @@ export interface WillLimits {
   delayedWillBytes: number
 }
 
-interface Waiting { user: string, dueMs: number, bytes: number, publish: () => void, discard: () => void }
+interface Waiting { user: string, dueMs: number, bytes: number, publish: () => Promise<void> | undefined, discard: () => void }
 
-export class Wills {
+export class WaitingWills {
   readonly #limits: WillLimits
   /** By session. */
   readonly #waiting = new Map<string, Waiting>()
@@ -29,12 +29,12 @@ export class Wills {
   get bytes (): number { return this.#bytes }
 
   /** Keeps a will until `dueMs` (of the clock that `sweep` is given). Where there is no room it is published at once. */
-  add (session: string, will: { user: string, dueMs: number, bytes: number, publish: () => void, /** What is kept elsewhere goes. */ discard?: () => void }): void {
+  add (session: string, will: { user: string, dueMs: number, bytes: number, publish: () => Promise<void> | undefined, /** What is kept elsewhere goes. */ discard?: () => void }): void {
     this.goesOn(session)
     const { user, dueMs, publish, discard = nothing } = will
     const bytes = will.bytes + overheadBytes
     const count = this.#ofUser.get(user) ?? 0
-    if (count >= this.#limits.delayedWillsPerUser || this.#bytes + bytes > this.#limits.delayedWillBytes) return publish()
+    if (count >= this.#limits.delayedWillsPerUser || this.#bytes + bytes > this.#limits.delayedWillBytes) return unwaited(publish())
     this.#waiting.set(session, { user, dueMs, bytes, publish, discard })
     this.#ofUser.set(user, count + 1)
     this.#bytes += bytes
@@ -43,8 +43,8 @@ export class Wills {
   /** The session has a connection again: its will is not sent. */
   goesOn (session: string): void { this.#take(session)?.discard() }
 
-  /** The session is over: its will is sent now. */
-  ended (session: string): void { this.#take(session)?.publish() }
+  /** The session is over: its will is sent now. Resolves when it is sent, where the next session of its name could say something before it. */
+  ended (session: string): Promise<void> | undefined { return this.#take(session)?.publish() }
 
   /** The user may not send any more. */
   discard (user: string): void {
@@ -54,10 +54,10 @@ export class Wills {
 
   /** Sends those that are due. */
   sweep (nowMs: number): void {
-    for (const [session, { dueMs }] of this.#waiting) if (dueMs <= nowMs) this.ended(session)
+    for (const [session, { dueMs }] of this.#waiting) if (dueMs <= nowMs) unwaited(this.ended(session))
   }
 
-  /** The server stops: chat wills are lost, ordinary ones are stored and sent at the next start. */
+  /** The server stops: they go on waiting at the next start. */
   close (): void {
     this.#waiting.clear()
     this.#ofUser.clear()
@@ -77,6 +77,9 @@ export class Wills {
 }
 
 const nothing = (): void => {}
+
+/** Nothing comes behind it that would have to wait. */
+export function unwaited (work: Promise<void> | undefined): void { work?.catch(nothing) }
 
 /** Bytes of a will's texts and payload, about. */
 export function willBytes ({ topic, payload, properties }: Pick<Will, 'topic' | 'payload' | 'properties'>): number {
