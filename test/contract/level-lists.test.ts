@@ -63,3 +63,37 @@ await t.test('groups that are left, and a page is as long as it is asked for', a
   })
   t.strictSame(seen, [...all, ...gids.slice(0, 10).map(gid => `g:${gid}`)])
 })
+
+await t.test('pages by kind are the same from memory and from disk, while users come and go', async t => {
+  const [kept, read] = await Promise.all([{}, { lists: 2 }].map(async (cache, i) => {
+    const store = await openLevelStore({ path: join(t.testdir(), `store${i}`), cache })
+    t.teardown(() => store.close())
+    return store
+  })) as [Store, Store]
+  let random = 1
+  const next = (max: number): number => (random = random * 48271 % 2147483647) % max
+  const gids = Array.from({ length: 40 }, (_, i) => `g${i}`)
+  for (const store of [kept, read]) {
+    await store.commit(gids.flatMap(gid => [{ op: 'group' as const, group: { gid, name: gid, owner: 'zoe', createdAt: 1 } }, { op: 'member' as const, gid, user: 'zoe', role: 'owner' as const }]))
+  }
+  const users = ['bob', 'bo', 'bob-2', 'eve']
+  const inGroup = new Set<string>()
+  for (let round = 0; round < 150; round++) {
+    const user = users[next(users.length)] as string
+    const gid = gids[next(gids.length)] as string
+    const inside = inGroup.has(`${user} ${gid}`)
+    const change = next(3) === 0
+      ? message(`d:${user}:peer${next(30)}`, user)
+      : inside ? { op: 'member.drop' as const, gid, user } : { op: 'member' as const, gid, user, role: 'member' as const }
+    if (change.op !== 'message') inGroup[inside ? 'delete' : 'add'](`${user} ${gid}`)
+    // A reader whose page is under way when the change comes keeps nothing of it.
+    const early = [kept.memberships(user, { limit: 5 }), kept.memberships(user, { kind: 'g', limit: 100 })]
+    await Promise.all([kept.commit([change]), read.commit([change]), ...early])
+    const asked = { limit: 1 + next(40), ...(next(3) > 0 ? { kind: next(2) === 0 ? 'd' as const : 'g' as const } : {}), ...(next(2) === 0 ? { after: ['d:bob:peer2', 'g:g2', 'g:', 'z', 'a'][next(5)] as string } : {}) }
+    for (const who of users) {
+      t.strictSame(await kept.memberships(who, asked), await read.memberships(who, asked), `${who} ${JSON.stringify(asked)}`)
+      t.strictSame(await kept.memberships(who, { kind: 'g', limit: 100 }), await read.memberships(who, { kind: 'g', limit: 100 }))
+    }
+  }
+  t.ok(inGroup.size > 20)
+})

@@ -38,7 +38,7 @@ await t.test('each commit is one synced write', async t => {
   const rows: number[] = []
   const { store } = await open(t, { onSync: n => rows.push(n) })
   await store.commit([message('d:a:b', 'a', { cid: '1' }), message('d:a:b', 'a', { cid: '2' }), message('d:a:b', 'a')])
-  t.same(rows, [3 + 2 + 1 + 1 + 1 + 2 + 1], 'three messages, two keys, one mark for the purge, one segment, one head, two members, the newest time')
+  t.same(rows, [1 + 2 + 1 + 1 + 1 + 2 + 1], 'a run of three messages, two keys, one mark for the purge, one segment, one head, two members, the newest time')
   await store.commit([message('d:a:b', 'b')])
   t.same(rows[1], 4, 'a message, a head, a member, the newest time')
   await store.commit([message('d:a:b', 'a', { cid: '1' })])

@@ -31,3 +31,12 @@ export function group (gid: string): Operation {
 }
 export function join (gid: string, user: string): Operation { return { op: 'member', gid, user, role: 'member' } }
 export const direct = 'd:alice:bob'
+
+export const conv = 'd:a:b'
+/** Messages `m1`, `m2`, ... of the conversation `conv`, each with its number as its time. */
+export function numbered (from: number, count: number, content?: string): NewMessage[] {
+  return Array.from({ length: count }, (_, i) => {
+    const name = `${from + i}`
+    return { op: 'message', conv, from: 'a', id: `m${name}`, ts: from + i, counts: true, marksSender: true, content: content ?? `"body":"message ${name}"`, cid: `c${name}` }
+  })
+}

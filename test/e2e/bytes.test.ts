@@ -25,8 +25,8 @@ function bodyOf (from: string, i: number): string {
 
 interface Reader { client: RawClient, all: Promise<void>, wrong: string[] }
 
-/** A connected user whose inbox is compared with what was sent; `all` resolves when `expected` messages from others have come. */
-async function reader (t: Test, port: number, user: string, expected: number): Promise<Reader> {
+/** A connected user whose inbox (every second one's in the compact form) is compared with what was sent; `all` resolves when `expected` messages from others have come. */
+async function reader (t: Test, port: number, user: string, expected: number, compact: boolean): Promise<Reader> {
   const { client } = await RawClient.connect(t, port, { user, clientId: 'phone', clean: false })
   const done = new Mailbox<true>(`the messages of ${user}`)
   const wrong: string[] = []
@@ -35,8 +35,9 @@ async function reader (t: Test, port: number, user: string, expected: number): P
   client.packets.put = (packet: Packet): void => {
     if (packet.cmd !== 'publish') return put(packet)
     const text = packet.payload.toString()
-    const [from = '', i = ''] = /"body":"(\S+ \d+)/.exec(text)?.[1]?.split(' ') ?? []
-    if (packet.topic !== `im/u/${user}/inbox` || !text.includes(`"body":${JSON.stringify(bodyOf(from, Number(i)))}}`)) {
+    const [from = '', i = ''] = (compact ? /^\[\d+,"\w+","[^"]+","(\S+ \d+)/ : /"body":"(\S+ \d+)/).exec(text)?.[1]?.split(' ') ?? []
+    const body = JSON.stringify(bodyOf(from, Number(i)))
+    if (packet.topic !== `im/u/${user}/inbox` || !(compact ? text.replace(/,\{"ts":\d+\}\]$/, ']').endsWith(`",${body}]`) : text.endsWith(`"body":${body}}`))) {
       wrong.push(`${packet.topic} ${text.slice(0, 200)}`)
     }
     if (from !== user && ++came === expected) done.put(true)
@@ -62,13 +63,14 @@ for (const bytes of [8_192, 16_384, 65_536]) {
         await Promise.all(Array.from({ length: size }, async (_, i) => { await writer.publish(`im/to/u/reader${r}`, bodyOf('writer', at + i)) }))
       }
     }
-    const chatters = await Promise.all(Array.from({ length: users }, async (_, u) => await reader(t, server.mqttPort, `user${u}`, rounds)))
-    await Promise.all(chatters.map(async ({ client }, u) => { await client.subscribe(`im/u/user${u}/inbox`) }))
-    const late = await Promise.all(Array.from({ length: readers }, async (_, r) => await reader(t, server.mqttPort, `reader${r}`, backlog)))
+    const chatters = await Promise.all(Array.from({ length: users }, async (_, u) => await reader(t, server.mqttPort, `user${u}`, rounds, u % 2 === 1)))
+    const subscribe = async ({ client }: Reader, user: string, compact: boolean): Promise<void> => { await client.subscribe([`im/u/${user}/inbox`, ...compact ? [`im/u/${user}/compact`] : []]) }
+    await Promise.all(chatters.map(async (one, u) => { await subscribe(one, `user${u}`, u % 2 === 1) }))
+    const late = await Promise.all(Array.from({ length: readers }, async (_, r) => await reader(t, server.mqttPort, `reader${r}`, backlog, r % 2 === 1)))
     const chatting = chatters.map(async ({ client }, u) => {
       for (let i = 0; i < rounds; i++) await client.publish(`im/to/u/user${(u + 1) % users}`, bodyOf(`user${u}`, i))
     })
-    await Promise.all(late.map(async ({ client }, r) => { await client.subscribe(`im/u/reader${r}/inbox`) }))
+    await Promise.all(late.map(async (one, r) => { await subscribe(one, `reader${r}`, r % 2 === 1) }))
     await Promise.all(chatting)
     await Promise.all([...chatters, ...late].map(async one => { await one.all }))
     const wrong = [...chatters, ...late].flatMap(one => one.wrong)

@@ -36,6 +36,7 @@ const live: Case[] = [
   { verb: 'feed lag', args: [], code: 1, stdout: /^audit +0 +1 /m, stderr: /1 entries behind/ },
   { verb: 'feed tail', args: ['--reader', 'audit', '--count', '1'], code: 0, stdout: /alice: hi/, stderr: /the feed as audit/ },
   { verb: 'feed remove', args: ['audit'], code: 0, stdout: /^removed audit\n$/ },
+  { verb: 'keepalive', args: ['--nat', '40'], code: 0, stdout: /^nat +40 s$/m },
   { verb: 'status', args: [], code: 0, stdout: /^mqtt +127\.0\.0\.1:\d+$/m },
   { verb: 'bench', args: ['--pairs', '1', '--seconds', '0.1', '--rate', '50'], code: 0, stdout: /messages\/s delivered/ },
   { verb: 'backup', args: ['copy-live'], code: 0, stdout: /^backed up to / },
@@ -48,7 +49,7 @@ const live: Case[] = [
 
 /** The same, and the server is stopped: what it refuses, and what works on the store. `serve` has a test of its own. */
 const stopped: Case[] = [
-  ...live.filter(({ verb }) => verb.startsWith('config ') || verb.startsWith('user ') || ['plugin list', 'purge'].includes(verb)),
+  ...live.filter(({ verb }) => verb.startsWith('config ') || verb.startsWith('user ') || ['keepalive', 'plugin list', 'purge'].includes(verb)),
   ...live.filter(({ verb }) => verb.startsWith('group ') || ['send', 'listen', 'history', 'bench'].includes(verb))
     .map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server answers at mqtt:\/\/127\.0\.0\.1:\d+: start one with 'sabethes', or name another with --url/ })),
   ...live.filter(({ verb }) => verb.startsWith('feed ')).map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server runs on / })),

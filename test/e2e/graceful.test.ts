@@ -62,6 +62,20 @@ await t.test('over MQTT 5 clients are told why [0x8B]', async t => {
   await client.closed
 })
 
+await t.test('over MQTT 5 clients are told of another server [0x9D]', async t => {
+  const address = 'other.example.com:1883'
+  const server = await startServer(t, { config: { mqtt: { elsewhere: { address } } } })
+  const { client } = await RawClient.connect(t, server.mqttPort, { user: 'bob', version: 5 })
+  const { client: old } = await RawClient.connect(t, server.mqttPort, { user: 'eve' })
+  await server.stop()
+  t.match(await client.packets.take(p => p.cmd === 'disconnect'), { reasonCode: 0x9d, properties: { serverReference: address } })
+  await Promise.all([client.closed, old.closed])
+
+  const empty = await startServer(t, { config: { mqtt: { elsewhere: { address, permanent: false, redirect: true } } } })
+  t.match((await RawClient.connect(t, empty.mqttPort, { user: 'bob', version: 5 })).connack, { reasonCode: 0x9c, properties: { serverReference: address } })
+  t.match((await RawClient.connect(t, empty.mqttPort, { user: 'bob' })).connack, { returnCode: 3 })
+})
+
 await t.test('when nobody reads the log any more, a stop is as good as any', async t => {
   const data = join(t.testdir(), 'data')
   const server = spawn(process.execPath, [mainPath, 'serve', '--json', '--data', data, '--mqtt-port', String(await freePort()), '--http-port', String(await freePort())],

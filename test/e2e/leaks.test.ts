@@ -8,6 +8,8 @@ import type { RawConnect, Version } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
 import type { Server } from '../support/server.ts'
 
+// Open to others in dev mode; here to the operator alone.
+const sys = { readers: ['operator'] }
 const filters = [
   '#', '+/#', '+', '/#', '+/+/+/+', 'im', 'im/#', 'im/+', 'im/+/bob/inbox', 'im/u', 'im/u/#', 'im/u/+', 'im/u/+/inbox', 'im/u/+/#',
   'im/u/bob', 'im/u/bob/#', 'im/u/bob/+', 'im/u/bob/inbox', 'im/u/bob/event', 'im/u/bob/notice', 'im/u/bob/rpc/#', 'im/u/alice/inbox/#',
@@ -53,7 +55,7 @@ async function overheard (client: RawClient, round: number): Promise<Packet[]> {
 
 for (const version of [4, 5] as const) {
   await t.test(`each alone, MQTT ${version}`, async t => {
-    const server = await startServer(t)
+    const server = await startServer(t, { config: { mqtt: { sys } } })
     const { gossip } = await people(t, server)
     const { client } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'ear', clean: false, version, properties: persistent(version) })
     t.same(await client.subscribe('im/u/alice/inbox'), [1])
@@ -79,7 +81,7 @@ for (const version of [4, 5] as const) {
   })
 
   await t.test(`mixed with good ones, clean=false and a reconnect, MQTT ${version}`, async t => {
-    const server = await startServer(t)
+    const server = await startServer(t, { config: { mqtt: { sys } } })
     const { gossip } = await people(t, server)
     const ear: RawConnect = { user: 'alice', clientId: 'ear', clean: false, version, properties: persistent(version) }
     const { client } = await RawClient.connect(t, server.mqttPort, ear)
@@ -104,7 +106,7 @@ for (const version of [4, 5] as const) {
 }
 
 await t.test('a member that was removed hears nothing more, also through im/g/+ and its own filter', async t => {
-  const server = await startServer(t)
+  const server = await startServer(t, { config: { mqtt: { sys } } })
   const { client: alice } = await RawClient.connect(t, server.mqttPort, { user: 'alice', clientId: 'ear', clean: false })
   await alice.subscribe(['im/u/alice/inbox', 'im/g/+'])
   const carol = await device(t, server.url, 'carol')
@@ -126,7 +128,7 @@ await t.test('a member that was removed hears nothing more, also through im/g/+ 
 })
 
 await t.test('ordinary topics never carry chat traffic', async t => {
-  const server = await startServer(t, { config: { mqtt: { openTopics: ['#'] } } })
+  const server = await startServer(t, { config: { mqtt: { openTopics: ['#'], sys } } })
   const { gossip } = await people(t, server)
   const { client } = await RawClient.connect(t, server.mqttPort, { user: 'alice' })
   t.same(await client.subscribe(['im/u/alice/inbox', '#', '+/#', '+/+/+/+', '+/u/+/inbox']), [1, 1, 1, 1, 1])
@@ -138,7 +140,7 @@ await t.test('ordinary topics never carry chat traffic', async t => {
 })
 
 await t.test('a will to a chat topic, or to a closed one, goes nowhere', async t => {
-  const server = await startServer(t)
+  const server = await startServer(t, { config: { mqtt: { sys } } })
   const bob = await device(t, server.url, 'bob')
   await bob.subscribe('im/u/bob/#')
   for (const topic of ['im/u/bob/inbox', 'im/u/bob/notice', 'home/kitchen', '$SYS/x/new/clients']) {

@@ -1,6 +1,6 @@
 /** What MQTT 5 adds and the pump must honour: Receive Maximum, Maximum Packet Size, expiry, content types, aliases. */
 import t from 'tap'
-import { mosquittoPub, mosquittoSub, requireMosquitto } from '../support/mosquitto.ts'
+import { listen, mosquittoPub, mosquittoSub, requireMosquitto } from '../support/mosquitto.ts'
 import { device } from '../support/mqtt.ts'
 import { RawClient, json } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
@@ -109,4 +109,24 @@ await t.test('im/server is retained: version, limits, features', async t => {
     t.equal(packet.retain, true)
     t.match(JSON.stringify(json(packet)), /version/)
   }
+})
+
+await t.test('mosquitto clients: a shared subscription, a delayed will, several subscriptions of one message', async t => {
+  if (!requireMosquitto(t)) return
+  const server = await startServer(t, { config: { mqtt: { openTopics: ['open/#'] } } })
+  const five = ['-V', '5', '-q', '1']
+  const listeners = [
+    await listen(t, server.mqttPort, ...five, '-u', 'w1', '-t', '$share/g/open/work'),
+    await listen(t, server.mqttPort, ...five, '-u', 'w2', '-t', '$share/g/open/work'),
+    await listen(t, server.mqttPort, ...five, '-u', 'all', '-t', 'open/work', '-t', 'open/+', '-t', 'open/#')
+  ] as const
+  const texts = ['1', '2', '3', '4']
+  for (const text of texts) t.equal((await mosquittoPub(server.mqttPort, ...five, '-u', 'alice', '-t', 'open/work', '-m', text)).code, 0)
+  const got: string[] = []
+  for (const { lines } of listeners.slice(0, 2)) for (let i = 0; i < 2; i++) got.push(await lines.take())
+  t.strictSame(got.sort(), texts, 'dealt among the two')
+  for (const text of texts) t.equal(await listeners[2].lines.take(), text, 'once')
+  const { child } = await listen(t, server.mqttPort, ...five, '-u', 'mortal', '-i', 'mortal', '-c', '-x', '100', '-t', 'open/nothing', '--will-topic', 'open/will', '--will-payload', 'gone', '--will-qos', '1', '-D', 'will', 'will-delay-interval', '1', '-D', 'will', 'content-type', 'text/plain')
+  child.kill('SIGKILL')
+  t.equal(await listeners[2].lines.take(), 'gone')
 })

@@ -6,6 +6,7 @@ import t from 'tap'
 import { listenTcp } from '../../broker/gateway/listener/listeners.ts'
 import { Sockets } from '../../broker/gateway/listener/sockets.ts'
 import type { Acceptor, Transport } from '../../broker/gateway/listener/transport.ts'
+import { FakeOrdinary } from '../support/fake-ordinary.ts'
 import { within } from '../support/mailbox.ts'
 import { bench, settled, wideLimits, type Bench } from '../support/memory-client.ts'
 
@@ -144,4 +145,49 @@ await t.test('a closed connection whose peer reads nothing does not keep its soc
   transport.end()
   await within(closed, 5000, 'the end of the socket')
   t.pass('its socket is gone')
+})
+
+await t.test('opening: so many sessions are opened at a time, the others in the order of their coming', async t => {
+  const { engine, client } = bench(t, { opening: 2 })
+  engine.holding.add('openSession')
+  const clients = ['alice', 'bob', 'carol', 'dave', 'erin'].map(user => {
+    const one = client()
+    one.hello(user)
+    return one
+  })
+  await settled(engine)
+  const waiting = (): string[] => engine.held.map(({ query }) => (query as { user: string }).user)
+  t.strictSame(waiting(), ['alice', 'bob'])
+  // Who has gone meanwhile takes no place.
+  clients[2]?.transport.lost()
+  await settled(engine)
+  engine.next().now()
+  await settled(engine)
+  t.strictSame(waiting(), ['bob', 'dave'])
+  engine.next().fail(new Error('the store is away'))
+  await settled(engine)
+  t.strictSame(waiting(), ['dave', 'erin'], 'a place is free after a failure, too')
+  while (engine.held.length > 0) {
+    engine.next().now()
+    await settled(engine)
+  }
+  t.strictSame(clients.map(one => one.packets.waiting.flatMap(packet => packet.cmd === 'connack' ? [packet.returnCode] : [])), [[0], [3], [], [0], [0]])
+})
+
+await t.test('opening: a session that is open waits for what else it needs in nobody\'s place', async t => {
+  const ordinary = new FakeOrdinary()
+  const { engine, client } = bench(t, { opening: 1 }, ordinary, ['open/#'])
+  let forgotten = (): void => {}
+  ordinary.forgetting = new Promise(resolve => { forgotten = resolve })
+  const [alice, bob] = [client(), client()]
+  alice.hello('alice')
+  await settled(engine)
+  t.strictSame(ordinary.forgotten, ['alice/phone'], 'ordinary topics take their time')
+  ordinary.forgetting = Promise.resolve()
+  bob.hello('bob')
+  await settled(engine)
+  t.strictSame([alice, bob].map(one => one.kinds().includes('connack')), [false, true])
+  forgotten()
+  await settled(engine)
+  t.ok(alice.kinds().includes('connack'))
 })

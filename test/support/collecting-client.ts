@@ -26,6 +26,7 @@ class CollectingSink implements Sink {
   readonly errors: Error[] = []
   slow = false
   readonly unheard = false
+  compact = false
   closed = false
   readonly #user: string
   readonly #drained: () => void
@@ -170,7 +171,7 @@ export class CollectingClient {
     this.#resumed = inflight
     if (this.closed) return this.#end()
     for (const { filter, qos } of subscriptions) this.#follow(filter, qos)
-    session.interest.sum()
+    session.sumInterest()
     await session.resend(inflight)
     if (session.closed) return
     this.#resumed = []

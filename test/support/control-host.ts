@@ -14,6 +14,7 @@ import { checkResult } from './results.ts'
 
 export const testLimits: EngineLimits = {
   maxMessageBytes: 65_536,
+  queuedPublishes: 1024,
   maxGroupMembers: 100_000,
   maxGroupsPerUser: 100,
   maxGroupMemberships: 200,
@@ -36,6 +37,8 @@ export interface Bench {
   send (from: string, to: { user: string } | { gid: string }, body?: string, more?: Partial<NewMessage>): Promise<Outcome>
   /** A request as `user`; the result is held against its schema. */
   ask (user: string, method: string, params?: Record<string, unknown>): Promise<any>
+  /** A request as the operator; the result is held against its schema. */
+  operate (method: string, params?: Record<string, unknown>): Promise<any>
   /** The events of a user's log. */
   events (user: string): Promise<Array<Record<string, unknown>>>
   /** Ends control without its `close` when `crash`, and starts again on the same folder. */
@@ -77,6 +80,7 @@ export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench
     userExists: uid => control.userExists(uid)
   }
   const control: ControlParts = createControl(host, { receiptIntervalMs: 1_000, ...options.setup })
+  await control.load()
   let open = true
   const end = async (crash: boolean): Promise<void> => {
     if (!open) return
@@ -109,6 +113,11 @@ export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench
       const result = await operation.run(control.rules, caller, params)
       if (result instanceof Uint8Array) return result
       const answer: unknown = JSON.parse(result instanceof JsonText ? result.toString() : JSON.stringify(result))
+      checkResult(name, answer)
+      return answer
+    },
+    operate: async (name, params = {}) => {
+      const answer: unknown = JSON.parse(JSON.stringify(await control.operate(name, params)))
       checkResult(name, answer)
       return answer
     },

@@ -12,6 +12,7 @@ import { Topics } from '../../broker/topics.ts'
 
 export const limits = {
   maxMessageBytes: 65_536,
+  queuedPublishes: 1024,
   maxGroupMembers: 1000,
   maxGroupsPerUser: 100,
   maxGroupMemberships: 200,

@@ -4,7 +4,7 @@ import { answered } from '../../broker/engine/answered.ts'
 import { Refusal, type Code } from '../../broker/errors.ts'
 import type { Answer, Description, Engine, LogEntry, Output, SessionResume, SessionStart, StreamState, Submission } from '../../broker/link/port.ts'
 
-type Call = 'authenticate' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'
+type Call = 'authenticate' | 'authenticateStep' | 'openSession' | 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'isMember'
 type Move = Parameters<Engine['advance']>[0][number]
 type StreamsQuery = Parameters<Engine['streams']>[0]
 type ReadQuery = Parameters<Engine['read']>[0]
@@ -166,6 +166,20 @@ export class FakeEngine implements Engine {
       return { user }
     }))
   }
+
+  /** A method of two messages: who, and "proof". */
+  async authenticateStep ({ data, state }: Parameters<Engine['authenticateStep']>[0]): ReturnType<Engine['authenticateStep']> {
+    const text = Buffer.from(data).toString()
+    return await answered(this.#call('authenticateStep', text, () => {
+      if (state === undefined) return { user: text, data: Buffer.from('prove it'), state: text }
+      if (text !== 'proof') throw new Refusal('unauthorized' satisfies Code)
+      return { user: state, data: Buffer.from('it is proven') }
+    }))
+  }
+
+  /** Users in whose name nothing is sent any more. */
+  readonly barred = new Set<string>()
+  async admits (user: string): Promise<boolean> { return !this.barred.has(user) }
 
   async willRefusal (): Promise<undefined> { /* every will may be published */ }
 

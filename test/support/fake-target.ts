@@ -8,6 +8,8 @@ export interface FakeTarget extends ControlTarget {
   readonly accounts: Map<string, AccountInfo & { password?: string }>
   readonly backups: string[]
   readonly feed: FakeFeed
+  /** What was asked of the operations. */
+  readonly operated: Array<[name: string, params: Record<string, unknown>]>
   closed: number
   close (): Promise<void>
 }
@@ -15,6 +17,7 @@ export interface FakeTarget extends ControlTarget {
 export function fakeTarget (): FakeTarget {
   const accounts: FakeTarget['accounts'] = new Map()
   const backups: string[] = []
+  const operated: FakeTarget['operated'] = []
   const need = (uid: string): AccountInfo & { password?: string } => {
     const found = accounts.get(uid)
     if (found === undefined) throw new Refusal('not_found', `there is no user ${uid}`)
@@ -24,6 +27,7 @@ export function fakeTarget (): FakeTarget {
     accounts,
     backups,
     feed: fakeFeed(),
+    operated,
     closed: 0,
     users: {
       add: async (uid, password) => {
@@ -55,6 +59,11 @@ export function fakeTarget (): FakeTarget {
       if (path.endsWith('late')) throw new Error('the disk broke')
       progress(2, 2)
       backups.push(path)
+    },
+    operate: async (name, params) => {
+      if (name !== 'server.keepalive') throw new Refusal('not_found', `no such request for the operator: '${name}'`)
+      operated.push([name, params])
+      return { wifi: 60, cellular: 230, nat: 55 }
     },
     purge: async (retentionSeconds = 0) => ({ messages: retentionSeconds === 0 ? 0 : 4, retentionSeconds }),
     plugins: async () => [{ name: 'rate-limit', description: 'limits', enabled: true, timeoutMs: 10, onFailure: 'pass' }],

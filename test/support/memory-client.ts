@@ -2,7 +2,7 @@
 import { pino, type Logger } from 'pino'
 import { generate, parser, type IConnackPacket, type IConnectPacket, type IPublishPacket, type ISubackPacket, type Packet } from 'mqtt-packet'
 import type { Test } from 'tap'
-import { Gateway } from '../../broker/gateway/gateway.ts'
+import { Gateway, type GatewayOptions } from '../../broker/gateway/gateway.ts'
 import type { GatewayLimits } from '../../broker/gateway/limits.ts'
 import { OpenTopics } from '../../broker/gateway/open-topics.ts'
 import type { OrdinaryTopics } from '../../broker/gateway/ordinary-topics.ts'
@@ -24,6 +24,8 @@ export const wideLimits: GatewayLimits = {
   inflight: 64,
   pendingPublishes: 1024,
   pendingBytes: 4_194_304,
+  queuedPublishes: 1024,
+  opening: 16,
   pendingRequests: 1000,
   answerBytesPerUser: 1_000_000_000,
   answerBytes: 1_000_000_000,
@@ -33,6 +35,7 @@ export const wideLimits: GatewayLimits = {
   bytesPerSecond: 0,
   topicBytes: 1024,
   topicLevels: 32,
+  topicAliases: 32,
   clientIdBytes: 128,
   outputBytes: 1_048_576,
   stallTimeoutMs: 30_000,
@@ -53,7 +56,7 @@ export interface Got { topic: string, payload: string | Buffer, dup: boolean, qo
 export interface Bench { access: Gateway, engine: FakeEngine, client (options?: { address?: string, version?: 4 | 5 }): MemoryClient }
 
 /** The gateway with these limits; closed at the end of the test. */
-export function bench (t: Test | undefined, limits: Partial<GatewayLimits> = {}, ordinary?: OrdinaryTopics, openTopics: string[] = [], log: Logger = pino({ level: 'silent' }), anonymous = false, steady: () => number = () => performance.now()): Bench {
+export function bench (t: Test | undefined, limits: Partial<GatewayLimits> = {}, ordinary?: OrdinaryTopics, openTopics: string[] = [], log: Logger = pino({ level: 'silent' }), anonymous = false, steady: () => number = () => performance.now(), records?: GatewayOptions['records'], more: Partial<GatewayOptions> = {}): Bench {
   const topics = new Topics()
   const engine = new FakeEngine()
   const access = new Gateway({
@@ -62,11 +65,14 @@ export function bench (t: Test | undefined, limits: Partial<GatewayLimits> = {},
     now: () => Date.now() + engine.aheadMs,
     steady,
     ordinary,
+    ...records !== undefined && { records },
     topics,
     openTopics: new OpenTopics(openTopics, topics.prefix),
     limits: { ...wideLimits, ...limits },
     log,
-    anonymous
+    anonymous,
+    authMethods: ['TEST'],
+    ...more
   })
   engine.output = outputs => { access.output(outputs) }
   t?.teardown(async () => {

@@ -12,7 +12,7 @@ export function text (conv: string, from: string, at: number, more: Partial<NewM
 
 /** Fills an empty store by its own operations. */
 export async function fillStore (store: Store): Promise<void> {
-  for (const uid of ['alice', 'bob', '__proto__']) await store.putUser({ uid, createdAt: 5, passwordHash: `$argon2id$${uid}`, ...(uid === 'bob' ? { banned: true, name: 'Bob' } : {}) })
+  for (const uid of ['alice', 'bob', '__proto__']) await store.putUser({ uid, createdAt: 5, passwordHash: `$argon2id$${uid}`, ...(uid === 'alice' ? { scram: 'SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy' } : {}), ...(uid === 'bob' ? { banned: true, name: 'Bob' } : {}) })
   await store.setBlock('alice', 'bob', true)
   await store.setBlock('bob', '..', true)
   const meta = JSON.parse('{"color":"red","__proto__":{"a.b":1,"$c":[null,true]}}') as Record<string, unknown>

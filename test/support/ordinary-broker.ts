@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { Aedes } from 'aedes'
 import type { Test } from 'tap'
-import { grantedQos } from '../../broker/ordinary/persistence-grant.ts'
+import { grantedQos } from './granted-qos.ts'
 import { recordsPersistence, sessionMarker } from '../../broker/ordinary/persistence.ts'
 import type { PersistenceOptions, RecordsPersistence } from '../../broker/ordinary/persistence.ts'
 import { OpenTopics } from '../../broker/gateway/open-topics.ts'
@@ -22,7 +22,7 @@ export interface Ordinary {
 export async function ordinaryBroker (path: string, limits: Partial<PersistenceOptions> = {}): Promise<{ port: number, persistence: RecordsPersistence, close (): Promise<void> }> {
   const records = await levelRecords(path)
   const persistence = recordsPersistence({ records, offlineQueue: 1000, offlineQueueBytes: 1_000_000, offlineBytes: 10_000_000, retained: 1000, retainedBytes: 1_000_000, markSessions: true, ...limits })
-  const open = new OpenTopics(['#', '$test/#'], 'im')
+  const open = new OpenTopics(['#', '$test/#'], 'im').of('', '')
   const broker = await Aedes.createBroker({
     persistence,
     concurrency: 0,

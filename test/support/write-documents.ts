@@ -1,8 +1,9 @@
-/** Writes what documents hold of the code: the requests of topics.md, the keys of the configuration. Tests hold them to it. */
+/** Writes what documents hold of the code: the requests of topics.md, the keys of the configuration, the snippets of clients. Tests hold them to it. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { markdownTable, sampleYaml } from '../../broker/config/present.ts'
 import { defaultConfig } from '../../broker/config/schema.ts'
 import { methodTable } from '../../broker/operations/present.ts'
+import { withSnippets } from './client-snippets.ts'
 import { packageRoot } from './package-root.ts'
 
 function replace (file: string, part: RegExp, text: string): void {
@@ -15,3 +16,5 @@ function replace (file: string, part: RegExp, text: string): void {
 replace('topics.md', /(?<=<!-- methods: [^\n]* -->\n)[^]*(?=<!-- \/methods -->)/, methodTable())
 replace('docs/configuration.md', /(?<=<!-- keys -->\n)[^]*(?=<!-- \/keys -->)/, markdownTable())
 writeFileSync(new URL('config/sabethes.yaml', packageRoot), sampleYaml(defaultConfig()))
+const clients = new URL('docs/clients.md', packageRoot)
+writeFileSync(clients, withSnippets(readFileSync(clients, 'utf8')))

@@ -48,7 +48,7 @@ await t.test('ordinary and chat publishes in turn', async t => {
   t.strictSame(acks(bob), [], 'the refusal of the second waits for the first')
   const acknowledge = (messageId: number): void => {
     ordinary.peers[0]?.write(Buffer.from([0x40, 2, 0, messageId]))
-    ordinary.peers[0]?.acknowledged()
+    ordinary.peers[0]?.acknowledged(1)
   }
   acknowledge(1)
   await settled(engine)
@@ -69,7 +69,7 @@ await t.test('ordinary publishes that Aedes has not acknowledged pause the readi
   t.equal(ordinary.frames.length, 4)
   t.ok(bob.transport.paused)
   for (let i = 0; i < 20; i++) {
-    ordinary.peers[0]?.acknowledged()
+    ordinary.peers[0]?.acknowledged(1)
     await settled(engine)
   }
   t.equal(ordinary.frames.length, 20)

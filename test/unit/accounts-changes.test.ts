@@ -14,6 +14,7 @@ function held (): Passwords & { open: Array<() => void>, next: () => Promise<voi
       open.shift()?.()
     },
     decoy: async () => 'decoy',
+    work: async task => await task(),
     hash: async password => { await turn(); return `#${String(password)}` },
     verify: async (hashed, password, { stillWanted, failed }) => {
       await turn()
@@ -97,4 +98,31 @@ await t.test('a removal is one write: no crash frees the id', async t => {
   t.match(await b.store.user('bob'), { uid: 'bob', createdAt: 1, removedAt: Number })
   t.same(await b.store.blocks('bob'), [])
   await t.rejects(b.control.accounts.users.add('bob', 'x'), { code: 'conflict' })
+})
+
+await t.test('who signed in with a password that was changed meanwhile is not known', async t => {
+  const passwords = held()
+  const limits = { account: { burst: 1, perMinute: 1, maxKeys: 100 } }
+  const { control, store } = await bench(t, { mode: 'password', setup: { accounts: { passwords, limits } } })
+  await store.putUser(rowOf)
+  const late = control.authenticate(signIn('old'))
+  while (passwords.open.length < 1) await new Promise(resolve => { setImmediate(resolve) })
+  const changed = control.accounts.users.passwd('bob', 'new')
+  while (passwords.open.length < 2) await new Promise(resolve => { setImmediate(resolve) })
+  passwords.open.pop()?.()
+  await changed
+  const again = t.rejects(late, { code: 'unauthorized' })
+  await passwords.next()
+  await again
+  const wrong = t.rejects(control.authenticate(signIn('wrong')), { code: 'unauthorized' })
+  await passwords.next()
+  await wrong
+  // The account's budget for strangers is spent: a known address would have another try.
+  const answers: unknown[] = []
+  control.authenticate(signIn('wrong')).catch((error: unknown) => { answers.push(error) })
+  while (answers.length === 0) {
+    passwords.open.shift()?.()
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  t.match(answers, [{ code: 'rate_limited' }])
 })

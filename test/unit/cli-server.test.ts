@@ -238,6 +238,18 @@ await t.test('status, purge, plugin list', async t => {
   t.match(await desk(folder).run('status'), { code: 1, out: /NOT HEALTHY/, err: /not healthy/ })
 })
 
+await t.test('keepalive: what is named is asked for, what is no number is not', async t => {
+  const folder = t.testdir({ data: {} })
+  const target = fakeTarget()
+  const control = await startControl(join(folder, 'data'), target)
+  t.teardown(() => control.close())
+  t.match(await desk(folder).run('keepalive'), { code: 0, out: /^wifi +60 s\ncellular +230 s\nnat +55 s\n$/ })
+  t.match(JSON.parse((await desk(folder).run('keepalive', '--wifi', '60', '--nat', '30', '--reset', '--json')).out), { wifi: 60, cellular: 230, nat: 55 })
+  t.strictSame(target.operated, [['server.keepalive', { reset: false }], ['server.keepalive', { reset: true, wifi: 60, nat: 30 }]])
+  for (const wrong of ['', 'x', '-1', '1.5', '1e3']) t.match(await desk(folder).run('keepalive', `--cellular=${wrong}`), { code: 2, err: /--cellular: '.*' is no number of seconds/ }, wrong)
+  t.equal(target.operated.length, 2)
+})
+
 await t.test('status of a server elsewhere', async t => {
   let ready = true
   const server = createServer((request, response) => {

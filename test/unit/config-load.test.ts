@@ -135,6 +135,35 @@ await t.test('wrong values are refused where they stand', async t => {
   ])
 })
 
+await t.test('open topics are filters, or rules', async t => {
+  const load = (openTopics: unknown) => loadConfig({ folder: t.testdir(), flags: { set: [`mqtt.openTopics=${JSON.stringify(openTopics)}`] } }).config.mqtt.openTopics
+  const rules = ['home/#', { filter: 'news/#', read: 'everybody', write: ['alice', 'b.o-b_1'] }, { filter: 'd/{user}/{clientId}/#' }, { filter: '{user}@{clientId}/{clientId}:x:{user}' }, { filter: 'a{b', write: 'nobody' }]
+  t.strictSame(load(rules), rules)
+  const cases: Array<[unknown, RegExp]> = [
+    [['a#'], /openTopics\[0\] must be a topic filter such as home\/#, not "a#"$/],
+    [['ok', 5], /openTopics\[1\] must be a topic filter such as home\/#, or \{ filter: home\/#, read: …, write: … \}$/],
+    [[{ filter: 'a', raed: [] }], /openTopics\[0\] must be a topic filter .*: there is no raed, not/],
+    [[{ read: ['a'] }], /must have a filter, such as home\/#$/],
+    [[{ filter: 'a', read: 'alice' }], /must say for read everybody, nobody or a list of user names$/],
+    [[{ filter: 'a', write: [] }], /openTopics\[0\].write must be everybody, nobody or a list of user names/],
+    [[{ filter: 'a', write: ['a/b'] }], /openTopics\[0\].write\[0\] must be a user name: .*, not "a\/b"$/],
+    [[{ filter: 'a#' }], /must be a topic filter such as home\/#/],
+    [['d/{user}-{clientId}'], /must have a character between \{user\} and \{clientId\} in one level that no user name has, such as @: .*, not "d\/\{user\}-\{clientId\}"$/],
+    [[{ filter: 'd/{clientId}{user}/#' }], /must have a character between \{clientId\} and \{user\} in one level/],
+    [['d/{user}@{clientId}._{user}'], /must have a character between \{clientId\} and \{user\} in one level/],
+    [['a/{usr}'], /may have \{user\} and \{clientId\} in its filter, there is no \{usr\}/],
+    [[{ filter: 'a', read: 'nobody', write: 'nobody' }], /"a" opens nothing: nobody may read or write it$/],
+    [[{ filter: 'im/x' }], /opens nothing: topics of the chat/]
+  ]
+  for (const [given, message] of cases) {
+    const found = mistakes({ folder: t.testdir(), flags: { set: [`mqtt.openTopics=${JSON.stringify(given)}`] } })
+    t.equal(found.length, 1, found.join(' | '))
+    t.match(found[0], message, JSON.stringify(given))
+  }
+  t.strictSame(mistakes({ folder: t.testdir(), flags: { set: ['http.host=0.0.0.0', 'mqtt.tcp.host=0.0.0.0', 'auth.mode=password', 'mqtt.openTopics=[{"filter":"#","read":["alice"],"write":"nobody"}]'] } }), [], 'not open to everybody')
+  t.match(mistakes({ folder: t.testdir(), flags: { set: ['mqtt.tcp.host=0.0.0.0', 'auth.mode=password', 'mqtt.openTopics=[{"filter":"#","write":["alice"]}]'] } })[0], /opens every topic outside the prefix/)
+})
+
 await t.test('a broken file is refused with its line', async t => {
   const folder = t.testdir()
   for (const [text, line] of [['http:\n  port: 1\n  port: 2\n', 3], ['http: [1\n', 2], ['a: b: c', 1], ['- a\n', 0]] as const) {
@@ -164,6 +193,9 @@ await t.test('dev mode and "#" stay on loopback unless forced', async t => {
     t.strictSame(mistakes({ folder, flags: { set: [`${key}=::`, 'auth.mode=password', 'mqtt.openTopics=home/#'] } }), [])
   }
   t.strictSame(mistakes({ folder, flags: { set: ['mqtt.openTopics=#'] } }), [])
+  t.match(mistakes({ folder, flags: { set: ['mqtt.elsewhere.redirect=true'] } }), [/mqtt\.elsewhere\.redirect/])
+  t.match(mistakes({ folder, flags: { set: ['mqtt.elsewhere.address=a  b'] } }), [/mqtt\.elsewhere\.address/])
+  t.strictSame(mistakes({ folder, flags: { set: ['mqtt.elsewhere.redirect=true', 'mqtt.elsewhere.address=a:1883 b:1883'] } }), [])
   for (const host of ['127.0.0.1', '127.3.2.1', '::1', '[::1]', 'LOCALHOST', '::ffff:127.0.0.1']) t.ok(isLoopback(host), host)
   for (const host of ['0.0.0.0', '::', '127.0.0.1.example.com', '128.0.0.1', 'localhost.example.com', '']) t.notOk(isLoopback(host), host)
 })

@@ -3,7 +3,7 @@ import t from 'tap'
 import fc from 'fast-check'
 import mqttPacket from 'mqtt-packet'
 import type { Packet } from 'mqtt-packet'
-import { Framer, ProtocolError, decodeAck, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe } from '../../broker/mqtt/index.ts'
+import { Framer, ProtocolError, decodeAck, decodeAuth, decodeConnect, decodeDisconnect, decodePublish, decodeSubscribe, decodeUnsubscribe } from '../../broker/mqtt/index.ts'
 import type { ProtocolVersion } from '../../broker/mqtt/index.ts'
 
 /** What `decode` must give for a packet that another encoder wrote. */
@@ -18,6 +18,7 @@ function decode (version: ProtocolVersion, first: number, buf: Buffer, start: nu
     case 8: return decodeSubscribe(buf, start, end, version)
     case 10: return decodeUnsubscribe(buf, start, end, version)
     case 14: return decodeDisconnect(buf, start, end, version)
+    case 15: return decodeAuth(buf, start, end)
     default: return { type: first >> 4, bytes: end - start }
   }
 }
@@ -153,9 +154,14 @@ const disconnect = (version: ProtocolVersion): fc.Arbitrary<Case> => some({ sess
   ? { packet: { cmd: 'disconnect', reasonCode: 4, properties: foreign(properties) } as Packet, expected: { reasonCode: 4, ...properties } }
   : { packet: { cmd: 'disconnect' } as Packet, expected: { reasonCode: 0 } })
 
+const auth: fc.Arbitrary<Case> = fc.record({ reasonCode: fc.constantFrom(0x18, 0x19), authenticationMethod: text(8).filter(s => s !== ''), authenticationData: binary(40).filter(b => b.length > 0), more: some({ reasonString: text(5), userProperties: users }) }).map(({ more, ...expected }) => {
+  const { reasonCode, ...properties } = expected
+  return { packet: { cmd: 'auth', reasonCode, properties: foreign({ ...properties, ...more }) } as Packet, expected }
+})
+
 const ping = fc.constant<Case>({ packet: { cmd: 'pingreq' }, expected: { type: 12, bytes: 0 } })
 
-const anyCase = (version: ProtocolVersion): fc.Arbitrary<Case> => fc.oneof(publish(version), connect(version), subscribe(version), unsubscribe, ack(version), disconnect(version), ping)
+const anyCase = (version: ProtocolVersion): fc.Arbitrary<Case> => fc.oneof(publish(version), connect(version), subscribe(version), unsubscribe, ack(version), disconnect(version), ping, ...(version === 5 ? [auth] : []))
 const encode = (version: ProtocolVersion, cases: Case[]): Buffer => Buffer.concat(cases.map(c => mqttPacket.generate(c.packet, { protocolVersion: version })))
 const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 3000 })), { minLength: 1, maxLength: 8 })
 
@@ -193,7 +199,7 @@ for (const version of [3, 4, 5] as const) {
   await t.test(`version ${version}: nothing but a ProtocolError comes of random bytes`, async t => {
     let refused = 0
     // A first byte that passes, so that the bodies are looked at.
-    const first = fc.constantFrom(0x10, 0x30, 0x32, 0x3d, 0x40, 0x50, 0x62, 0x70, 0x82, 0xa2, 0xe0)
+    const first = fc.constantFrom(0x10, 0x30, 0x32, 0x3d, 0x40, 0x50, 0x62, 0x70, 0x82, 0xa2, 0xe0, 0xf0)
     fc.assert(fc.property(first, fc.uint8Array({ maxLength: 100 }), sizes, (type, body, cuts) => {
       try {
         read(version, Buffer.concat([Buffer.from([type, body.length]), body]), cuts)

@@ -22,6 +22,8 @@ function parse (version: ProtocolVersion, packet: Buffer): Record<string, unknow
 await t.test('CONNACK', async t => {
   for (const version of [3, 4] as const) t.match(parse(version, encodeConnackRefusal(version, 2)), { cmd: 'connack', returnCode: 2, sessionPresent: false })
   t.match(parse(5, encodeConnackRefusal(5, 0x87)), { cmd: 'connack', reasonCode: 0x87, sessionPresent: false })
+  t.match(parse(5, encodeConnackRefusal(5, 0x9c, 'other:1883')), { cmd: 'connack', reasonCode: 0x9c, properties: { serverReference: 'other:1883' } })
+  t.equal(encodeConnackRefusal(4, 3, 'other:1883').toString('hex'), '20020003')
   t.equal(encodeConnackRefusal(4, 5).toString('hex'), '20020005')
   t.equal(encodeConnackRefusal(5, 0x84).toString('hex'), '2003008400')
 })
@@ -57,8 +59,10 @@ await t.test('acknowledgements', async t => {
 
 await t.test('PINGRESP and DISCONNECT', async t => {
   t.match(parse(4, pingresp), { cmd: 'pingresp' })
+  // Properties may be left out when there are none, but rumqttc cannot read that.
+  t.same(encodeDisconnect(0x8e), Buffer.from([0xe0, 2, 0x8e, 0]))
   t.match(parse(5, encodeDisconnect(0x8e)), { cmd: 'disconnect', reasonCode: 0x8e })
-  t.match(parse(5, encodeDisconnect(0x95, 'too large')), { cmd: 'disconnect', reasonCode: 0x95, properties: { reasonString: 'too large' } })
+  t.match(parse(5, encodeDisconnect(0x9d, 'other:1883')), { cmd: 'disconnect', reasonCode: 0x9d, properties: { serverReference: 'other:1883' } })
 })
 
 await t.test('SUBSCRIBE', async t => {

@@ -36,10 +36,10 @@ await t.test('packet id 0', async t => {
 })
 
 await t.test('no filter', async t => {
-  refuses(t, 'SUBSCRIBE', () => subscribe(bytes(0, 1)), 0x81)
-  refuses(t, 'SUBSCRIBE 5', () => subscribe(bytes(0, 1, 0), 5), 0x81)
-  refuses(t, 'UNSUBSCRIBE', () => unsubscribe(bytes(0, 1)), 0x81)
-  refuses(t, 'UNSUBSCRIBE 5', () => unsubscribe(bytes(0, 1, 0), 5), 0x81)
+  refuses(t, 'SUBSCRIBE', () => subscribe(bytes(0, 1)), 0x82)
+  refuses(t, 'SUBSCRIBE 5', () => subscribe(bytes(0, 1, 0), 5), 0x82)
+  refuses(t, 'UNSUBSCRIBE', () => unsubscribe(bytes(0, 1)), 0x82)
+  refuses(t, 'UNSUBSCRIBE 5', () => unsubscribe(bytes(0, 1, 0), 5), 0x82)
 })
 
 await t.test('the syntax of filters', async t => {
@@ -83,7 +83,7 @@ await t.test('subscription options', async t => {
 })
 
 await t.test('limits', async t => {
-  const limits = { maxClientIdBytes: 1, maxTopicBytes: 5, maxTopicLevels: 3, maxFilters: 2 }
+  const limits = { maxClientIdBytes: 1, maxTopicBytes: 5, maxTopicLevels: 3, maxFilters: 2, maxTopicAlias: 0 }
   t.ok(subscribe(bytes(0, 1, 'a/b/c', 0, '+/+/#', 0), 4, limits))
   t.ok(unsubscribe(bytes(0, 1, 'a/b/c', '+/+/#'), 4, limits))
   refuses(t, 'bytes', () => subscribe(bytes(0, 1, 'a/b/cd', 0), 4, limits), 0x8f)
@@ -98,7 +98,7 @@ await t.test('limits', async t => {
 
 await t.test('the length of the packet, and properties', async t => {
   const body = bytes(0, 1, 2, 0x0b, 7, 'abc', 0)
-  for (let length = 0; length < body.length; length++) refuses(t, `cut at ${length}`, () => subscribe(body.subarray(0, length), 5), 0x81)
+  for (let length = 0; length < body.length; length++) refuses(t, `cut at ${length}`, () => subscribe(body.subarray(0, length), 5), length === 5 ? 0x82 : 0x81)
   refuses(t, 'a trailing byte', () => subscribe(bytes(body, 0), 5), 0x81)
   refuses(t, 'UNSUBSCRIBE, a trailing byte', () => unsubscribe(bytes(0, 1, 'a', 0)), 0x81)
   refuses(t, 'subscription identifier 0', () => subscribe(bytes(0, 1, 2, 0x0b, 0, 'a', 0), 5), 0x82)

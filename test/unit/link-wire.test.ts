@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Refusal } from '../../broker/errors.ts'
-import { exact, fromWire, packed, toWire } from '../../broker/link/wire.ts'
+import { exact } from '../../broker/link/bytes.ts'
+import { fromWire, packed, toWire } from '../../broker/link/wire.ts'
 import { StoreClosedError, StoreDamagedError, StoreUnavailableError } from '../../broker/store/errors.ts'
 
 const over = <T>(value: T): T => structuredClone(value)

@@ -31,3 +31,13 @@ await t.test('envelopes and events', async t => {
   t.equal(eventText(3, '{"kind":"read"}'), '{"kind":"read","eseq":3}')
   t.equal(eventText(3, '{}'), '{"eseq":3}')
 })
+
+await t.test('the time of a message is its id\'s, however late that is made; not where ids are ahead', async t => {
+  let ms = 1_790_000_000_000
+  const newId = messageIds(() => ms++)
+  const timeOf = (id: string): number => Number.parseInt(id.slice(0, 9), 36)
+  t.equal(timeOf(newId(1_790_000_000_000)), 1_790_000_000_000)
+  t.equal(ms, 1_790_000_000_000, 'the clock is not asked again')
+  t.equal(timeOf(newId(1_790_000_000_007)), 1_790_000_000_007)
+  t.equal(timeOf(newId(1_790_000_000_003)), 1_790_000_000_007)
+})

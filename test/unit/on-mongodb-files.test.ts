@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 await t.test('every test with a full server is in one of the lists', t => {
   const found = readdirSync(root, { recursive: true, encoding: 'utf8' })
-    .filter(name => name.endsWith('.test.js') && /\bstart(Server|Ordinary)\(t[,)]/.test(readFileSync(`${root}${name}`, 'utf8')))
+    .filter(name => name.endsWith('.test.js') && /\b(start(Server|Ordinary)|matrix)\(t[,)]/.test(readFileSync(`${root}${name}`, 'utf8')))
     .map(name => name.slice(0, -'.test.js'.length))
   t.same(found.sort(), [...Object.values(onMongodbFiles).flat(), ...Object.keys(levelOnly), ...ownDatabase].sort())
   t.end()

@@ -41,6 +41,7 @@ const examples: Record<string, Example> = {
   'messages.history': { good: { conv, limit: 2 }, result: { conv, head: 3, messages: [{ seq: 2 }, { seq: 3, body: 'three' }], more: true, before: 2 }, bad: { conv, after: '1' }, refusal: ['bad_payload', 'after'] },
   'messages.reads': { good: { conv, seq: 2 }, result: { conv, seq: 2, read: ['bob'], delivered: [] }, bad: { conv }, refusal: ['bad_payload', 'seq'] },
   'server.info': { good: {}, result: { name: 'sabethes', version: '1.2.3', prefix: 'im', mode: 'dev', limits: { maxBlocks: 3 } }, bad: {}, refusal: ['', ''] },
+  'server.keepalive': { good: { wifi: 60 }, result: { wifi: 60, cellular: 230, nat: 55 }, bad: { wifi: 9 }, refusal: ['bad_payload', 'wifi'] },
   sync: { good: { convs: { [conv]: 2 }, limit: 1 }, result: { conversations: [{ conv, head: 3, last: 3, messages: [{ seq: 3 }] }], more: true }, bad: { convs: { x: 1 } }, refusal: ['bad_payload', 'convs'] },
   unread: { good: {}, result: { conversations: { [conv]: 1 }, total: 1 }, bad: {}, refusal: ['', ''] }
 }
@@ -104,9 +105,12 @@ await t.test('every request answers as it says, and refuses what is wrong', asyn
   for (const [name, { good, result, bad, refusal: [code, parameter] }] of Object.entries(examples)) {
     await t.test(name, async t => {
       const b = await filled(t)
+      const forOperator = requests.get(name)?.permission === 'operator'
+      if (forOperator) for (const params of [good, bad]) await t.rejects(b.ask('alice', name, params), { code: 'forbidden' }, 'nobody else may')
+      const ask = (params: Params): Promise<unknown> => forOperator ? b.operate(name, params) : b.ask('alice', name, params)
       if (code === '') t.same(Object.keys(requests.get(name)?.params.shape ?? {}), [], 'there is nothing to be wrong')
-      else await t.rejects(b.ask('alice', name, bad), { code, message: new RegExp(`^${parameter}: `) })
-      t.match(await b.ask('alice', name, { ...good, unknown: 1, rid: '1' }), result)
+      else await t.rejects(ask(bad), { code, message: new RegExp(`^${parameter}: `) })
+      t.match(await ask({ ...good, unknown: 1, rid: '1' }), result)
     })
   }
 })

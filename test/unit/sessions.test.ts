@@ -1,4 +1,5 @@
 import t from 'tap'
+import { openLevelStore } from '../../broker/store/level/store.ts'
 import { bench } from '../support/control-host.ts'
 
 const start = (client: string, more: { cleanStart?: boolean, expirySeconds?: number, user?: string } = {}) => {
@@ -35,6 +36,17 @@ await t.test('a session knows its last connection, and how far that client had i
   const third = await b.control.openSession(start('phone'))
   t.strictSame(third.resends?.last, { epoch: second.resends?.epoch, proven: 5 }, 'what was told before the end counts')
   t.equal((await b.control.openSession(start('gone', { expirySeconds: 0 }))).resends, undefined)
+})
+
+await t.test('that a session is open is on disk before its client hears of it: what it sends again after a power cut is told by that', async t => {
+  let synced = 0
+  const b = await bench(t, { open: path => openLevelStore({ path, onSync: () => { synced++ } }) })
+  for (const what of ['new', 'taken up']) {
+    const before = synced
+    await b.control.openSession(start('phone', { expirySeconds: 86_400 }))
+    t.ok(synced > before, what)
+    await b.control.closeSession(end('phone', { expirySeconds: 86_400 }))
+  }
 })
 
 await t.test('a clean start drops what was stored', async t => {

@@ -2,13 +2,14 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { Budget } from '../../broker/engine/people/budget.ts'
-import { FairQueue } from '../../broker/engine/fair-queue.ts'
+import { FairQueue } from '../../broker/fair-queue.ts'
 import type { Passwords } from '../../broker/engine/people/password-hash.ts'
 import { bench } from '../support/control-host.ts'
 
 /** The hash of a password is the password. */
 const plain: Passwords = {
   decoy: async () => 'decoy',
+  work: async task => await task(),
   hash: async password => `#${String(password)}`,
   verify: async (hashed, password, { stillWanted, failed }) => {
     stillWanted()

@@ -48,7 +48,7 @@ await t.test('every filter of the document is granted to its user and refused to
     t.ok(topics.filter(filled(filter), 'alice'), filter)
     if (filter.includes('{me}')) t.notOk(topics.filter(filled(filter), 'mallory'), `${filter} for another user`)
   }
-  for (const topic of [topics.inbox('alice'), topics.event('alice'), topics.notice('alice'), topics.answer('alice', '7'), topics.group('dev'), topics.server()]) {
+  for (const topic of [topics.inbox('alice'), topics.event('alice'), topics.notice('alice'), topics.compact('alice'), topics.answer('alice', '7'), topics.group('dev'), topics.server()]) {
     t.ok(documented.map(filled).includes(topic), `${topic} is documented`)
   }
 })

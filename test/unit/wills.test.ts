@@ -4,7 +4,8 @@ import type { Test } from 'tap'
 import { bench, settled } from '../support/memory-client.ts'
 import type { Bench } from '../support/memory-client.ts'
 import { FakeOrdinary } from '../support/fake-ordinary.ts'
-import { Wills } from '../../broker/gateway/connection/wills.ts'
+import { MemoryRecords } from '../support/ordinary-records.ts'
+import { WaitingWills } from '../../broker/gateway/wills/waiting.ts'
 
 const will = { topic: 'im/to/u/alice', payload: Buffer.from('gone'), qos: 0 as const, retain: false, properties: { willDelayInterval: 1_000 } }
 
@@ -77,25 +78,17 @@ await scene(t, 'who is banned while the session is opened sends none either', as
   t.same([sent(b, 'bob'), sent(b, 'carol')], [0, 1])
 })
 
-await t.test('who is banned or removed while Aedes takes the connection leaves no will there; who is lost, or has a new password, does', async t => {
+await t.test('the will of an ordinary topic: not of who is banned or removed, also while Aedes takes the connection; of who is lost, or has a new password', async t => {
   for (const code of ['banned', 'not_found', 'unauthorized', undefined] as const) {
     const ordinary = new FakeOrdinary()
-    let go = (): void => {}
-    const held = new Promise<void>(resolve => { go = resolve })
-    const attach = ordinary.attach.bind(ordinary)
-    ordinary.attach = async connection => {
-      await held
-      return await attach(connection)
-    }
     const { engine, access, client } = bench(t, {}, ordinary, ['news/#'])
     const bob = client({ version: 5 })
     await bob.connect('bob', { will: { topic: 'news/x', payload: Buffer.from('gone'), qos: 0, retain: false } })
     if (code !== undefined) access.output([{ kind: 'kick', user: 'bob', code }])
     else bob.lose()
     await settled(engine)
-    go()
-    await settled(engine)
-    t.same([ordinary.attached, ordinary.ended, ordinary.dropped], [1, [false], code === 'banned' || code === 'not_found' ? 1 : 0])
+    t.same(ordinary.wills, code === 'banned' || code === 'not_found' ? [] : ['bob/phone'], code ?? 'lost')
+    t.equal(ordinary.attached, 0, 'a will alone needs no client there')
   }
 })
 
@@ -127,8 +120,8 @@ await scene(t, 'beyond the bytes of all they are sent at once', async (t, b) => 
 
 await t.test('what is kept elsewhere goes when the session goes on, and stays when the server stops', async t => {
   const heard: string[] = []
-  const wills = new Wills({ delayedWillsPerUser: 10, delayedWillBytes: 10_000 })
-  const add = (session: string): void => { wills.add(session, { user: 'bob', dueMs: 5, bytes: 10, publish: () => heard.push(`publish ${session}`), discard: () => heard.push(`discard ${session}`) }) }
+  const wills = new WaitingWills({ delayedWillsPerUser: 10, delayedWillBytes: 10_000 })
+  const add = (session: string): void => { wills.add(session, { user: 'bob', dueMs: 5, bytes: 10, publish: () => { heard.push(`publish ${session}`); return undefined }, discard: () => heard.push(`discard ${session}`) }) }
   add('bob/a')
   add('bob/a')
   t.same(heard, ['discard bob/a'], 'a newer one takes its place')
@@ -157,4 +150,97 @@ await t.test('while a session waits for its rate, one will of it is enough', asy
   engine.hold('bob/phone', false)
   await comeAndGo()
   t.equal(engine.submitted.length, 2)
+})
+
+const { properties: _delay, ...prompt } = will
+const stored = (t: Test, records: MemoryRecords, ordinary?: FakeOrdinary): Bench => bench(t, {}, ordinary, ['news/#'], undefined, false, undefined, records)
+
+await t.test('a will is stored while its connection lasts, and goes with a goodbye, with its message and with a ban', async t => {
+  const records = new MemoryRecords()
+  const ordinary = new FakeOrdinary()
+  const b = stored(t, records, ordinary)
+  const news = { ...prompt, topic: 'news/x' }
+  const ends: Array<[string, typeof prompt, (one: ReturnType<Bench['client']>) => void]> = [
+    ['a goodbye', prompt, one => { one.send({ cmd: 'disconnect', reasonCode: 0 }) }],
+    ['its message', prompt, one => { one.lose() }],
+    ['its message on an ordinary topic', news, one => { one.lose() }],
+    ['a ban', prompt, () => { b.access.output([{ kind: 'kick', user: 'bob', code: 'banned' }]) }]
+  ]
+  for (const [name, will, end] of ends) {
+    const bob = b.client({ version: 5 })
+    await bob.connect('bob', { will })
+    await settled(b.engine)
+    t.equal(records.rows.size, 1, name)
+    end(bob)
+    await settled(b.engine)
+    // What is kept of an ordinary one goes with what it leaves behind.
+    t.equal(records.rows.size, will === news ? 1 : 0, name)
+    records.rows.clear()
+  }
+  t.same([sent(b, 'bob'), ordinary.wills], [1, ['bob/phone']])
+})
+
+await t.test('a will that the store does not take is sent later', async t => {
+  const records = new MemoryRecords()
+  const b = stored(t, records)
+  const bob = b.client()
+  await bob.connect('bob', { will: { ...prompt, payload: Buffer.from('fail') } })
+  b.engine.holdSubmissions = true
+  bob.lose()
+  await settled(b.engine)
+  const [first] = b.engine.submitted
+  b.engine.answer()
+  await settled(b.engine)
+  t.same([records.rows.size, b.engine.submitted.length], [1, 0], 'the row stays')
+  for (let i = 0; b.engine.submitted.length === 0 && i < 100; i++) await new Promise(resolve => setTimeout(resolve, 50))
+  t.match(b.engine.submitted, [{ cid: first?.cid, session: 'bob/phone' }], 'as the same message')
+  b.engine.output([{ kind: 'verdict', ref: b.engine.submitted.splice(0)[0]?.ref ?? 0, ok: true }])
+  await settled(b.engine)
+  t.equal(records.rows.size, 0)
+})
+
+await t.test('an earlier run left wills: due ones are sent, others wait, those of who is barred go, unreadable rows are no hindrance', async t => {
+  const records = new MemoryRecords()
+  const ordinary = new FakeOrdinary()
+  const first = stored(t, records, ordinary)
+  const kept = { clean: false, properties: { sessionExpiryInterval: 100 } }
+  for (const user of ['bob', 'carol', 'dave', 'eve']) {
+    await first.client({ version: 5 }).connect(user, { ...kept, will: user === 'eve' ? { ...prompt, topic: 'news/x' } : user === 'bob' ? prompt : { ...prompt, properties: { willDelayInterval: 50 } } })
+  }
+  await settled(first.engine)
+  t.equal(records.rows.size, 4)
+  const rows = new Map(records.rows)
+  const again = new MemoryRecords()
+  for (const [key, value] of rows) again.rows.set(key, value)
+  again.rows.set('wills/x', Buffer.from('{'))
+  const second = stored(t, again, ordinary)
+  second.engine.barred.add('dave')
+  await second.access.restore()
+  await settled(second.engine)
+  t.same([sent(second, 'bob'), sent(second, 'carol'), sent(second, 'dave'), second.access.wills.size, ordinary.wills], [1, 0, 0, 1, ['eve/phone']])
+  second.access.wills.sweep(second.access.clock.now + 50_001)
+  await settled(second.engine)
+  t.same([sent(second, 'carol'), sent(second, 'dave')], [1, 0])
+})
+
+await t.test('the delay of a will goes on over a second end of the server', async t => {
+  const records = new MemoryRecords()
+  const first = stored(t, records, new FakeOrdinary())
+  await first.client({ version: 5 }).connect('carol', { clean: false, properties: { sessionExpiryInterval: 100 }, will: { ...prompt, properties: { willDelayInterval: 50 } } })
+  await settled(first.engine)
+  const copy = (from: MemoryRecords): MemoryRecords => {
+    const to = new MemoryRecords()
+    for (const [key, value] of from.rows) to.rows.set(key, value)
+    return to
+  }
+  const again = copy(records)
+  const second = stored(t, again, new FakeOrdinary())
+  await second.access.restore()
+  await settled(second.engine)
+  t.equal(second.access.wills.size, 1)
+  const third = stored(t, copy(again), new FakeOrdinary())
+  third.engine.aheadMs = 51_000
+  await third.access.restore()
+  await settled(third.engine)
+  t.same([sent(third, 'carol'), third.access.wills.size], [1, 0], 'it waits from the first start on')
 })
