@@ -55,7 +55,7 @@ export class AttachedClient implements OrdinaryClient, Dealer {
     this.#internals.duplicates = nothingTwice
     const { persistence, stream, kept, session } = options
     this.#retained = new RetainedSending({
-      retained: filter => persistence.retained(filter),
+      retained: (filter, share) => persistence.retained(filter, share),
       room: () => stream.room(),
       mayRead: topic => stream.rights.mayRead(topic),
       properties: propertiesOf,
@@ -135,9 +135,14 @@ export class AttachedClient implements OrdinaryClient, Dealer {
     for (const row of rows.values()) this.#add(row)
     if (kept) await persistence.addSubscriptions({ id: session }, [...rows.values()])
     if (stream.destroyed) return
+    const found = await this.#retained.find(wanted).catch((err: Error) => {
+      onError(err)
+      return []
+    })
+    if (stream.destroyed) return
     granted()
     // Not waited for: the client's acknowledgements make room for more.
-    this.#retained.want(wanted).catch(onError)
+    this.#retained.send(found).catch(onError)
   }
 
   async unsubscribe (filters: string[]): Promise<void> {

@@ -85,12 +85,13 @@ export class RetainedMessages {
     }
   }
 
-  /** Unexpired messages that match `filter`, page by page as they are taken; `onExpired` gets the topics of the others. */
-  async * match (filter: string, onExpired: (topic: string) => void): AsyncGenerator<FoundRetained> {
+  /** Unexpired messages that match `filter`, page by page as they are taken, the first of them `share` of a page; `onExpired` gets the topics of the others. */
+  async * match (filter: string, onExpired: (topic: string) => void, share = 1): AsyncGenerator<FoundRetained> {
     const found = this.#tree.match(filter)
-    for (let more = true; more;) {
+    let part = share
+    for (let more = true; more; part = 1) {
       const page: Array<[string, Row]> = []
-      for (let bytes = 0; more && page.length < pageRows && bytes < pageBytes;) {
+      for (let bytes = 0; more && page.length < pageRows * part && bytes < pageBytes * part;) {
         const { done, value } = found.next()
         if (done === true) {
           more = false

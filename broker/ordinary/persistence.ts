@@ -172,9 +172,9 @@ export class RecordsPersistence {
   /** There is room for a retained message. */
   retains (topic: string, payloadBytes: number): boolean { return payloadBytes === 0 || this.#retained.fits(topic, payloadBytes) }
 
-  /** Retained messages that match, one by one as they are taken. */
-  retained (filter: string): AsyncGenerator<FoundRetained> {
-    return this.#retained.match(filter, this.#dropRetained)
+  /** Retained messages that match, one by one as they are taken; `share`: of a page, read at first. */
+  retained (filter: string, share = 1): AsyncGenerator<FoundRetained> {
+    return this.#retained.match(filter, this.#dropRetained, share)
   }
 
   // ---- subscriptions

@@ -4,8 +4,8 @@ import type { FoundRetained } from './persistence-retained.ts'
 import type { SubscriptionLike } from './persistence-subscriptions.ts'
 
 export interface RetainedSendingOptions {
-  /** The retained messages that match. */
-  retained (filter: string): AsyncIterable<FoundRetained>
+  /** The retained messages that match; of what is read at once, at first the part `share`. */
+  retained (filter: string, share: number): AsyncGenerator<FoundRetained>
   /** Resolves when there is room for one more. */
   room (): Promise<void> | undefined
   mayRead (topic: string): boolean
@@ -15,24 +15,49 @@ export interface RetainedSendingOptions {
   readonly closed: boolean
 }
 
+/** A filter whose retained messages are to be sent. */
+interface Wanted {
+  readonly subscription: SubscriptionLike
+  readonly found: AsyncGenerator<FoundRetained>
+  /** What `found` gave so far. */
+  readonly first: IteratorResult<FoundRetained> | undefined
+}
+
+/** Filters of one SUBSCRIBE whose first messages (together about a page) are read before it is answered. */
+const readAhead = 8
+
 /** One filter after another. What a client asks for again and again while it takes nothing is asked for once. */
 export class RetainedSending {
   readonly #options: RetainedSendingOptions
-  readonly #wanted = new Map<string, SubscriptionLike>()
+  readonly #wanted = new Map<string, Wanted>()
   #current: string | undefined
 
   constructor (options: RetainedSendingOptions) { this.#options = options }
 
+  /**
+   * Reads the first messages of the filters, without sending any. They can then follow the SUBACK at once: read only after it, they
+   * would come behind what others publish meanwhile, an old value behind a newer one.
+   */
+  async find (subscriptions: readonly SubscriptionLike[]): Promise<Wanted[]> {
+    const ahead = this.#idle ? Math.min(subscriptions.length, readAhead) : 0
+    return await Promise.all(subscriptions.map(async (subscription, i) => {
+      const found = this.#options.retained(subscription.topic, i < ahead ? 1 / ahead : 1)
+      return { subscription, found, first: i < ahead ? await found.next() : undefined }
+    }))
+  }
+
+  get #idle (): boolean { return this.#wanted.size === 0 && this.#current === undefined }
+
   /** Resolves when all that is wanted by then is sent, at once when another call sends it. */
-  async want (subscriptions: readonly SubscriptionLike[]): Promise<void> {
-    const idle = this.#wanted.size === 0 && this.#current === undefined
-    for (const subscription of subscriptions) this.#wanted.set(subscription.topic, subscription)
+  async send (found: readonly Wanted[]): Promise<void> {
+    const idle = this.#idle
+    for (const wanted of found) this.#wanted.set(wanted.subscription.topic, wanted)
     if (!idle) return
     try {
-      for (const [filter, subscription] of this.#wanted) {
+      for (const [filter, wanted] of this.#wanted) {
         this.#wanted.delete(filter)
         this.#current = filter
-        await this.#send(subscription)
+        await this.#send(wanted)
       }
     } finally {
       this.#current = undefined
@@ -46,10 +71,11 @@ export class RetainedSending {
     if (this.#current === filter) this.#current = ''
   }
 
-  async #send ({ topic: filter, qos, subscriptionIdentifier }: SubscriptionLike): Promise<void> {
+  async #send ({ subscription: { topic: filter, qos, subscriptionIdentifier }, found: matching, first }: Wanted): Promise<void> {
     const options = this.#options
     const identifiers = subscriptionIdentifier === undefined ? [] : [subscriptionIdentifier]
-    for await (const found of options.retained(filter)) {
+    for (let next = first ?? await matching.next(); next.done !== true; next = await matching.next()) {
+      const found = next.value
       // The configuration may have changed.
       if (!options.mayRead(found.topic)) continue
       await options.room()

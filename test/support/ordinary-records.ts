@@ -25,8 +25,13 @@ export class MemoryRecords implements RecordsLike {
   failure: Error | undefined
   /** Writes wait for it. */
   hold: Promise<void> | undefined
+  /** Look-ups wait for it. */
+  holdReads: Promise<void> | undefined
 
-  async get (key: string): Promise<Uint8Array | undefined> { return this.rows.get(key) }
+  async get (key: string): Promise<Uint8Array | undefined> {
+    if (this.holdReads !== undefined) await this.holdReads
+    return this.rows.get(key)
+  }
 
   async * range (from: string, to: string, limit = Infinity): AsyncGenerator<[string, Uint8Array]> {
     const order = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))

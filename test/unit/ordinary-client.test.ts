@@ -132,3 +132,26 @@ for (const qos of [1, 2] as const) {
     records.failure = undefined
   })
 }
+
+for (const [what, filters] of [['one filter', ['open/#']], ['many filters', ['open/old', ...Array.from({ length: 20 }, (_, i) => `open/none/${i}`), 'open/new']]] as const) {
+  await t.test(`what is published after the SUBACK comes behind the retained messages, ${what}, however long their rows take`, async t => {
+    const { broker, records } = await start(t)
+    await say(broker, 'old', true)
+    const peer = new Peer('u/a', false, 100)
+    const client = await broker.attach(peer)
+    let release = (): void => {}
+    records.holdReads = new Promise(resolve => { release = resolve })
+    let granted = false
+    const subscribed = client.subscribe(filters.map(subscription), undefined, () => {
+      granted = true
+      say(broker, 'new').catch(t.threw)
+    })
+    await quiet()
+    if (!granted) release()
+    await subscribed
+    await quiet()
+    release()
+    await quiet()
+    t.strictSame(peer.got.map(frame => frame.subarray(-3).toString()), ['old', 'new'])
+  })
+}
