@@ -46,6 +46,8 @@ export interface Resend {
   proven: number
   /** The session's connection before this one, with what is known of its answers. */
   last?: ConnectionMark
+  /** The connections before `last`, the newest first, while each of those between was sent this publish and answered it with nothing. */
+  earlier?: readonly ConnectionMark[]
 }
 
 /** How far the client of a connection is known to have its answers. */

@@ -1,6 +1,6 @@
 /** What every store promises: the suite that each backend runs. Groups, purge, events and the rest are in `store-contract-rest.ts`. */
 import type { Test } from 'tap'
-import type { NewMessage, Outcome, Resend, Store, StoredMessage } from '../../broker/store/store.ts'
+import type { ConnectionMark, NewMessage, Outcome, Resend, Store, StoredMessage } from '../../broker/store/store.ts'
 import { append, direct, group, join, message, seqs, unread } from './operations.ts'
 import type { Open } from './operations.ts'
 import { feed } from './feed-contract.ts'
@@ -134,6 +134,22 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
       t.match(await append(again, sent('sixth', 1, { last: { epoch: 'fourth', proven: 0 } })), [{ seq: 5, replay: false }], 'a connection came between')
       t.match(await append(again, sent('sixth', 2, { dup: false }), sent('seventh', 1, { last: { epoch: 'sixth', proven: 0 } })), [{ seq: 6, replay: false }, { seq: 6, replay: true }], 'both in one batch')
       t.match(await append(again, sent('eighth', 1, { last: { epoch: 'seventh', proven: 0 } })), [{ seq: 6, replay: true }])
+    })
+
+    await t.test('connections that answered nothing do not count', async t => {
+      const { store, reopen } = await open(t)
+      const mark = (epoch: string, proven = 0): ConnectionMark => ({ epoch, proven })
+      const sent = (epoch: string, number: number, last: ConnectionMark | undefined, earlier: ConnectionMark[], more: Partial<Resend> = {}): NewMessage =>
+        message(direct, 'alice', { resend: { session: 'alice/p', packetId: 1, digest: 'd', dup: true, epoch, number, proven: 0, ...last === undefined ? {} : { last }, earlier, ...more } })
+      await append(store, sent('one', 3, undefined, [], { dup: false }))
+      t.match(await append(store, sent('four', 1, mark('three'), [mark('two'), mark('one')])), [{ seq: 1, replay: true }])
+      const again = await reopen()
+      t.match(await append(again, sent('five', 1, mark('four'), [])), [{ seq: 1, replay: true }], 'its memory has moved')
+      t.match(await append(again, sent('eight', 1, mark('seven'), [mark('six')])), [{ seq: 2, replay: false }], 'none of them is that of the memory')
+      t.match(await append(again, sent('ten', 1, mark('nine'), [mark('eight', 1)])), [{ seq: 3, replay: false }], 'the client is known to have the answer')
+      t.match(await append(again, sent('eleven', 1, mark('ten'), [], { digest: 'other', dup: false })), [{ seq: 4, replay: false }])
+      t.match(await append(again, sent('thirteen', 1, mark('twelve'), [mark('eleven'), mark('ten')])), [{ seq: 5, replay: false }], 'another message was the last one of the packet id')
+      t.match(await append(again, sent('fifteen', 1, mark('fourteen'), [mark('thirteen')], { digest: 'other' })), [{ seq: 6, replay: false }], 'other content')
     })
 
     await t.test('how far a client has its answers', async t => {

@@ -1,7 +1,7 @@
 /**
  * Random lives of one device against the server's gateway, engine and store: packet ids and words that come again and again,
  * connections that break with the server having read what was sent or not, answers that arrive or not, apps that begin
- * anew, DISCONNECTs, clean starts, and ends of the server that store no end of a session. Whatever is acknowledged is stored, and a
+ * anew, DISCONNECTs, clean starts, connections on which the store takes nothing, and ends of the server that store no end of a session. Whatever is acknowledged is stored, and a
  * resend on the next connection is the same message.
  */
 import fc from 'fast-check'
@@ -26,7 +26,7 @@ interface Sent { word: string, packetId: number, qos: 1 | 2, read: boolean, ackn
 
 type Step =
   | { kind: 'publish', word: number, qos: 1 | 2, read: boolean, heard: boolean }
-  | { kind: 'break', how: 'cut' | 'disconnect' | 'crash', again: 'resumed' | 'clean' | 'new app', read: boolean }
+  | { kind: 'break', how: 'cut' | 'disconnect' | 'crash', again: 'resumed' | 'clean' | 'new app', fails: Array<number | undefined>, read: boolean }
 
 const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('publish' as const), word: fc.nat(1), qos: fc.constantFrom(1 as const, 1 as const, 2 as const), read: fc.boolean(), heard: fc.boolean() }) },
@@ -36,6 +36,8 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
       kind: fc.constant('break' as const),
       how: fc.constantFrom('cut' as const, 'cut' as const, 'disconnect' as const, 'crash' as const),
       again: fc.constantFrom('resumed' as const, 'resumed' as const, 'resumed' as const, 'clean' as const, 'new app' as const),
+      // Connections on which the store takes nothing; on some of them something new is said.
+      fails: fc.oneof({ weight: 2, arbitrary: fc.constant<Array<number | undefined>>([]) }, fc.array(fc.option(fc.nat(1), { nil: undefined }), { maxLength: 3 })),
       read: fc.boolean()
     })
   }
@@ -46,6 +48,8 @@ class World {
   /** By packet id: what the app has not seen the answer to, in the order of sending. */
   open = new Map<number, Sent>()
   readonly #store: Store
+  /** The store takes no commit. */
+  #full = false
   #access: Gateway | undefined
   #engine: Awaited<ReturnType<typeof createEngine>> | undefined
   #crashing = false
@@ -60,7 +64,13 @@ class World {
   readonly #subscribes: boolean
 
   constructor (store: Store, subscribes: boolean) {
-    this.#store = store
+    this.#store = new Proxy(store, {
+      get: (target, key) => {
+        if (key === 'commit' && this.#full) return async () => { throw new Error('full') }
+        const value = Reflect.get(target, key) as unknown
+        return typeof value === 'function' ? value.bind(target) as unknown : value
+      }
+    })
     this.#subscribes = subscribes
   }
 
@@ -80,7 +90,7 @@ class World {
     await this.#engine?.close()
   }
 
-  async connect (clean: boolean, read: boolean): Promise<void> {
+  async connect (clean: boolean, read: boolean, fresh?: { packetId: number, word: string }): Promise<void> {
     this.#mute = this.#deaf = false
     this.#unproven.clear()
     this.#answered.clear()
@@ -90,7 +100,23 @@ class World {
     if (this.#subscribes) await this.#client.subscribe('im/u/alice/inbox')
     this.#mute = !read
     for (const [packetId, sent] of this.open) this.#transmit(packetId, sent, true)
+    if (fresh !== undefined) {
+      const { packetId, word } = fresh
+      const sent: Sent = { word, packetId, qos: 1, read: false, acknowledged: false, most: 0, excused: false }
+      this.all.push(sent)
+      this.open.set(packetId, sent)
+      this.#transmit(packetId, sent, false)
+    }
     await this.#settle()
+  }
+
+  /** A connection on which the store takes nothing. */
+  async fail (word: number | undefined): Promise<void> {
+    this.#full = true
+    const packetId = word === undefined ? undefined : this.#freeId()
+    await this.connect(false, true, packetId === undefined ? undefined : { packetId, word: words[word as number] as string })
+    this.#client?.lose()
+    this.#full = false
   }
 
   async cleanStart (): Promise<void> {
@@ -160,8 +186,11 @@ class World {
       if (dup && sent.read) sent.most++
       return
     }
-    if (!sent.read) sent.most++
-    sent.read = true
+    // What the store does not take may be stored by a later try, once.
+    if (!this.#full) {
+      if (!sent.read) sent.most++
+      sent.read = true
+    }
     this.#client?.send({ cmd: 'publish', topic: 'im/to/u/bob', payload: sent.word, qos: sent.qos, dup, retain: false, messageId: packetId })
   }
 
@@ -212,6 +241,7 @@ async function life (t: Test, run: number, subscribes: boolean, todo: Step[]): P
       await world.break(step.how)
       if (step.again === 'clean') await world.cleanStart()
       if (step.again === 'new app') world.newApp()
+      for (const word of step.fails) await world.fail(word)
       await world.connect(false, step.read)
     }
     await world.break('cut')

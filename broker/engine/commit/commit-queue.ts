@@ -12,14 +12,17 @@ export interface Job {
   reject (error: StoreFailure): void
 }
 
+/** A publish as far as a resend of it is known. */
+export type Unstored = Pick<NewMessage, 'conv' | 'resend'>
+
 /** A message that passed the gates. */
 export interface MessageEntry { readonly kind: 'message', readonly session: string, readonly ref: number, readonly message: NewMessage, readonly draft: Draft }
 
 /** One place in the queue. */
 export type Entry =
   | MessageEntry
-  /** An answer that is known already, behind those of the session's earlier messages. */
-  | { readonly kind: 'verdict', readonly session: string, readonly verdict: Verdict }
+  /** An answer that is known already, behind those of the session's earlier messages; `unstored`: to a publish that failed before it was here. */
+  | { readonly kind: 'verdict', readonly session: string, readonly verdict: Verdict, readonly unstored?: Unstored }
   /** Who waits until the session's earlier messages have their verdicts; false when they failed. */
   | { readonly kind: 'fence', readonly session: string, readonly pass: (ok: boolean) => void }
   | { readonly kind: 'job', readonly job: Job }

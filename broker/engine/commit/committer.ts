@@ -10,7 +10,8 @@ import type { NewMessage, Operation, Outcome, Store } from '../../store/store.ts
 import { Announcement } from './announcement.ts'
 import type { Hearers } from './announcement.ts'
 import { CommitQueue } from './commit-queue.ts'
-import type { Batch, Entry } from './commit-queue.ts'
+import type { Batch, Entry, Unstored } from './commit-queue.ts'
+import { Doubts } from './doubts.ts'
 import { changesMembers, MemberChanges } from './member-changes.ts'
 import { removals } from './removals.ts'
 import { StoreFailure } from './store-failure.ts'
@@ -36,6 +37,7 @@ export class Committer {
   readonly counts: CommitCounts = { commits: 0, failures: 0, messages: 0, replays: 0 }
   readonly #options: CommitterOptions
   readonly #queue: CommitQueue
+  readonly #doubts = new Doubts()
   readonly #maxQueued: number
   #running = false
   /** Entries of the commit under way. */
@@ -58,8 +60,10 @@ export class Committer {
     this.#push({ kind: 'message', session, ref, message, draft })
   }
 
-  /** Queues a verdict that is known already, behind those of the session's earlier messages. */
-  answer (session: string, verdict: Verdict): void { this.#push({ kind: 'verdict', session, verdict }) }
+  /** Queues a verdict that is known already, behind those of the session's earlier messages. `unstored`: the publish, when it fails and may come again. */
+  answer (session: string, verdict: Verdict, unstored?: Unstored): void {
+    this.#push(unstored === undefined ? { kind: 'verdict', session, verdict } : { kind: 'verdict', session, verdict, unstored })
+  }
 
   /** Resolves when the session's earlier messages have their verdicts; to false when they failed. */
   settled (session: string): Promise<boolean> {
@@ -101,6 +105,7 @@ export class Committer {
           if (batch.jobs && batch.operations.some(changesMembers)) {
             changes = await MemberChanges.read(this.#options.store, batch.operations)
           }
+          this.#doubts.recall(batch.entries)
           outcomes = await this.#options.store.commit(batch.operations)
           if (outcomes.length !== batch.operations.length) throw new Error('the store answered for another number of operations')
           this.counts.commits += 1
@@ -126,6 +131,7 @@ export class Committer {
 
   #publish (batch: Batch, outcomes: Outcome[], changes: MemberChanges | undefined): void {
     const { entries, jobs } = batch
+    this.#doubts.committed(entries)
     const announcement = new Announcement(this.#options, changes)
     announcement.batch(batch, outcomes)
     this.counts.messages += announcement.messages
@@ -162,8 +168,10 @@ export class Committer {
       else if (failed) outputs.push({ kind: 'verdict', ref: entry.kind === 'message' ? entry.ref : entry.verdict.ref, ok: 'failed' })
       else if (entry.kind === 'verdict') outputs.push(entry.verdict)
     }
-    entries.forEach(settle)
-    this.#queue.takeOf(sessions).forEach(settle)
+    for (const failed of [entries, this.#queue.takeOf(sessions)]) {
+      this.#doubts.failed(failed)
+      failed.forEach(settle)
+    }
     this.#options.onFailed(sessions)
     this.#emit(outputs)
     for (const pass of fences) pass()

@@ -7,7 +7,7 @@ import { codes } from '../../errors.ts'
 import type { Draft, GateVerdict } from '../../plugin-api.ts'
 import { directId, groupId } from '../../topics.ts'
 import type { Committer } from '../commit/committer.ts'
-import { newMessage } from './new-message.ts'
+import { newMessage, unstored } from './new-message.ts'
 import type { EngineHost } from '../host.ts'
 import { readPayload } from './payload.ts'
 import type { Read } from './payload.ts'
@@ -148,7 +148,7 @@ export class Lanes {
       const next = lane.waiting[0]
       if (next === undefined) break
       const dropped = lane.failing > 0 || (lane.left > 0 && isMoot(next, lane.graceful))
-      open = dropped ? this.#answer(next, { kind: 'verdict', ref: next.ref, ok: 'failed' }) : this.#take(next)
+      open = dropped ? this.#fail(next) : this.#take(next)
     }
     this.#lanes.delete(session)
     this.#options.pauses.over(session)
@@ -172,7 +172,7 @@ export class Lanes {
   async #messageLater (submission: Submission): Promise<void> {
     await this.#options.turns.next(submission.user)
     const lane = this.#lanes.get(submission.session)
-    if (lane !== undefined && lane.failing > 0) this.#answer(submission, { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+    if (lane !== undefined && lane.failing > 0) this.#fail(submission)
     else await this.#message(submission, submission.target as MessageTarget)
   }
 
@@ -200,7 +200,7 @@ export class Lanes {
       return
     }
     const lane = this.#lanes.get(submission.session)
-    if (lane !== undefined && lane.failing > 0) this.#answer(submission, { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+    if (lane !== undefined && lane.failing > 0) this.#fail(submission)
     else if (verdict !== undefined) this.#refuse(submission, verdict, draft.cid)
     else this.#accept(submission, read, draft)
   }
@@ -238,7 +238,13 @@ export class Lanes {
     if (!(error instanceof PauseEnded)) this.#options.host.log.error({ err: error }, 'the recipient of a message cannot be looked up')
     const lane = this.#lanes.get(submission.session)
     if (lane !== undefined) lane.failing = lane.waiting.length
-    return this.#answer(submission, { kind: 'verdict', ref: submission.ref, ok: 'failed' })
+    return this.#fail(submission)
+  }
+
+  #fail (submission: Submission): undefined {
+    const { ref, session, user, target } = submission
+    const publish = target.kind === 'rpc' || target.verb !== undefined ? undefined : unstored(submission, convOf(user, target))
+    this.#options.committer.answer(session, { kind: 'verdict', ref, ok: 'failed' }, publish)
   }
 
   #answer (submission: Submission, verdict: Verdict): undefined {

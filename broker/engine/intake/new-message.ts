@@ -2,14 +2,15 @@
 import { crc32 } from 'node:zlib'
 import type { Submission } from '../../link/port.ts'
 import type { Draft } from '../../plugin-api.ts'
-import type { NewMessage } from '../../store/store.ts'
+import type { NewMessage, Resend } from '../../store/store.ts'
+import type { Unstored } from '../commit/commit-queue.ts'
 import { envelopeContent } from '../envelope.ts'
 import type { EngineHost } from '../host.ts'
 import type { Read } from './payload.ts'
 
 /** The message of a submission, with its id and time. */
 export function newMessage (host: Pick<EngineHost, 'newId' | 'now'>, submission: Submission, read: Read, draft: Draft): NewMessage {
-  const { user, session, packetId, expirySeconds, resends } = submission
+  const { user, packetId, expirySeconds } = submission
   const { conv, to } = draft
   const ts = host.now()
   const id = host.newId(ts)
@@ -19,12 +20,7 @@ export function newMessage (host: Pick<EngineHost, 'newId' | 'now'>, submission:
   let resend: NewMessage['resend']
   if (cid === undefined && submission.qos > 0) {
     const digest = digestOf(conv, submission.payload)
-    // A session that ends with its connection is remembered nowhere: what comes with DUP is a new message.
-    if (resends !== undefined) {
-      const { epoch, last } = resends
-      resend = { session, packetId, digest, dup: submission.dup, epoch, number: submission.number ?? 0, proven: submission.proven ?? 0 }
-      if (last !== undefined) resend.last = last
-    }
+    resend = resendOf(submission, digest)
     // Packet ids come again, equal words too: the id's part keeps apart what is not a resend.
     cid = `~${packetId}.${digest}.${id.slice(0, 13)}`
   }
@@ -42,6 +38,21 @@ export function newMessage (host: Pick<EngineHost, 'newId' | 'now'>, submission:
   else if (given !== undefined) message.cid = given
   if (expirySeconds !== undefined) message.expiresAt = ts + expirySeconds * 1000
   return message
+}
+
+/** What of a publish failed before its message was made: with it the next connection's resend is known. */
+export function unstored (submission: Submission, conv: string): Unstored | undefined {
+  const resend = submission.resends === undefined ? undefined : resendOf(submission, digestOf(conv, submission.payload))
+  return resend === undefined ? undefined : { conv, resend }
+}
+
+/** `undefined` for a session that ends with its connection: it is remembered nowhere, and what comes with DUP is a new message. */
+function resendOf ({ session, packetId, dup, number = 0, proven = 0, resends }: Submission, digest: string): Resend | undefined {
+  if (resends === undefined) return undefined
+  const { epoch, last } = resends
+  const resend: Resend = { session, packetId, digest, dup, epoch, number, proven }
+  if (last !== undefined) resend.last = last
+  return resend
 }
 
 /** Tells a resend from another message with the same packet id: what was sent, and to whom. */

@@ -164,10 +164,12 @@ export class Resends {
   }
 }
 
-/** The present connection's memory counts before that of the one before it, and others not at all. */
-function rank (memory: Memory | undefined, { epoch, last }: Resend): number {
+/** The present connection's memory counts before that of the one before it, and so on; that of a connection that is not asked for counts not at all. */
+function rank (memory: Memory | undefined, { epoch, last, earlier = [] }: Resend): number {
   if (memory?.epoch === undefined) return 0
-  return memory.epoch === epoch ? 2 : memory.epoch === last?.epoch ? 1 : 0
+  const connections = [epoch, last?.epoch, ...earlier.map(mark => mark.epoch)]
+  const at = connections.indexOf(memory.epoch)
+  return at < 0 ? 0 : connections.length - at
 }
 
 /** A run in the place of another one: what that has of other packet ids stays. */

@@ -5,7 +5,7 @@
  */
 import { repeats } from '../resend.ts'
 import type { Remembered } from '../resend.ts'
-import type { ConnectionMark, NewMessage, Resend } from '../store.ts'
+import type { NewMessage, Resend } from '../store.ts'
 import { place, placed, resendKey } from './documents.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
@@ -14,11 +14,8 @@ import type { MessageDoc, ResendDoc } from './documents.ts'
 /** The last publish of a packet id. */
 export interface Memory extends Remembered { seq: number, n: number, id: string }
 
-/** A message of a commit that failed: it may be stored, now or later. `earlier`: on which connections its first try may have come. */
-interface Doubt extends Remembered { key: string, earlier: readonly ConnectionMark[] }
-
-/** Connections in a row of which none could be answered. */
-const maxEarlier = 16
+/** A message of a commit that failed: it may be stored, now or later. */
+interface Doubt extends Remembered { key: string }
 
 /** Messages in doubt that are remembered. */
 const maxDoubts = 100_000
@@ -36,7 +33,7 @@ export class Resends {
   join (resend: { session: string, packetId: number }): string { return 'q ' + resendKey(resend) }
 
   /** True when `op` is a resend of what is remembered. */
-  repeats (op: NewMessage, first: Remembered): boolean { return repeats(op, first, this.#windowMs, this.#doubtOf(op)?.earlier) }
+  repeats (op: NewMessage, first: Remembered): boolean { return repeats(op, first, this.#windowMs) }
 
   /** The memories of joins, one query each: a packet id that is used for ever has many messages, and only the last counts. */
   async recall (joins: readonly string[]): Promise<Map<string, Memory>> {
@@ -68,25 +65,20 @@ export class Resends {
     if (operations.length > 0) await this.#db.bulk(this.#db.resends, operations, { ordered: true })
   }
 
-  /** The commit of a message failed; `key`: the unique one that it was given. A resend that failed before it was looked up leaves its first try in doubt. */
+  /** The commit of a message failed; `key`: the unique one that it was given. */
   doubt (join: string, key: string, op: NewMessage): void {
-    const before = this.#doubtOf(op)
-    const last = op.resend?.dup === true ? op.resend.last : undefined
-    const earlier = last === undefined ? [] : [last, ...before?.earlier ?? []].slice(0, maxEarlier)
+    const before = this.doubted(op)
     this.#doubts.delete(join)
-    this.#doubts.set(join, { ...remembered(op), key: before?.key ?? key, earlier })
+    this.#doubts.set(join, { ...remembered(op), key: before ?? key })
     if (this.#doubts.size <= maxDoubts) return
     const [oldest] = this.#doubts.keys()
     this.#doubts.delete(oldest as string)
   }
 
   /** The unique key that the first try of a resend was given, when it is in doubt. */
-  doubted (op: NewMessage): string | undefined { return this.#doubtOf(op)?.key }
-
-  /** What is in doubt and `op` repeats. */
-  #doubtOf (op: NewMessage): Doubt | undefined {
+  doubted (op: NewMessage): string | undefined {
     const doubt = op.resend === undefined ? undefined : this.#doubts.get(this.join(op.resend))
-    return doubt !== undefined && repeats(op, doubt, this.#windowMs) ? doubt : undefined
+    return doubt !== undefined && this.repeats(op, doubt) ? doubt.key : undefined
   }
 
   /** Ends the doubt. */
