@@ -39,7 +39,7 @@ await t.test("a sender's socket cut mid-PUBLISH and before the PUBACK [fault 13]
   t.equal(bob.received, rounds, 'and nothing more')
 })
 
-const count = sized({ level: 2000, mongodb: 300 })
+const count = sized({ level: 2000, mongodb: 150 })
 
 await t.test(`${count} clients come back at once [fault 15]`, async t => {
   // What reads slowly answers the last of them late: nobody is turned away for that here.
