@@ -2,20 +2,18 @@
  * Users' event logs. The insert of an event is what counts, and (user, number) is unique; the head is derived: one that is
  * not in memory is read together with what the log holds behind it.
  */
-import type { AnyBulkWriteOperation } from 'mongodb'
 import { Lru } from '../cache/lru.ts'
 import type { NewEvent, Outcome, StoredEvent } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, quick, whole } from './connection.ts'
-import type { EventDoc, EventHeadDoc } from './documents.ts'
-import { duplicates, isUnnamedDuplicate } from './failure.ts'
+import type { EventDoc } from './documents.ts'
+import { EventAppend, forward } from './event-append.ts'
+import type { EventHead, EventHeads } from './event-append.ts'
 import { pieces } from './rows.ts'
-
-export interface EventHead { seq: number, deliveredSeq: number }
 
 const usersOfQuery = 200
 
-export class EventLog {
+export class EventLog implements EventHeads {
   readonly #db: Connection
   readonly #cache: Lru<EventHead>
   /** Users of rejected commits, with the last number that was told. */
@@ -29,28 +27,13 @@ export class EventLog {
 
   /** Appends events in their order. Inside `exclusive`. */
   async append (ops: readonly NewEvent[]): Promise<Outcome[]> {
-    const users = [...new Set(ops.map(op => op.user))]
-    const seqs: number[] = []
+    const append = new EventAppend(this.#db, this, ops)
     try {
-      for (const started = performance.now(); ;) {
-        const heads = await this.heads(users)
-        for (let i = seqs.length; i < ops.length; i++) seqs.push(++(heads.get((ops[i] as NewEvent).user) as EventHead).seq)
-        await this.#db.fault('events')
-        const refused = await this.#insert(ops, seqs)
-        if (refused === undefined) {
-          await this.#db.fault('event heads')
-          await this.#db.bulk(this.#db.eventHeads, [...heads].map(([user, head]) => forward(user, head)), { ordered: false })
-          this.#settle(heads)
-          return await this.#outcomes(ops, seqs)
-        }
-        // Another process appended to the same logs: what was not taken is numbered again.
-        seqs.length = refused
-        this.#forget(users)
-        if (performance.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same event logs')
-      }
+      this.#settle(await append.run())
+      return await this.#outcomes(ops, append.seqs)
     } catch (error) {
-      this.#forget(users)
-      for (const [i, seq] of seqs.entries()) this.untold((ops[i] as NewEvent).user, seq - 1)
+      this.forget(ops.map(op => op.user))
+      for (const [i, seq] of append.seqs.entries()) this.untold((ops[i] as NewEvent).user, seq - 1)
       throw error
     }
   }
@@ -75,42 +58,6 @@ export class EventLog {
       if (missed.length > 0) outcome.missedEvents = missed
     }))
     return outcomes
-  }
-
-  /**
-   * Writes the events; resolves to the place of the first one that was refused. An event that is there already is written
-   * again as it is. One event a slot, at most: a newer one takes the place of the older one's document.
-   */
-  async #insert (ops: readonly NewEvent[], seqs: readonly number[]): Promise<number | undefined> {
-    const documents = new Map<string, { at: number, doc: Omit<EventDoc, '_id'> }>()
-    for (const [at, { user, slot, ts, content }] of ops.entries()) {
-      const s = seqs[at] as number
-      const id = slot === undefined ? `${user} ${s}` : `${user} s${slot}`
-      documents.delete(id) // the last one of a slot keeps its place in the order
-      documents.set(id, { at, doc: { u: user, s, ts, p: content } })
-    }
-    for (const some of pieces([...documents], this.#db.updatesOfCommand)) {
-      try {
-        await this.#db.events.bulkWrite(some.map(([_id, { doc }]): AnyBulkWriteOperation<EventDoc> => (
-          { replaceOne: { filter: { _id }, replacement: doc as EventDoc, upsert: true } }
-        )), { ordered: true })
-      } catch (error) {
-        if (isUnnamedDuplicate(error)) return await this.#firstMissing(some)
-        const refused = duplicates(error)
-        if (refused === undefined) throw error
-        return some[Math.min(...refused)]?.[1].at
-      }
-    }
-    return undefined
-  }
-
-  /** The place of the first event that is not there as it was written. */
-  async #firstMissing (some: ReadonlyArray<readonly [string, { at: number, doc: Omit<EventDoc, '_id'> }]>): Promise<number | undefined> {
-    const found = new Map((await this.#db.events.find({ _id: oneOf(some.map(([_id]) => _id)) }, whole).toArray()).map(doc => [doc._id, doc]))
-    return some.find(([id, { doc }]) => {
-      const there = found.get(id)
-      return there?.s !== doc.s || there.p !== doc.p
-    })?.[1].at
   }
 
   /** Ascending, `seq > after`. */
@@ -165,7 +112,7 @@ export class EventLog {
     try {
       await this.#db.bulk(this.#db.eventHeads, [...moved].map(([user, head]) => forward(user, head)), { ordered: false, writeConcern: quick })
     } catch (error) {
-      this.#forget(moved.keys())
+      this.forget(moved.keys())
       throw error
     }
     this.#settle(moved)
@@ -176,12 +123,9 @@ export class EventLog {
     for (const [user, head] of heads) this.#cache.set(user, head)
   }
 
-  #forget (users: Iterable<string>): void {
+  /** They are read anew. */
+  forget (users: Iterable<string>): void {
     this.#changes++
     for (const user of users) this.#cache.delete(user)
   }
-}
-
-function forward (user: string, head: EventHead): AnyBulkWriteOperation<EventHeadDoc> {
-  return { updateOne: { filter: { _id: user }, update: { $max: { s: head.seq, d: head.deliveredSeq } }, upsert: true } }
 }
