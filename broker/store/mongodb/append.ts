@@ -254,7 +254,7 @@ export class Append {
     if (heads.size === 0) return
     try {
       await this.#db.fault('derived')
-      await writeDerived(this.#db, [...members.values()], heads)
+      await writeDerived(this.#db, [...members.values()], heads, ({ user, conv }) => view.members.get(memberAt(user, conv))?.posted !== true)
     } catch (error) {
       // Forgotten rows are read anew together with the end of their log.
       this.#forget(entries)

@@ -177,11 +177,14 @@ export class Connection {
     }
   }
 
-  /** Writes in as few commands as the server can take. */
-  async bulk<T extends Document> (collection: Collection<T>, operations: ReadonlyArray<AnyBulkWriteOperation<T>>, options: BulkWriteOptions): Promise<void> {
+  /** Writes in as few commands as the server can take. Resolves to how many of the operations found a document, or made one. */
+  async bulk<T extends Document> (collection: Collection<T>, operations: ReadonlyArray<AnyBulkWriteOperation<T>>, options: BulkWriteOptions): Promise<number> {
+    let found = 0
     for (let i = 0; i < operations.length; i += this.updatesOfCommand) {
-      await collection.bulkWrite(operations.slice(i, i + this.updatesOfCommand), options)
+      const { matchedCount, upsertedCount } = await collection.bulkWrite(operations.slice(i, i + this.updatesOfCommand), options)
+      found += matchedCount + upsertedCount
     }
+    return found
   }
 
   fault (place: FaultPlace): void | Promise<void> { return this.#faults?.at?.(place) }

@@ -1,11 +1,12 @@
 /** Members' rows: watermarks, settings, and what each user hid for themself. */
-import type { AnyBulkWriteOperation, Filter } from 'mongodb'
+import type { AnyBulkWriteOperation, Filter, UpdateOneModel } from 'mongodb'
 import type { Conversation, Marks, Member, Moved, Page } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { quick, whole } from './connection.ts'
 import { emptyHead, hiddenKey, memberKey, place, shown, shownHead } from './documents.ts'
 import type { HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
+import { countHidden, moveMarks, recount, unmoved } from './hidden-counts.ts'
 import { idsOfQuery, memberAt, pieces } from './rows.ts'
 import type { MemberAt, Rows, View } from './rows.ts'
 
@@ -83,13 +84,15 @@ export class Members {
     }
     if (changed.size === 0) return []
     await this.#numberRead([...changed].filter(([key]) => moved.get(key)?.read === true).map(([, row]) => row), heads)
+    const operations = [...changed].map(([key, row]): AnyBulkWriteOperation<RowDoc> => {
+      const old = members.get(key) as Member
+      if (moved.get(key)?.read !== true) return { updateOne: { filter: { _id: memberKey(row.user, row.conv) }, update: { $max: { d: row.deliveredSeq } } } }
+      const update = { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread } }
+      return { updateOne: { filter: { _id: memberKey(row.user, row.conv), r: { $lt: row.readSeq }, h: old.hiddenUnread }, update } }
+    })
     try {
-      await this.#db.bulk(this.#db.rows, [...changed.values()].map(row => ({
-        updateOne: {
-          filter: { _id: memberKey(row.user, row.conv) },
-          update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread } }
-        }
-      })), { ordered: false, writeConcern: quick })
+      const found = await this.#db.bulk(this.#db.rows, operations, { ordered: false, writeConcern: quick })
+      if (found < operations.length) await this.#moveAnew(changed, moved)
     } catch (error) {
       this.#rows.forget([], changed.keys())
       throw error
@@ -99,6 +102,19 @@ export class Members {
       const row = changed.get(key) as Member
       return { user: row.user, conv: row.conv, ...what, row: shown(row, heads.get(row.conv) ?? null) }
     })
+  }
+
+  /** Some rows were not as remembered: another server has written them. Leaves in `changed` what is stored, and in `moved` what moved. */
+  async #moveAnew (changed: Map<string, Member>, moved: MovedRows): Promise<void> {
+    for (const [key, { read, delivered }] of [...moved]) {
+      if (!read) continue
+      const found = await moveMarks(this.#db, changed.get(key) as Member)
+      if (found === undefined) this.#rows.forget([], [key])
+      if (found === undefined || !(found.read || delivered)) moved.delete(key)
+      else moved.set(key, { read: found.read, delivered })
+      if (found === undefined) changed.delete(key)
+      else changed.set(key, found.row)
+    }
   }
 
   /** `readN` and `hiddenUnread` of rows whose `readSeq` moved. */
@@ -123,7 +139,7 @@ export class Members {
       const n = numbers.get(`${place(row.conv)} ${row.readSeq}`)
       if (n === undefined) throw new Error(`message ${row.readSeq} of ${row.conv} is missing`)
       row.readN = n
-      if (row.hiddenUnread > 0) row.hiddenUnread = await this.#rows.countHidden(row.user, row.conv, row.readSeq)
+      if (row.hiddenUnread > 0) row.hiddenUnread = await countHidden(this.#db, row.user, row.conv, row.readSeq)
     }))
   }
 
@@ -153,7 +169,15 @@ export class Members {
       if (counted > 0) await this.#db.rows.updateOne(filter, { $set: { x: 1 } })
       await this.#db.hidden.insertMany(added.map(({ s, x }) => ({ _id: hiddenKey(user, conv, s), u: user, c: conv, s, n: x === undefined ? 1 : 0 })), { ordered: false })
       await this.#db.fault('hidden')
-      if (counted > 0) await this.#db.rows.updateOne(filter, { $set: { h: row.hiddenUnread + counted }, $unset: { x: '' } })
+      if (counted > 0) {
+        const update = { $set: { h: row.hiddenUnread + counted }, $unset: { x: '' as const } }
+        const { matchedCount } = await this.#db.rows.updateOne(unmoved(row, row.readSeq, row.hiddenUnread), update)
+        if (matchedCount === 0) {
+          await recount(this.#db, row, { settles: true })
+          this.#rows.forget([], [memberAt(user, conv)])
+          return added.length
+        }
+      }
     } catch (error) {
       this.#rows.forget([], [memberAt(user, conv)])
       // Hidden by an earlier try of this call.
@@ -191,27 +215,48 @@ export class Members {
     const head = view.heads.get(conv) ?? null
     if (row === null || head === null || head.seq === 0) return
     const { seq, n } = head
-    await this.#change({ ...row, clearedSeq: seq, readSeq: seq, readN: n, deliveredSeq: seq, hiddenUnread: 0 }, { $set: { cl: seq, r: seq, rn: n, d: seq, h: 0 }, $unset: { x: '' } })
+    const cleared = {
+      ...row,
+      clearedSeq: Math.max(row.clearedSeq, seq),
+      readSeq: Math.max(row.readSeq, seq),
+      readN: Math.max(row.readN, n),
+      deliveredSeq: Math.max(row.deliveredSeq, seq),
+      hiddenUnread: 0
+    }
+    const asRemembered = await this.#change(cleared, [
+      { filter: { _id: memberKey(user, conv) }, update: { $max: { cl: seq, r: seq, rn: n, d: seq } } },
+      // What lies behind is nothing, unless another server knows more of this conversation than this one.
+      { filter: unmoved(row, cleared.readSeq, row.hiddenUnread), update: { $set: { h: 0 }, $unset: { x: '' } } }
+    ])
     await this.#db.hidden.deleteMany({ u: user, c: conv, s: { $lte: seq } })
+    if (!asRemembered) await recount(this.#db, row, { settles: true })
   }
 
   /** Inside `exclusive`. */
   async settings (user: string, conv: string, change: { muted?: boolean, pinned?: boolean }): Promise<void> {
     const row = alive(await this.#rows.load([conv], [{ user, conv }]), user, conv)
     if (row === null) return
-    const { muted = row.muted, pinned = row.pinned } = change
-    await this.#change({ ...row, muted, pinned }, { $set: { muted, pinned } })
+    const { muted, pinned } = change
+    const fields = { ...(muted !== undefined && { muted }), ...(pinned !== undefined && { pinned }) }
+    if (Object.keys(fields).length === 0) return
+    await this.#change({ ...row, ...fields }, [{ filter: { _id: memberKey(user, conv) }, update: { $set: fields } }])
   }
 
-  async #change (row: Member, update: { $set: Partial<MemberDoc>, $unset?: { x: '' } }): Promise<void> {
-    const operation: AnyBulkWriteOperation<RowDoc> = { updateOne: { filter: { _id: memberKey(row.user, row.conv) }, update } }
+  /** False when one of the changes did not find the row as its filter asks for: then `row` is forgotten. */
+  async #change (row: Member, changes: Array<UpdateOneModel<RowDoc>>): Promise<boolean> {
+    const key = memberAt(row.user, row.conv)
     try {
-      await this.#db.bulk(this.#db.rows, [operation], {})
+      const found = await this.#db.bulk(this.#db.rows, changes.map(updateOne => ({ updateOne })), { ordered: true })
+      if (found === changes.length) {
+        this.#rows.settle([], [[key, row]])
+        return true
+      }
     } catch (error) {
-      this.#rows.forget([], [memberAt(row.user, row.conv)])
+      this.#rows.forget([], [key])
       throw error
     }
-    this.#rows.settle([], [[memberAt(row.user, row.conv), row]])
+    this.#rows.forget([], [key])
+    return false
   }
 }
 

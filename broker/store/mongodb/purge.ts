@@ -6,8 +6,9 @@
  */
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
-import { memberKey, memberRow, place, placed } from './documents.ts'
+import { place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MessageDoc, ResendDoc } from './documents.ts'
+import { recount } from './hidden-counts.ts'
 import { headUpdate, memberAt, pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
 
@@ -109,13 +110,7 @@ export class Purge {
     const hidden = await this.#db.hidden.find({ c: conv, s: { $lte: upTo } }, whole).project<{ u: string }>({ _id: 0, u: 1 }).toArray()
     const users = [...new Set(hidden.map(doc => doc.u))]
     for (const some of pieces(users, 100)) {
-      const docs = await this.#db.rows.find({ _id: { $in: some.map(user => memberKey(user, conv)) } }, whole).toArray()
-      await Promise.all(docs.map(async doc => {
-        if (!('u' in doc)) return
-        const row = memberRow(doc)
-        const h = await this.#rows.countHidden(row.user, conv, Math.max(row.readSeq, upTo))
-        if (h !== row.hiddenUnread) await this.#db.rows.updateOne({ _id: doc._id }, { $set: { h } })
-      }))
+      await Promise.all(some.map(user => recount(this.#db, { user, conv }, { floor: upTo })))
       this.#rows.forget([], some.map(user => memberAt(user, conv)))
     }
     if (users.length > 0) await this.#db.hidden.deleteMany({ c: conv, s: { $lte: upTo } })

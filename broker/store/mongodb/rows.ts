@@ -19,6 +19,7 @@ import { duplicates } from './failure.ts'
 import { emptyHead, headRow, markSender, memberDoc, memberKey, memberRow, newMember, place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
 import type { MongoFeed } from './feed.ts'
+import { countHidden } from './hidden-counts.ts'
 
 /** How many rows of each kind stay in memory. Entries; a member's row takes about 300 bytes. */
 export interface CacheSizes { heads: number, members: number, groups: number, events: number, cursors: number }
@@ -99,14 +100,9 @@ export class Rows {
     const rows = docs.map(memberRow)
     await Promise.all(docs.map(async (doc, i) => {
       if (doc.x === undefined) return
-      (rows[i] as Member).hiddenUnread = await this.countHidden(doc.u, doc.c, doc.r)
+      (rows[i] as Member).hiddenUnread = await countHidden(this.#db, doc.u, doc.c, doc.r)
     }))
     return rows
-  }
-
-  /** Messages after `after` that count and that the user hid. */
-  async countHidden (user: string, conv: string, after: number): Promise<number> {
-    return await this.#db.hidden.countDocuments({ u: user, c: conv, s: { $gt: after }, n: 1 })
   }
 
   #recall (convs: readonly string[], members: readonly MemberAt[]): { view: View, missing: { convs: string[], members: MemberAt[] } | undefined } {
@@ -162,7 +158,7 @@ export class Rows {
     await this.#feed?.look()
     await this.#feed?.append(behind.map(({ c, s, ts }) => ({ conv: placed(c), seq: s, ts })))
     await openMembers(this.#db, repair.opened())
-    await writeDerived(this.#db, repair.moved(), repair.heads)
+    await writeDerived(this.#db, repair.moved(), repair.heads, () => true)
     this.repairs++
     this.forget([], wanted.keys())
     for (const [conv, head] of repair.heads) view.heads.set(conv, head)
@@ -249,15 +245,19 @@ export async function openMembers (db: Connection, rows: readonly Member[]): Pro
 }
 
 /**
- * Members' marks and heads, forward only, in one command. Ordered: a head tells that the marks before it are written.
+ * Senders' marks and heads, forward only, in one command. Ordered: a head tells that the marks before it are written. Where another server has
+ * moved the read mark further, the number of hidden messages is of that mark, and stays. `isFirst`: the row may not say yet that the user has sent
+ * a message, which it says then wherever its marks are.
  */
-export async function writeDerived (db: Connection, members: readonly Member[], heads: ReadonlyMap<string, HeadRow>): Promise<void> {
-  const operations: Array<AnyBulkWriteOperation<RowDoc>> = members.map(row => ({
-    updateOne: {
-      filter: { _id: memberKey(row.user, row.conv) },
-      update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread, ...(row.posted === true ? { w: 1 as const } : {}) } }
-    }
-  }))
+export async function writeDerived (db: Connection, members: readonly Member[], heads: ReadonlyMap<string, HeadRow>, isFirst: (row: Member) => boolean): Promise<void> {
+  const operations: Array<AnyBulkWriteOperation<RowDoc>> = []
+  for (const row of members) {
+    const _id = memberKey(row.user, row.conv)
+    if (isFirst(row)) operations.push({ updateOne: { filter: { _id }, update: { $set: { w: 1 } } } })
+    operations.push({
+      updateOne: { filter: { _id, r: { $lt: row.readSeq } }, update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread } } }
+    })
+  }
   for (const [conv, head] of heads) {
     operations.push({ updateOne: { filter: { _id: place(conv) }, update: headUpdate(head), upsert: true } })
   }
