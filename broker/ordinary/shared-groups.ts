@@ -18,6 +18,8 @@ export class SharedGroups {
   readonly #groups = new Map<string, SharedGroup>()
   /** By session. */
   readonly #memberships = new Map<string, Set<SharedGroup>>()
+  /** Sessions whose messages are on their way back to their groups. */
+  readonly #ending = new Map<string, Promise<void>>()
 
   constructor (options: SharedGroupsOptions) { this.#options = options }
 
@@ -85,8 +87,19 @@ export class SharedGroups {
     if (own?.delete(group) === true && own.size === 0) this.#memberships.delete(session)
   }
 
-  /** The session is over: what it was dealt is its groups' again. To be called before its queue is dropped. */
-  async ended (session: string): Promise<void> {
+  /**
+   * The session is over: what it was dealt is its groups' again. To be called before its queue is dropped. At the end of a connection and at the
+   * beginning of the next one at the same time: what goes back does so once.
+   */
+  ended (session: string): Promise<void> {
+    const before = this.#ending.get(session)
+    if (before !== undefined) return before
+    const ending = this.#end(session).finally(() => { this.#ending.delete(session) })
+    this.#ending.set(session, ending)
+    return ending
+  }
+
+  async #end (session: string): Promise<void> {
     for (const group of [...this.#memberships.get(session) ?? []]) this.leave(session, group.share.key)
     for (const key of await this.#options.queues.giveBack(session)) this.#groups.get(key)?.deal()
   }

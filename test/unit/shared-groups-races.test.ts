@@ -101,3 +101,20 @@ await t.test('members that come down to QoS 0 while a message is on its way get 
   router.emit({ ...packet, payload: Buffer.from('at QoS 0'), qos: 0, brokerCounter: 2 }, () => {})
   t.strictSame(member.got, ['m', 'at QoS 0'])
 })
+
+await t.test('what a kept member was dealt goes back once, when its session is forgotten twice at the same time', async t => {
+  const { persistence, groups, publish } = await world(10)
+  groups.join('a', subscription, new Member(true, 10))
+  await persistence.addSubscriptions({ id: 'a' }, [subscription])
+  for (let i = 0; i < 3; i++) await publish(`m${i}`)
+  await quiet()
+  t.equal(persistence.queueOf('a').size, 3, 'they are in its own queue')
+  groups.disconnected('a')
+  const other = new Member(false, 10)
+  groups.join('b', subscription, other)
+  // Its connection was the last one, and another one begins anew.
+  await Promise.all([groups.ended('a'), groups.ended('a')])
+  await persistence.forget('a')
+  await quiet()
+  t.strictSame(other.got, ['m0', 'm1', 'm2'])
+})
