@@ -133,3 +133,34 @@ await t.test('the same on chat topics', async t => {
   await second.client.disconnect()
   t.notOk((await bob(kept)).present)
 })
+
+await t.test('in chat it goes on where this device stopped, whatever other devices have had', async t => {
+  const user = fresh('u')
+  const options: RawConnect = { user, acknowledge: false, properties: kept }
+  const { client: first } = await connect(t, 'phone', options)
+  await first.subscribe(`im/u/${user}/inbox`, 1)
+  const { client: tablet } = await connect(t, 'tablet', { user, clean: true })
+  await tablet.subscribe(`im/u/${user}/inbox`, 1)
+  const { client: other } = await connect(t, fresh('c'), { user: fresh('s'), clean: true })
+  await other.publish(`im/to/u/${user}`, '1')
+  first.puback((await first.next()).messageId)
+  await first.disconnect()
+  for (const text of ['2', '3']) await other.publish(`im/to/u/${user}`, text)
+  for (let i = 0; i < 3; i++) await tablet.next()
+  await tablet.disconnect()
+  const { client: second, present } = await connect(t, 'phone', { ...options, properties: {} })
+  t.ok(present)
+  const next = async (): Promise<unknown> => {
+    const packet = await second.next(`im/u/${user}/inbox`)
+    second.puback(packet.messageId)
+    return json(packet)['body']
+  }
+  t.strictSame([await next(), await next()], ['2', '3'])
+  await second.ping()
+  // It looks where it stands when it subscribes anew.
+  second.send({ cmd: 'unsubscribe', messageId: 77, unsubscriptions: [`im/u/${user}/inbox`] })
+  await second.packets.take(packet => packet.cmd === 'unsuback')
+  await second.subscribe(`im/u/${user}/inbox`, 1)
+  await other.publish(`im/to/u/${user}`, '4')
+  t.equal(await next(), '4')
+})

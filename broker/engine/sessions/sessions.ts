@@ -36,7 +36,7 @@ export class Sessions {
   readonly #topics: Topics
   readonly #queue = new KeyedQueue()
   /** Sessions with a connection, and since when. */
-  readonly #live = new Map<string, { /** they outlive it */ persistent: boolean, openedAt: TimeMs }>()
+  readonly #live = new Map<string, { /** in the store, with their cursors */ persistent: boolean, openedAt: TimeMs }>()
   readonly #ends: SessionEnds
   /** Connections are told apart by it and their number: also from those of an earlier start. */
   readonly #epochs = randomBytes(9).toString('base64url')
@@ -61,7 +61,7 @@ export class Sessions {
     this.#timer.unref()
   }
 
-  /** False only for a session that is known to end with its connection. */
+  /** False only for a session that is known to begin and end with its connection. One that is taken up goes on from its cursors, also when it is to end now. */
   isPersistent (session: string): boolean { return this.#live.get(session)?.persistent !== false }
 
   /** Since when a session subscribes to what, by connections before this one. */
@@ -132,7 +132,7 @@ export class Sessions {
     const isStored = row !== undefined || expirySeconds > 0
     if (isStored) await this.#putOpen(start, row, expirySeconds, epoch)
     this.#ends.forget(session)
-    this.#live.set(session, { persistent: expirySeconds > 0, openedAt: this.#host.now() })
+    this.#live.set(session, { persistent: isStored, openedAt: this.#host.now() })
     return resumeOf(row, isStored ? epoch : undefined)
   }
 

@@ -57,5 +57,5 @@ export class Cursors {
 
 function moveOf (stream: Stream): Parameters<Engine['advance']>[0][number] {
   const { reader } = stream
-  return { session: reader.id, persistent: reader.persistent, user: reader.user, stream: stream.id, seq: stream.acked, sent: stream.sentTo }
+  return { session: reader.id, persistent: reader.stored, user: reader.user, stream: stream.id, seq: stream.acked, sent: stream.sentTo }
 }

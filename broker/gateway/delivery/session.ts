@@ -22,6 +22,8 @@ export interface SessionOptions {
   user: string
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
   expirySeconds: number
+  /** It was begun by an earlier connection. */
+  resumed?: boolean
   /** Entries that may be sent and not acknowledged. */
   window: number
 }
@@ -39,6 +41,7 @@ export class Session {
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
   expirySeconds: number
   closed = false
+  readonly #resumed: boolean
   readonly #shared: Shared
   readonly #window: Window
   readonly #catchingUp: CatchingUp
@@ -50,7 +53,8 @@ export class Session {
   /** What was acknowledged of streams that were dropped, while a scan that may not have seen it goes on. */
   readonly #lateAcks = new Map<string, number>()
 
-  constructor (shared: Shared, sink: Sink, { id, user, expirySeconds, window }: SessionOptions) {
+  constructor (shared: Shared, sink: Sink, { id, user, expirySeconds, resumed = false, window }: SessionOptions) {
+    this.#resumed = resumed
     this.#shared = shared
     this.sink = sink
     this.id = id
@@ -61,6 +65,8 @@ export class Session {
   }
 
   get persistent (): boolean { return this.expirySeconds > 0 }
+  /** It has cursors: also one that is to end with this connection goes on from those that it has. */
+  get stored (): boolean { return this.persistent || this.#resumed }
   get behindCount (): number { return this.#catchingUp.count }
   get scans (): readonly Scan[] { return this.#scans }
   get free (): number { return this.#window.free }

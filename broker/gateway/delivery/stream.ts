@@ -13,7 +13,7 @@ export interface Reader {
   readonly id: string
   readonly user: string
   /** Its cursors are kept. */
-  readonly persistent: boolean
+  readonly stored: boolean
   readonly streams: Map<string, Stream>
   /** It takes what it gets as fast as the server sends it. */
   readonly keepsPace: boolean
