@@ -91,6 +91,8 @@ export interface StreamState {
   cursor: number
   /** Numbers up to it were sent to the device once: send them again with DUP. */
   sent: number
+  /** The device has no cursor yet: who asked says by `advance` where it begins, which is earlier when something was committed meanwhile. */
+  begins?: true
 }
 
 export interface LogEntry { seq: number, payload: Uint8Array, expiresAt?: number }
@@ -167,12 +169,15 @@ export interface Engine {
    */
   closeSession (end: { session: string, expirySeconds: number, graceful: boolean, inflight: SessionResume['inflight'], proven?: number }): Promise<void>
 
-  /** Streams of a session, in pages by stream id. `own` gives `o:` streams, `event` the one event log. */
-  streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string }>
+  /**
+   * Streams of a session, in pages by stream id. `own` gives `o:` streams, `event` the one event log. `seen`: to be said to `advance`, as one more stream, together
+   * with what begins on the page: with it the session has gone through all streams of the kind.
+   */
+  streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string, seen?: string }>
   /** What of a stream the user may see, `seq > after`. `last` = numbers up to it were looked at (skip invisible ones). */
   read (query: { user: string, stream: string, after: number, limit: number, maxBytes: number }): Promise<{ entries: LogEntry[], last: number }>
-  /** A device acknowledged (cursors, `seq`), or was sent (`sent`). Merged and written lazily; `persistent` sessions only keep cursors. */
-  advance (moves: Array<{ session: string, persistent: boolean, user: string, stream: string, seq: number, sent: number }>): void
+  /** A device acknowledged (cursors, `seq`), or was sent (`sent`). Merged and written lazily; `persistent` sessions only keep cursors. `begins`: it is where the device starts, and acknowledges nothing. */
+  advance (moves: Array<{ session: string, persistent: boolean, user: string, stream: string, seq: number, sent: number, begins?: true }>): void
   /** `proven` of connections that go on; merged and written lazily, for the case that the server dies. */
   prove (marks: Array<{ session: string, epoch: string, proven: number }>): void
   /** True when the user is a member. */

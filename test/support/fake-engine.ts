@@ -33,8 +33,6 @@ export class FakeEngine implements Engine {
   readonly hangUps: Array<{ session: string, graceful: boolean }> = []
   readonly reads: ReadQuery[] = []
   readonly hidden = new Set<string>()
-  /** Cursors move because a device moved them. */
-  advancing = false
   /** Milliseconds by which the time of the server is ahead of the machine's clock. */
   aheadMs = 0
   /** What publishes with DUP may be repeats of; without it nothing is remembered. */
@@ -222,7 +220,7 @@ export class FakeEngine implements Engine {
 
   async streams (query: StreamsQuery): ReturnType<Engine['streams']> { return await this.#call('streams', query, () => this.#streams(query)) }
 
-  #streams ({ session, user, kind, gid, after = '', limit }: StreamsQuery): { streams: StreamState[], next?: string } {
+  #streams ({ session, user, kind, gid, after = '', limit }: StreamsQuery): Awaited<ReturnType<Engine['streams']>> {
     if (kind === 'event') return { streams: [this.#state(session, user, `e:${user}`, 'event')] }
     const prefix = kind === 'direct' ? 'd:' : 'g:'
     const ids = [...this.members].filter(([conv, members]) => conv.startsWith(prefix) && members.has(user) && (gid === undefined || conv === groupId(gid)))
@@ -239,8 +237,7 @@ export class FakeEngine implements Engine {
     const floor = this.members.get(conv)?.get(user) ?? 0
     if (known !== undefined) return { stream, head, cursor: Math.max(known.seq, floor), sent: Math.max(known.sent, floor) }
     const cursor = kind === 'own' ? head : Math.max(floor, this.delivered.get(`${user} ${stream}`) ?? 0)
-    if (this.sessions.has(session)) this.cursors.set(`${session} ${stream}`, { seq: cursor, sent: cursor })
-    return { stream, head, cursor, sent: cursor }
+    return { stream, head, cursor, sent: cursor, ...this.sessions.has(session) && { begins: true } }
   }
 
   async read (query: ReadQuery): ReturnType<Engine['read']> {
@@ -269,17 +266,15 @@ export class FakeEngine implements Engine {
   }
 
   advance (moves: Move[]): void {
-    this.advancing = true
     for (const move of moves) {
       this.moves.push(move)
       const { session, user, stream, seq, sent } = move
-      if (!stream.startsWith('o:')) this.#delivered(user, stream, seq)
+      if (!stream.startsWith('o:') && move.begins !== true) this.#delivered(user, stream, seq)
       if (!move.persistent) continue
       const key = `${session} ${stream}`
       const known = this.cursors.get(key)
       this.cursors.set(key, { seq: Math.max(seq, known?.seq ?? 0), sent: Math.max(sent, known?.sent ?? 0) })
     }
-    this.advancing = false
   }
 
   prove (proofs: Parameters<Engine['prove']>[0]): void { this.onProofs(proofs) }

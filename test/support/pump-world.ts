@@ -104,12 +104,11 @@ export class World {
     const { engine } = this.bench
     engine.join('one', 'alice', 'bob')
     engine.join('two', 'alice', 'bob')
-    const set = engine.cursors.set.bind(engine.cursors)
+    const advance = engine.advance.bind(engine)
     const started = this.#starts
-    engine.cursors.set = (key, cursor) => {
-      // A cursor that the engine sets by itself is where a device starts; one that moves comes by `advance`.
-      if (cursor.seq === cursor.sent && !engine.cursors.has(key) && !engine.advancing) started.set(key, cursor.seq)
-      return set(key, cursor)
+    engine.advance = moves => {
+      for (const { session, stream, seq, begins } of moves) if (begins === true) started.set(`${session} ${stream}`, seq)
+      advance(moves)
     }
   }
 

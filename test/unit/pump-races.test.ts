@@ -84,6 +84,35 @@ async function races (t: Test, kind: 'mqtt' | 'collecting'): Promise<void> {
     t.strictSame(alice.seqs().sort(), ['d:alice:bob#1', 'g:dev#1'])
   })
 
+  await t.test('what it sends right after its SUBACK, and is not sent before its connection ends, comes with the next one', async t => {
+    const { engine, client } = bench(t, { inflight: 2 })
+    const first = client()
+    await first.connect('alice', { clean: false })
+    engine.holding.add('streams')
+    await first.subscribe('im/u/alice/inbox')
+    const convs = Array.from({ length: 12 }, (_, i) => `d:alice:u${i + 10}`)
+    for (const conv of convs) engine.commit(conv, 'alice')
+    engine.holding.clear()
+    for (const held of [...engine.held]) held.now()
+    await settled(engine)
+    t.ok(first.take().length < 12, 'there is no room for all')
+    first.lose()
+    await settled(engine)
+    const second = client()
+    await second.connect('alice', { clean: false })
+    const got = new Set<string>()
+    for (let more = true; more;) {
+      await settled(engine)
+      const packets = second.take()
+      for (const packet of packets) {
+        got.add(name(packet).replace('!', ''))
+        second.ack(packet)
+      }
+      more = packets.length > 0
+    }
+    t.strictSame([...got].sort(), convs.map(conv => `${conv}#1`))
+  })
+
   await t.test('own messages to conversations on later pages', async t => {
     const { engine, client } = bench(t)
     for (let i = 100; i < 350; i++) {
@@ -259,6 +288,30 @@ async function races (t: Test, kind: 'mqtt' | 'collecting'): Promise<void> {
     engine.commit('g:dev', 'alice')
     await settled(engine)
     t.match(bob.take(), [{ topic: 'im/g/dev', qos: 0 }])
+  })
+
+  await t.test('what waits while a wider filter goes is sent for the first time, whatever other devices have had', async t => {
+    const { engine, client } = bench(t, { inflight: 2 })
+    engine.join('dev', 'alice', 'bob')
+    const bob = client()
+    await bob.connect('bob')
+    await bob.subscribe(['im/g/+', 'im/g/dev'])
+    await settled(engine)
+    for (let i = 0; i < 12; i++) engine.commit('g:dev', 'alice')
+    engine.delivered.set('bob g:dev', 12)
+    await settled(engine)
+    await bob.unsubscribe('im/g/+')
+    const got: string[] = []
+    for (let more = true; more;) {
+      await settled(engine)
+      const packets = bob.take()
+      for (const packet of packets) {
+        got.push(name(packet))
+        bob.ack(packet)
+      }
+      more = packets.length > 0
+    }
+    t.strictSame(got, Array.from({ length: 12 }, (_, i) => `g:dev#${i + 1}`), 'without DUP')
   })
 
   await t.test('subscribed anew while packets are in flight', async t => {

@@ -5,8 +5,13 @@ import { type Bench, bench, bodies } from '../support/control-host.ts'
 const open = (b: Bench, client: string, expirySeconds: number) =>
   b.control.openSession({ session: `bob/${client}`, user: 'bob', clientId: client, cleanStart: expirySeconds === 0, expirySeconds })
 const close = (b: Bench, client: string) => b.control.closeSession({ session: `bob/${client}`, expirySeconds: 600, graceful: true, inflight: [] })
-const streams = async (b: Bench, client: string, kind: 'direct' | 'group' | 'own' | 'event' = 'direct', limit = 100) =>
-  (await b.control.streams({ session: `bob/${client}`, user: 'bob', kind, limit })).streams
+const streams = async (b: Bench, client: string, kind: 'direct' | 'group' | 'own' | 'event' = 'direct', limit = 100, gid?: string) => {
+  const session = `bob/${client}`
+  const page = await b.control.streams({ session, user: 'bob', kind, limit, ...gid !== undefined && { gid } })
+  const starts = [...page.streams.filter(({ begins }) => begins).map(({ stream, cursor }) => ({ stream, seq: cursor })), ...page.seen === undefined ? [] : [{ stream: page.seen, seq: 1 }]]
+  b.control.advance(starts.map(({ stream, seq }) => ({ session, persistent: true, user: 'bob', stream, seq, sent: seq, begins: true })))
+  return page.streams
+}
 const ack = (b: Bench, client: string, persistent: boolean, stream: string, seq: number) =>
   b.control.advance([{ session: `bob/${client}`, persistent, user: 'bob', stream, seq, sent: seq }])
 const read = (b: Bench, user: string, stream: string, after = 0, limit = 100, maxBytes = 1e6) => b.control.read({ user, stream, after, limit, maxBytes })
@@ -58,7 +63,7 @@ await t.test('own streams begin at the head; reading them skips others\' message
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
   await b.send('bob', { gid: 'dev' }, 'old')
   await open(b, 'tv', 600)
-  t.same(await streams(b, 'tv', 'own'), [{ stream: 'o:dev', head: 2, cursor: 2, sent: 2 }])
+  t.same(await streams(b, 'tv', 'own'), [{ stream: 'o:dev', head: 2, cursor: 2, sent: 2, begins: true }])
   await close(b, 'tv')
   await b.send('alice', { gid: 'dev' }, 'hers')
   await b.send('bob', { gid: 'dev' }, 'mine')
@@ -195,7 +200,7 @@ await t.test('of one group too: it subscribed, went, and comes back after anothe
   await b.ask('alice', 'groups.create', { gid: 'dev', members: ['bob'] })
   await open(b, 'tv', 600)
   await b.control.saveSubscriptions('bob/tv', [{ filter: 'im/g/dev', qos: 1 }])
-  const state = async (): Promise<unknown> => (await b.control.streams({ session: 'bob/tv', user: 'bob', kind: 'group', gid: 'dev', limit: 1 })).streams
+  const state = async (): Promise<unknown> => await streams(b, 'tv', 'group', 1, 'dev')
   t.match(await state(), [{ cursor: 0, head: 1 }])
   await close(b, 'tv')
   b.clock.ms += 500_000

@@ -135,10 +135,10 @@ export class Marks {
   constructor (options: MarksOptions) { this.#options = options }
 
   /** A device acknowledged up to `seq` and was sent up to `sent`; `persistent` sessions keep cursors. */
-  advance (move: { session: string, persistent: boolean, user: string, stream: string, seq: number, sent: number }): void {
+  advance (move: { session: string, persistent: boolean, user: string, stream: string, seq: number, sent: number, begins?: true }): void {
     const { user, stream, seq } = move
     if (move.persistent) this.#pending.cursor(user, move.session, stream, seq, move.sent)
-    if (seq > 0) {
+    if (seq > 0 && move.begins !== true) {
       if (stream.startsWith('e:')) this.#pending.event(user, seq)
       else if (!stream.startsWith('o:')) this.#pending.member(user, stream, { deliveredSeq: seq })
     }
@@ -148,12 +148,6 @@ export class Marks {
   /** The client of a session's connection has the answers to its publishes up to `proven`. */
   prove (mark: ConnectionMark & { session: string }): void {
     this.#pending.connection(userOf(mark.session), mark)
-    this.#schedule()
-  }
-
-  /** Where a persistent session starts in a stream. */
-  cursor (user: string, session: string, stream: string, seq: number): void {
-    this.#pending.cursor(user, session, stream, seq, seq)
     this.#schedule()
   }
 

@@ -2,7 +2,7 @@
  * What a session reads: the streams of its user with the place where this device stopped, and their entries.
  *
  * A persistent session has a cursor for every stream that it saw; when it has gone through all streams of a kind once, a cursor
- * named `!{kind}` says so. A stream without a cursor that turns up later came into being after that: it starts at its beginning,
+ * named `!{kind}` says so; both are said by who reads (`begins`, `seen`), which knows what was committed since it asked. A stream without a cursor that turns up later came into being after that: it starts at its beginning,
  * not where another device of the user stands. Without that, a device that was away when a conversation began would miss its start.
  * The first cursors may be lost with the server: then the time of the SUBSCRIBE says what is for this device (since.ts).
  */
@@ -44,12 +44,12 @@ export class Streams {
   /** As `Engine.streams`. */
   async list (query: Query): Promise<Page> {
     await this.#marks.settled(query.user)
-    return query.kind === 'event' ? { streams: [await this.#eventLog(query)] } : await this.#conversations(query, query.kind)
+    return query.kind === 'event' ? await this.#eventLog(query) : await this.#conversations(query, query.kind)
   }
 
   async #conversations (query: Query, kind: 'direct' | 'group' | 'own'): Promise<Page> {
     const { store } = this.#host
-    const { session, user } = query
+    const { session } = query
     const limit = Math.min(query.limit, maxPage)
     const rows = await this.#rows(query, kind, limit)
     const next = query.gid === undefined && rows.length >= limit ? rows.at(-1)?.conv : undefined
@@ -69,11 +69,10 @@ export class Streams {
       let start = seenAll ? floorOf(row) : kind === 'own' ? head : Math.min(head, Math.max(row.deliveredSeq, floorOf(row)))
       const since = dates?.of(kind, row.conv.slice(2))
       if (since !== undefined) start = await messageBefore(store, row.conv, since, floorOf(row), start)
-      if (persistent && start > 0) this.#marks.cursor(user, session, stream, start)
-      return { stream, head, cursor: start, sent: start }
+      return begun(stream, head, start, persistent)
     }))
-    if (persistent && !seenAll && next === undefined && query.gid === undefined) this.#marks.cursor(user, session, `!${kind}`, 1)
-    return next === undefined ? { streams } : { streams, next: streamOf(next, kind) }
+    if (next !== undefined) return { streams, next: streamOf(next, kind) }
+    return { streams, ...persistent && !seenAll && query.gid === undefined && { seen: `!${kind}` } }
   }
 
   async #rows (query: Query, kind: 'direct' | 'group' | 'own', limit: number): Promise<Member[]> {
@@ -86,21 +85,17 @@ export class Streams {
     return await store.memberships(query.user, { kind: kind === 'direct' ? 'd' : 'g', limit, ...after })
   }
 
-  async #eventLog ({ session, user }: Query): Promise<StreamState> {
+  async #eventLog ({ session, user }: Query): Promise<Page> {
     const { store } = this.#host
     const stream = eventLogId(user)
     const persistent = this.#sessions.isPersistent(session)
     const [cursor, seenAll] = persistent ? await store.cursors(session, [stream, '!event']) : []
     const head = await store.eventHead(user)
-    if (cursor !== undefined) return placed(stream, head.seq, cursor, 0)
+    if (cursor !== undefined) return { streams: [placed(stream, head.seq, cursor, 0)] }
     const since = persistent && seenAll === undefined ? (await this.#sessions.dates(session)).of('event') : undefined
     let start = seenAll === undefined ? head.deliveredSeq : 0
     if (since !== undefined) start = await eventBefore(store, user, since, start)
-    if (persistent) {
-      if (start > 0) this.#marks.cursor(user, session, stream, start)
-      if (seenAll === undefined) this.#marks.cursor(user, session, '!event', 1)
-    }
-    return { stream, head: head.seq, cursor: start, sent: start }
+    return { streams: [begun(stream, head.seq, start, persistent)], ...persistent && seenAll === undefined && { seen: '!event' } }
   }
 
   /** As `Engine.read`. */
@@ -145,6 +140,11 @@ export class Streams {
     const last = events.length < limit ? Math.max(after, head.seq) : after
     return { entries, last: Math.max(last, entries.at(-1)?.seq ?? 0) }
   }
+}
+
+/** Without a cursor; what the device is to have of a new log has none either. */
+function begun (stream: string, head: number, start: number, persistent: boolean): StreamState {
+  return { stream, head, cursor: start, sent: start, ...persistent && start > 0 && { begins: true } }
 }
 
 /** A stored cursor, never before what the user may see, never beyond the log. */

@@ -22,6 +22,12 @@ export class Cursors {
     }
   }
 
+  /** Where a session begins in streams that it has no cursor of; and `seen`, when it has gone through all of a kind. */
+  begin ({ id, user }: { id: string, user: string }, starts: ReadonlyArray<{ stream: string, seq: number }>, seen: string | undefined): void {
+    const all = seen === undefined ? starts : [...starts, { stream: seen, seq: 1 }]
+    if (all.length > 0) this.#engine.advance(all.map(({ stream, seq }) => ({ session: id, persistent: true, user, stream, seq, sent: seq, begins: true })))
+  }
+
   /** Reports the stream's cursor at once if it moved. */
   report (stream: Stream): void {
     if (!stream.dirty) return

@@ -99,7 +99,7 @@ export class Scan {
       looking.leave()
       if (this.#cancelled || session.closed) return
       // What it brings up may be sent at once, and then calls `step`: this page is not asked for a second time.
-      this.#take(page.streams, page.next)
+      this.#take(page)
       this.#inFlight = false
       if (this.#done) session.scanEnded(this)
       else this.step()
@@ -113,12 +113,16 @@ export class Scan {
     })
   }
 
-  #take (states: StreamState[], next: string | undefined): void {
-    for (const state of states) {
+  #take ({ streams, next, seen }: Awaited<ReturnType<Shared['engine']['streams']>>): void {
+    const starts: Array<{ stream: string, seq: number }> = []
+    for (const state of streams) {
       const race = this.#raced.get(state.stream)
       this.#raced.delete(state.stream)
-      if (!this.#removed.has(state.stream)) this.#listed(state, race)
+      if (this.#removed.has(state.stream)) continue
+      if (state.begins === true) starts.push({ stream: state.stream, seq: this.#start(state, race) })
+      this.#listed(state, race)
     }
+    this.#shared.cursors.begin(this.#session, starts, seen)
     this.#unlisted(next)
     this.#removed.clear()
     if (next !== undefined) {
@@ -129,6 +133,12 @@ export class Scan {
     this.#dropUnknown()
   }
 
+  /** Where a session without a cursor begins: what was committed since it asked is for it, whatever becomes of its connection. */
+  #start ({ stream, cursor }: StreamState, race: Race | undefined): number {
+    const known = this.#session.streams.get(stream)
+    return Math.min(cursor, race === undefined ? unknownHead : race.first - 1, known?.qos === 1 ? known.acked : unknownHead)
+  }
+
   /** A stream of the page, and what was committed to it meanwhile. */
   #listed (state: StreamState, race: Race | undefined): void {
     const session = this.#session
@@ -136,7 +146,7 @@ export class Scan {
     // What was committed since the scan began is for this session, whatever mark the page shows.
     const before = race === undefined ? unknownHead : race.first - 1
     const cursor = Math.min(state.cursor, before)
-    const sent = Math.min(state.sent, before)
+    const sent = Math.min(sentBefore(state), before)
     let stream = session.streams.get(state.stream)
     if (stream !== undefined) {
       // It is live already; the page may be newer than what was heard, which is still to come.
@@ -181,3 +191,6 @@ export class Scan {
     }
   }
 }
+
+/** How far the session was sent the stream on an earlier connection. What is not behind the cursor was not: another device has it. */
+function sentBefore ({ sent, cursor }: StreamState): number { return sent > cursor ? sent : 0 }
