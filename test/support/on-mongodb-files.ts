@@ -52,6 +52,7 @@ export const levelOnly: Readonly<Record<string, string>> = {
   'protocol/compact': 'about how what is delivered is written, whatever the store; that a subscription is kept is in protocol/subscriptions-5',
   'protocol/aliases-5': 'about topics of one connection, of which nothing is stored',
   'protocol/corners-5': 'keeps the same records as conformance-3',
+  'protocol/histories-5': 'keeps the same records as conformance-3 and, in chat, as e2e/sessions',
   'protocol/flow-5': 'about the window of a connection; what waits is kept as in conformance-3',
   'protocol/resumed-5': 'keeps the same records as conformance-3',
   'protocol/shared-5': 'keeps the same records as conformance-3',
