@@ -76,6 +76,19 @@ async function tests (server: MongodbServer): Promise<void> {
     t.same(await sent(() => other.events('reader', 0, 100)), ['find events'])
   })
 
+  await t.test('a session that comes back to where it was finds its cursors there', async t => {
+    const store = await open(t)
+    const cursor = { session: 'back/p', stream: 'd:back:x', seq: 3, sent: 4 }
+    const opened = async (epoch: string): Promise<void> => {
+      await store.session('back/p')
+      await store.putSession({ session: 'back/p', user: 'back', clientId: 'p', subscriptions: [], inflight: [], expirySeconds: 100, createdAt: 1, connection: { epoch, proven: 0 } })
+    }
+    await opened('one')
+    await store.advance({ cursors: [cursor], members: [], events: [] })
+    await opened('two')
+    t.same(await sent(async () => { t.same(await store.cursors('back/p', ['d:back:x']), [{ seq: 3, sent: 4 }]) }), [], 'warm')
+  })
+
   await t.test('sessions that come all at once share their writes', async t => {
     const store = await open(t)
     const session = (at: number) => ({ session: `crowd${at}/p`, user: `crowd${at}`, clientId: 'p', subscriptions: [], inflight: [], createdAt: 1, expirySeconds: 60 })

@@ -6,7 +6,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import type { Faults } from '../../broker/store/mongodb/store.ts'
 import { openMongoStore } from '../../broker/store/mongodb/store.ts'
-import type { Member, Store } from '../../broker/store/store.ts'
+import type { Cursor, Member, SessionRow, Store } from '../../broker/store/store.ts'
 import { message } from '../contract/operations.ts'
 import { mongodbServer } from '../support/mongodb.ts'
 import type { MongodbServer } from '../support/mongodb.ts'
@@ -126,10 +126,41 @@ async function tests (server: MongodbServer): Promise<void> {
     t.match(await stored(t, at), { readSeq: 6, hiddenUnread: 1, posted: true })
   })
 
+  await t.test('a session that was at the other one in between', async t => {
+    const [a, b] = [await open(t), await open(t)]
+    const stream = 'd:carol:dave'
+    const session = 'carol/phone'
+    const opened = async (store: Store, epoch: string): Promise<Cursor | undefined> => {
+      await store.session(session)
+      await store.putSession(sessionRow(session, epoch))
+      return (await store.cursors(session, [stream]))[0]
+    }
+    const move = async (store: Store, seq: number): Promise<unknown> => await store.advance({ cursors: [{ session, stream, seq, sent: seq + 1 }], members: [], events: [] })
+    t.equal(await opened(a, 'a1'), undefined)
+    await move(a, 10)
+    t.same(await opened(b, 'b1'), { seq: 10, sent: 11 })
+    await move(b, 50)
+    t.same(await opened(a, 'a2'), { seq: 50, sent: 51 })
+    await move(a, 60)
+    await a.dropSession(session)
+    t.equal(await opened(b, 'b2'), undefined)
+    await move(b, 70)
+    t.match(await a.session(session), { connection: { epoch: 'b2' } })
+    t.same(await a.cursors(session, [stream]), [{ seq: 70, sent: 71 }])
+    await move(b, 80)
+    t.match(await a.session(session), { connection: { epoch: 'b2' } }, 'it is at the other one still')
+    t.same(await a.cursors(session, [stream]), [{ seq: 80, sent: 81 }])
+  })
+
   await t.test('who sends where the other one has read further has sent', async t => {
     const { a, b, at, send } = await two(t, 1)
     await send(b, 1)
     await a.commit([message(at, 'alice')])
     t.match(await stored(t, at), { readSeq: 3, posted: true })
   })
+}
+
+function sessionRow (session: string, epoch: string): SessionRow {
+  const [user = '', clientId = ''] = session.split('/')
+  return { session, user, clientId, subscriptions: [], inflight: [], expirySeconds: 100, createdAt: 1, connection: { epoch, proven: 0 } }
 }

@@ -10,9 +10,19 @@ import { pieces } from './rows.ts'
 
 const idsOfQuery = 2000
 
+/** A session as this process has it in memory: its cursors count as long as it is the same object. */
+interface Life {
+  /** The connection that this process has opened, as long as it is the session's last one. */
+  own?: string | undefined
+  /** The connection that the row named when it was another one's. */
+  seen?: string | undefined
+}
+interface Remembered { row: Cursor | null, life: Life }
+
 export class Sessions {
   readonly #db: Connection
-  readonly #cursors: Lru<Cursor | null>
+  readonly #cursors: Lru<Remembered>
+  readonly #lives: Lru<Life>
   #changes = 0
   /** Rows whose write is in the queue of jobs and has not begun. */
   #batch: { rows: Map<string, SessionRow>, written: Promise<void> } | undefined
@@ -20,10 +30,14 @@ export class Sessions {
   constructor (db: Connection, cacheSize: number) {
     this.#db = db
     this.#cursors = new Lru(cacheSize)
+    this.#lives = new Lru(cacheSize)
   }
 
   async session (session: string): Promise<SessionRow | undefined> {
     const doc = await this.#db.sessions.findOne({ _id: session })
+    const epoch = doc?.connection?.epoch
+    // It was at another server in between, which has moved its cursors.
+    if (this.#life(session).own !== epoch) this.#lives.set(session, { seen: epoch })
     return doc === null ? undefined : sessionRow(doc)
   }
 
@@ -49,6 +63,10 @@ export class Sessions {
     await this.#db.bulk(this.#db.sessions, [...rows.values()].map(({ session, ...replacement }) => (
       { replaceOne: { filter: { _id: session }, replacement, upsert: true } }
     )), { ordered: false })
+    for (const { session, connection } of rows.values()) {
+      const life = this.#life(session)
+      if (connection?.epoch !== life.seen) life.own = connection?.epoch
+    }
   }
 
   dropSession (session: string): Promise<void> {
@@ -81,7 +99,9 @@ export class Sessions {
     const docs = await this.#db.cursors.find({ p: session }, whole).project<{ _id: string }>({ _id: 1 }).toArray()
     if (docs.length > 0) await this.#db.cursors.deleteMany({ p: session })
     this.#changes++
-    for (const { _id } of docs) this.#cursors.set(_id, null)
+    const life = this.#life(session)
+    life.own = life.seen = undefined
+    for (const { _id } of docs) this.#cursors.set(_id, { row: null, life })
   }
 
   async sessions (page: Page & { user?: string }): Promise<SessionRow[]> {
@@ -92,7 +112,7 @@ export class Sessions {
   }
 
   async cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> {
-    const rows = await this.#read(streams.map(stream => cursorKey(session, stream)))
+    const rows = await this.#read(streams.map(stream => ({ session, stream })))
     return streams.map(stream => {
       const row = rows.get(cursorKey(session, stream))
       return row == null ? undefined : { ...row }
@@ -108,7 +128,8 @@ export class Sessions {
 
   /** Cursors forward. Inside `exclusive`. */
   async advance (marks: Marks['cursors']): Promise<void> {
-    const moved = movedCursors(marks, await this.#read(marks.map(({ session, stream }) => cursorKey(session, stream))))
+    const lives = new Map(marks.map(({ session }) => [session, this.#life(session)]))
+    const moved = movedCursors(marks, await this.#read(marks))
     if (moved.size === 0) return
     const operations = [...moved].map(([_id, { session, row }]): AnyBulkWriteOperation<CursorDoc> => (
       { updateOne: { filter: { _id }, update: { $max: { s: row.seq, t: row.sent }, $setOnInsert: { p: session } }, upsert: true } }
@@ -121,22 +142,31 @@ export class Sessions {
       throw error
     }
     this.#changes++
-    for (const [key, { row }] of moved) this.#cursors.set(key, row)
+    for (const [key, { session, row }] of moved) this.#cursors.set(key, { row, life: lives.get(session) as Life })
   }
 
-  async #read (keys: readonly string[]): Promise<Map<string, Cursor | null>> {
+  #life (session: string): Life {
+    let life = this.#lives.get(session)
+    if (life === undefined) this.#lives.set(session, life = {})
+    return life
+  }
+
+  async #read (at: ReadonlyArray<{ session: string, stream: string }>): Promise<Map<string, Cursor | null>> {
     const rows = new Map<string, Cursor | null>()
-    const missing: string[] = []
-    for (const key of keys) {
-      const row = this.#cursors.get(key)
-      rows.set(key, row ?? null)
-      if (row === undefined) missing.push(key)
+    const missing = new Map<string, Life>()
+    for (const { session, stream } of at) {
+      const key = cursorKey(session, stream)
+      const life = this.#life(session)
+      const known = this.#cursors.get(key)
+      const isKnown = known?.life === life
+      rows.set(key, isKnown ? known.row : null)
+      if (!isKnown) missing.set(key, life)
     }
     const changes = this.#changes
-    await Promise.all(pieces(missing, idsOfQuery).map(async some => {
+    await Promise.all(pieces([...missing.keys()], idsOfQuery).map(async some => {
       for (const doc of await this.#db.cursors.find({ _id: oneOf(some) }, whole).toArray()) rows.set(doc._id, { seq: doc.s, sent: doc.t })
     }))
-    if (changes === this.#changes) for (const key of missing) this.#cursors.set(key, rows.get(key) ?? null)
+    if (changes === this.#changes) for (const [key, life] of missing) this.#cursors.set(key, { row: rows.get(key) ?? null, life })
     return rows
   }
 }
