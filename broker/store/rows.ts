@@ -214,6 +214,8 @@ export type Progress = (done: number, total: number | undefined) => void
 /** Key-value space for ordinary MQTT (retained messages, queues); keys are compared as UTF-8. */
 export interface Records {
   get (key: string): Promise<Uint8Array | undefined>
+  /** Puts a row where there is none; on disk when it resolves, to what the key has then: `value`, or what was there. Of several at once one puts its own. */
+  create (key: string, value: Uint8Array): Promise<Uint8Array>
   /** Rows with `from <= key < to`, in order. */
   range (from: string, to: string, limit?: number): AsyncIterable<[string, Uint8Array]>
   /** On disk when `sync`. Atomic on the embedded store; on MongoDB rows are put before rows are removed, and a failure may leave some of them: more rows, never fewer. */

@@ -246,5 +246,22 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
     t.same(await range('r/', 'r0'), ['r/a', 'r/b', 'r/c', 'r/é'])
     t.same(await range('r/a', 'r/c'), ['r/a', 'r/b'])
     t.same(await range('r/', 'r0', 1), ['r/a'])
+
+    await t.test('create', async t => {
+      const [one, two] = [new Uint8Array([1, 2]), new Uint8Array([3])]
+      t.same([...await again.records.create('n/a', one)], [...one])
+      t.same([...await again.records.create('n/a', two)], [...one], 'what was there')
+      const made = await Promise.all([one, two].map(value => again.records.create('n/b', value)))
+      t.same(made.map(value => [...value]), [[...one], [...one]], 'the first one counts')
+      const [, kept, , anew] = await Promise.all([
+        again.records.write([{ key: 'n/c', value: one }], false), again.records.create('n/c', two),
+        again.records.write([{ key: 'n/c', value: null }], false), again.records.create('n/c', two)
+      ])
+      t.same([[...kept], [...anew]], [[...one], [...two]], 'in the order of the calls')
+      t.equal((await again.records.create('n/d', new Uint8Array())).length, 0)
+      const last = await reopen()
+      t.same([...await last.records.get('n/a') ?? []], [...one])
+      t.same([...await last.records.get('n/c') ?? []], [...two])
+    })
   })
 }

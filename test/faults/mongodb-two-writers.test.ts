@@ -152,6 +152,15 @@ async function tests (server: MongodbServer): Promise<void> {
     t.same(await a.cursors(session, [stream]), [{ seq: 80, sent: 81 }])
   })
 
+  await t.test('a record that both create is one', async t => {
+    const stores = [await open(t), await open(t)]
+    for (let i = 0; i < 20; i++) {
+      const made = await Promise.all(stores.map((store, at) => store.records.create(`secret ${i}`, new Uint8Array([at]))))
+      t.same(made[0], made[1])
+      t.same([...await stores[0]?.records.get(`secret ${i}`) ?? []], [...made[0] ?? []])
+    }
+  })
+
   await t.test('who sends where the other one has read further has sent', async t => {
     const { a, b, at, send } = await two(t, 1)
     await send(b, 1)

@@ -243,6 +243,17 @@ await t.test('keys that were made of a password that is not the account\'s any m
   t.match(await b.store.user('alice'), { removedAt: Number, scram: undefined })
 })
 
+await t.test('two that start at once on a new store agree about the salts of names', async t => {
+  const b = await withScram(t)
+  const at: Pick<Passwords, 'work'> = { work: task => task() }
+  // The store has nothing yet, and either has looked before the other one has written.
+  const both = [0, 1].map(() => new ScramPasswords(b.host, new AccountRows(b.host), at, 4096))
+  const [one, two] = await Promise.all(both.map(async some => (await some.keysOf('nobody', undefined)).keys.salt))
+  t.same(one, two)
+  const later = new ScramPasswords(b.host, new AccountRows(b.host), at, 4096)
+  t.same((await later.keysOf('nobody', undefined)).keys.salt, one)
+})
+
 await t.test('keys that nobody waits for: what waits at the end is not begun, and what had no room comes later', async t => {
   const b = await withScram(t)
   await b.control.accounts.users.add('alice', 'x')

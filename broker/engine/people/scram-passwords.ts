@@ -108,9 +108,8 @@ export class ScramPasswords {
     const { records } = this.#host.store
     const kept = await records.get(secretKey)
     if (kept !== undefined) return Buffer.from(kept)
-    const secret = randomBytes(32)
-    await records.write([{ key: secretKey, value: secret }], true)
-    return secret
+    // Another server that starts on the same database may make one at the same moment: the first one counts.
+    return Buffer.from(await records.create(secretKey, randomBytes(32)))
   }
 }
 

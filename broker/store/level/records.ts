@@ -12,6 +12,18 @@ export class LevelRecords implements Records {
     return await this.#db.reader.getBytes(key.record(name))
   }
 
+  async create (name: string, value: Uint8Array): Promise<Uint8Array> {
+    return await this.#db.exclusive(async () => {
+      const row = key.record(name)
+      const present = await this.#db.reader.getBytes(row)
+      if (present !== undefined) return present
+      const batch = this.#db.batch()
+      batch.put(row, value)
+      await this.#db.write(batch, true)
+      return value
+    })
+  }
+
   async * range (from: string, to: string, limit = Infinity): AsyncGenerator<[string, Uint8Array], void> {
     const start = key.record('').length
     // A row at `from` itself belongs to the range.

@@ -58,6 +58,9 @@ export function duplicates (error: unknown): Set<number> | undefined {
   return new Set(errors.map(each => each.index))
 }
 
+/** The one document that was to be inserted is there. */
+export function isDuplicate (error: unknown): boolean { return error instanceof MongoServerError && error.code === duplicateKey }
+
 /** FerretDB on SQLite answers an update that meets a unique key as its own fault, without the code for it, and names no document. */
 export function isUnnamedDuplicate (error: unknown): boolean {
   return error instanceof MongoServerError && duplicates(error) === undefined && error.message.includes('UNIQUE constraint failed')

@@ -7,6 +7,7 @@ import type { Records } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { durable, quick, whole } from './connection.ts'
 import { StoreClosedError } from '../errors.ts'
+import { isDuplicate } from './failure.ts'
 
 const rowsOfQuery = 500
 
@@ -20,6 +21,27 @@ export class MongoRecords implements Records {
   async get (name: string): Promise<Uint8Array | undefined> {
     const doc = await this.#db.read(() => this.#db.records.findOne({ _id: name }))
     return doc === null ? undefined : bytes(doc.v)
+  }
+
+  async create (name: string, value: Uint8Array): Promise<Uint8Array> {
+    if (this.#db.closing) throw new StoreClosedError()
+    // Behind the writes that were taken, and those that are taken from now on come behind it.
+    this.#waiting = undefined
+    const done = this.#tail.then(() => this.#db.finish(async () => {
+      const filter = { _id: name }
+      for (;;) {
+        try {
+          await this.#db.records.insertOne({ ...filter, v: new Binary(value) })
+          return value
+        } catch (error) {
+          if (!isDuplicate(error)) throw error
+        }
+        const present = await this.#db.records.findOne(filter)
+        if (present !== null) return bytes(present.v)
+      }
+    }))
+    this.#tail = done.then(() => undefined, () => undefined)
+    return await done
   }
 
   async * range (from: string, to: string, limit = Infinity): AsyncGenerator<[string, Uint8Array], void> {
