@@ -8,7 +8,9 @@ import type { RequestOptions } from './engine/requests/request.ts'
 import type { LoadedPlugin } from './engine/plugins/plugin-loader.ts'
 import { loadPlugins } from './engine/plugins/plugin-loader.ts'
 import type { Output } from './link/port.ts'
+import { nodeName } from './node-name.ts'
 import type { SignInLimitsOptions } from './engine/people/sign-in-limits.ts'
+import { refuseSecond } from './http/control-socket.ts'
 import type { PluginInfo } from './http/control-target.ts'
 import { makeFolder } from './store/folder.ts'
 import { openLevelStore, shownKey } from './store/level/store.ts'
@@ -21,14 +23,16 @@ const maxDamageEntries = 1000
 
 /**
  * Opens the configured store; rejects when it cannot be used. What it repairs by itself is a warning in the log. `onLost` is
- * called when it failed and cannot be opened anew: the process has to end.
+ * called when it failed and cannot be opened anew: the process has to end. Only a server gives it: who does is one of those that share a database.
  */
-export async function openStore (config: Config, log: Logger, onLost: (error: Error) => void = () => {}): Promise<Store> {
+export async function openStore (config: Config, log: Logger, onLost?: (error: Error) => void): Promise<Store> {
   const { driver, path, cacheConversations, resendWindowSeconds, url, database, timeoutMs } = config.store
   await makeFolder(path).catch((error: unknown) => {
     throw new Error(`the data folder ${path} cannot be made: ${(error as Error).message}; name another one with store.path (--data, SABETHES_STORE__PATH)`, { cause: error })
   })
   if (driver === 'mongodb') {
+    // Before it ends what it takes for its own earlier start.
+    if (onLost !== undefined) await refuseSecond(path)
     // The driver is loaded by those who use it.
     const { openMongoStore } = await import('./store/mongodb/store.ts')
     const onDerivedFailure = (error: unknown): void => {
@@ -36,14 +40,14 @@ export async function openStore (config: Config, log: Logger, onLost: (error: Er
       const reason = error instanceof Error ? error.message : String(error)
       log.warn({ part: 'store', reason }, 'messages are stored, but what follows from them could not be written: the next reader writes it')
     }
-    return await openMongoStore({ url, database, timeoutMs, resendWindowSeconds, cache: { heads: cacheConversations }, onDerivedFailure })
+    return await openMongoStore({ url, database, timeoutMs, resendWindowSeconds, cache: { heads: cacheConversations }, onDerivedFailure, ...onLost !== undefined && { node: { name: await nodeName(path), onLost } } })
   }
   const damaged = new Set<string>()
   return await openLevelStore({
     path,
     resendWindowSeconds,
     cache: { heads: cacheConversations },
-    onLost,
+    ...onLost !== undefined && { onLost },
     onOpenPaths: paths => { log.warn({ part: 'store', paths }, 'others than the owner may read these, and this user may not change it: make folders 0700 and files 0600') },
     onDamage: (row, err) => {
       if (damaged.has(row) || damaged.size >= maxDamageEntries) return

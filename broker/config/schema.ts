@@ -126,7 +126,7 @@ export const configSchema = z.strictObject({
   }),
   store: section('Where data is kept.', {
     driver: z.enum(['level', 'mongodb']).default('level').describe('The storage engine: level is embedded and needs nothing else; mongodb keeps everything in the database at store.url.'),
-    path: z.string().min(1).default('./data').describe('Data folder, relative to the working folder; with mongodb only the control socket and server.json (where the server listens) are in it.'),
+    path: z.string().min(1).default('./data').describe('Data folder, relative to the working folder; with mongodb only the control socket, server.json (where the server listens) and node (its name among servers that share the database) are in it.'),
     url: z.string().default('').meta({ secret: true }).describe('Address of MongoDB, mongodb://… or mongodb+srv://…, for the driver mongodb; may hold a password.'),
     database: z.string().regex(/^[^/\\. "$*<>:|?\0]{0,63}$/, 'must be a name of a MongoDB database').default('').describe('Database in MongoDB; empty takes the one that store.url names, or sabethes.'),
     timeoutMs: timer(5000, 'Time after which MongoDB counts as gone, milliseconds: what waits for it fails, and is acknowledged to nobody.', 100),

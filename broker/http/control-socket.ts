@@ -54,6 +54,13 @@ export function isAlive (path: string): Promise<boolean> {
   })
 }
 
+/** Rejects when a living server answers on a socket of the data folder. */
+export async function refuseSecond (dataPath: string): Promise<void> {
+  for (const path of new Set([socketToReach(dataPath), socketPlace(dataPath).path])) {
+    if (await isAlive(path)) throw new Error(`another server is running on ${dataPath} (it answers on ${path})`)
+  }
+}
+
 /** Makes the private folder of a socket outside the data folder. */
 export function makePrivateFolder (folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })

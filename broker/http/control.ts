@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import { Refusal } from '../errors.ts'
 import { createApp } from './app.ts'
 import { controlProblem, controlRoutes } from './control-routes.ts'
-import { isAlive, makePrivateFolder, socketPlace, socketToReach } from './control-socket.ts'
+import { makePrivateFolder, refuseSecond, socketPlace, socketToReach } from './control-socket.ts'
 import type { ControlTarget } from './control-target.ts'
 import { problemOf } from './problem.ts'
 
@@ -19,11 +19,9 @@ const maxBodyBytes = 65_536
  * rejects when a living server answers on it.
  */
 export async function startControl (dataPath: string, target: ControlTarget): Promise<{ path: string, close (): Promise<void> }> {
+  await refuseSecond(dataPath)
   const { path, link } = socketPlace(dataPath)
-  for (const known of new Set([socketToReach(dataPath), path])) {
-    if (await isAlive(known)) throw new Error(`another server is running on ${dataPath} (it answers on ${known})`)
-    rmSync(known, { force: true })
-  }
+  for (const known of new Set([socketToReach(dataPath), path])) rmSync(known, { force: true })
   if (link !== undefined) makePrivateFolder(dirname(path))
 
   const server = await createApp({

@@ -188,6 +188,8 @@ export interface SessionRow {
   createdAt: TimeMs
   /** The present connection, or the last one. */
   connection?: ConnectionMark
+  /** The server process that has, or had, that connection (`Nodes.self`); absent where one process alone has the store. */
+  node?: string
 }
 
 /** Where a session stands in a stream (a conversation id, `e:{user}`, or `o:{gid}`). */
@@ -210,6 +212,14 @@ export interface Page { after?: string, limit: number }
 
 /** Progress of a long job: counts of rows (or bytes) so far. */
 export type Progress = (done: number, total: number | undefined) => void
+
+/** The server processes that share a store. */
+export interface Nodes {
+  /** What this process calls itself, anew at each start; undefined where one process alone has the store, and for who is no server. */
+  readonly self: string | undefined
+  /** Which of these are over for good: what they left may be taken up. Rejects when that cannot be told. */
+  over (nodes: readonly string[]): Promise<string[]>
+}
 
 /** Key-value space for ordinary MQTT (retained messages, queues); keys are compared as UTF-8. */
 export interface Records {

@@ -8,12 +8,12 @@
  * - What goes wrong is told apart by the classes of `errors.ts`. A write that was not taken, and a call that gets no answer from a
  *   database on the network, rejects with a `StoreUnavailableError`, in bounded time.
  * - Calls of `commit` may overlap; the backend applies them in the order of the calls.
- * - A backend caches what it likes, within bounds; the process that opened the store is its only writer.
+ * - A backend caches what it likes, within bounds; the process that opened the store is its only writer, but for what `was` guards.
  * - User, group and conversation ids are opaque strings of `A-Z a-z 0-9 . _ - :`, also `__proto__` and `..`.
  */
 
 import type { FeedStore } from './feed.ts'
-import type { Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Progress, Records, SessionRow, StoredEvent, StoredMessage, TimeMs, UserRow } from './rows.ts'
+import type { Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Nodes, Operation, Outcome, Page, Progress, Records, SessionRow, StoredEvent, StoredMessage, TimeMs, UserRow } from './rows.ts'
 
 export type * from './rows.ts'
 
@@ -92,10 +92,13 @@ export interface EventStore {
 /** Sessions that outlive their connection, and their cursors. */
 export interface SessionStore {
   session (session: string): Promise<SessionRow | undefined>
-  /** On disk when it resolves. */
-  putSession (row: SessionRow): Promise<void>
-  /** With its cursors. */
-  dropSession (session: string): Promise<void>
+  /**
+   * On disk when it resolves. With `was` only if no other process has opened, ended or dropped the session since that was read: nothing is
+   * written then. (A process makes one change of a session at a time: where it is alone, `was` says nothing.)
+   */
+  putSession (row: SessionRow, was?: SessionRow): Promise<void>
+  /** With its cursors. `was` as for `putSession`; resolves to whether it was still that. */
+  dropSession (session: string, was?: SessionRow): Promise<boolean>
   sessions (page: Page & { user?: string }): Promise<SessionRow[]>
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>>
 }
@@ -104,6 +107,7 @@ export interface Store extends LogStore, MemberStore, GroupStore, PeopleStore, E
   /** The newest time that a message (embedded: or an event) was ever given; 0 when there is none. May take a while: asked at the start. */
   newest (): Promise<TimeMs>
   readonly records: Records
+  readonly nodes: Nodes
   /** What was committed, for readers with a cursor; see feed.ts. */
   readonly feed: FeedStore
   /** A number for the health page; rejects when the store cannot serve. */

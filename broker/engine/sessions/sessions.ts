@@ -106,7 +106,7 @@ export class Sessions {
     })
   }
 
-  /** Removes expired sessions; gives those that a crash left without an end one that counts from the start of the server. */
+  /** Removes expired sessions; gives those that a crash left without an end one, which counts from the start of the server, or from now when another server left them. */
   sweep (): Promise<void> {
     this.#round ??= this.#sweep().finally(() => { this.#round = undefined })
     return this.#round
@@ -138,17 +138,22 @@ export class Sessions {
 
   /** The session that goes on; one that is over, or not wanted, is dropped. */
   async #resumed ({ session, cleanStart }: SessionStart): Promise<SessionRow | undefined> {
-    const row = await this.#row(session)
-    if (row === undefined || !(cleanStart || this.#isExpired(row))) return row
-    await this.#host.store.dropSession(session)
+    const { store } = this.#host
+    const stored = await store.session(session)
+    if (stored === undefined) return undefined
+    const row = this.#seen(stored)
+    if (!(cleanStart || this.#isExpired(row))) return row
+    await store.dropSession(session)
     this.#ends.forget(session)
     return undefined
   }
 
   async #putOpen ({ session, user, clientId }: SessionStart, row: SessionRow | undefined, expirySeconds: number, epoch: string): Promise<void> {
-    const { expiresAt: _, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
+    const { store } = this.#host
+    const node = store.nodes.self
+    const { expiresAt: _, node: __, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
     try {
-      await this.#host.store.putSession({ ...known, inflight: [], expirySeconds, connection: { epoch, proven: 0 } })
+      await store.putSession({ ...known, inflight: [], expirySeconds, connection: { epoch, proven: 0 }, ...node !== undefined && { node } })
     } catch (error) {
       // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
       const now = this.#host.now()
@@ -158,18 +163,30 @@ export class Sessions {
     }
   }
 
-  /** The session as stored, with its end when the store has not taken that yet. */
-  async #row (session: string): Promise<SessionRow | undefined> {
-    const row = await this.#host.store.session(session)
-    return row === undefined ? undefined : this.#ends.seen(row)
+  /** The row with its end when the store has not taken that yet. */
+  #seen (row: SessionRow): SessionRow { return this.#isForeign(row) ? row : this.#ends.seen(row) }
+
+  /** Another server process holds it, or held it last; an earlier start of this one is another one. */
+  #isForeign ({ node }: SessionRow): boolean { return node !== undefined && node !== this.#host.store.nodes.self }
+
+  /** Which servers are over of those that left rows without an end. */
+  async #over (rows: readonly SessionRow[]): Promise<ReadonlySet<string>> {
+    const nodes = new Set(rows.flatMap(row => row.expiresAt === undefined && row.node !== undefined && this.#isForeign(row) ? [row.node] : []))
+    return new Set(nodes.size === 0 ? [] : await this.#host.store.nodes.over([...nodes]))
+  }
+
+  /** True of a session that is connected at another server. Its row was read before it was asked who is over. */
+  #isElsewhere (row: SessionRow, over: ReadonlySet<string>): boolean {
+    return row.expiresAt === undefined && this.#isForeign(row) && !over.has(row.node as string)
   }
 
   async #store (session: string, end: SessionEnd): Promise<void> {
     const { store } = this.#host
     const row = await store.session(session)
-    if (row === undefined) return
-    if (end.expirySeconds === 0) await store.dropSession(session)
-    else await store.putSession(withEnd(row, end))
+    // What another server holds has not ended here.
+    if (row === undefined || this.#isForeign(row)) return
+    if (end.expirySeconds === 0) await store.dropSession(session, row)
+    else await store.putSession(withEnd(row, end), row)
   }
 
   /** Another try for an end that was kept; nothing when the session was opened, or ended again, meanwhile. */
@@ -184,38 +201,48 @@ export class Sessions {
     let after: string | undefined
     do {
       const page: SessionRow[] = await store.sessions({ limit: pageSize, ...(after === undefined ? {} : { after }) })
-      await Promise.all(page.filter(row => !this.#live.has(row.session) && (row.expiresAt === undefined || this.#isExpired(this.#ends.seen(row))))
-        .map(row => this.#queue.run(row.user, () => this.#settle(row.session))))
+      const gone = page.filter(row => !this.#live.has(row.session) && (row.expiresAt === undefined || this.#isExpired(this.#seen(row))))
+      const over = await this.#over(gone)
+      await Promise.all(gone.filter(row => !this.#isElsewhere(row, over)).map(row => this.#queue.run(row.user, () => this.#settle(row.session, over))))
       after = page.length < pageSize ? undefined : page.at(-1)?.session
     } while (after !== undefined && !this.#closed)
   }
 
-  async #settle (session: string): Promise<void> {
-    const { store } = this.#host
+  async #settle (session: string, over: ReadonlySet<string>): Promise<void> {
+    const { store, now } = this.#host
     const row = this.#live.has(session) ? undefined : await store.session(session)
-    if (row === undefined) return
-    const seen = this.#ends.seen(row)
-    if (this.#isExpired(seen)) return await this.#drop(session)
+    // It may have been opened at another server meanwhile, which started after `over` was known.
+    if (row === undefined || this.#isElsewhere(row, over)) return
+    const seen = this.#seen(row)
+    if (this.#isExpired(seen)) {
+      await this.#drop(row)
+      return
+    }
     if (row.expiresAt !== undefined) return
-    await store.putSession({ ...seen, expiresAt: seen.expiresAt ?? expiry(this.#ends.floor, row.expirySeconds) })
+    // When another server ended nobody knows: not later than now.
+    const endedAt = this.#isForeign(row) ? now() : this.#ends.floor
+    await store.putSession({ ...seen, expiresAt: seen.expiresAt ?? expiry(endedAt, row.expirySeconds) }, row)
     this.#ends.forget(session)
   }
 
   async #makeRoom (user: string): Promise<void> {
     const { store, limits } = this.#host
-    const rows = (await store.sessions({ user, limit: limits.maxSessionsPerUser + 1 })).map(row => this.#ends.seen(row))
+    const rows = await store.sessions({ user, limit: limits.maxSessionsPerUser + 1 })
     if (rows.length < limits.maxSessionsPerUser) return
-    const gone = rows.filter(row => !this.#live.has(row.session)).sort((a, b) => this.#endedAt(a) - this.#endedAt(b))
-    const oldest = gone[0]
-    if (oldest === undefined) throw new Refusal('rate_limited', `a user has at most ${limits.maxSessionsPerUser} sessions that outlive their connection`)
-    await this.#drop(oldest.session)
+    const over = await this.#over(rows)
+    const gone = rows.filter(row => !this.#live.has(row.session) && !this.#isElsewhere(row, over))
+    gone.sort((a, b) => this.#endedAt(this.#seen(a)) - this.#endedAt(this.#seen(b)))
+    for (const row of gone) if (await this.#drop(row)) return
+    throw new Refusal('rate_limited', `a user has at most ${limits.maxSessionsPerUser} sessions that outlive their connection`)
   }
 
-  /** Drops a session that has no connection; access forgets what it keeps for it. */
-  async #drop (session: string): Promise<void> {
-    await this.#host.store.dropSession(session)
+  /** Drops a session that has no connection; access forgets what it keeps for it. False when another server has opened it since the row was read. */
+  async #drop (row: SessionRow): Promise<boolean> {
+    const { session } = row
+    if (!await this.#host.store.dropSession(session, row)) return false
     this.#ends.forget(session)
     this.#host.emit([{ kind: 'expired', session }])
+    return true
   }
 
   #endedAt (row: SessionRow): number {
@@ -225,6 +252,8 @@ export class Sessions {
 
   #isExpired (row: SessionRow): boolean {
     if (this.#live.has(row.session)) return false
+    // Connected elsewhere, or left by a server that is over: the sweep gives it an end.
+    if (row.expiresAt === undefined && this.#isForeign(row)) return false
     return (row.expiresAt ?? expiry(this.#ends.floor, row.expirySeconds)) <= this.#host.now()
   }
 

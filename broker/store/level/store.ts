@@ -1,5 +1,5 @@
 /** The embedded store: the contract of `../store.ts` on LevelDB. One process at a time has it open. */
-import type { Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Progress, Records, SessionRow, Store, StoredEvent, StoredMessage, TimeMs, UserRow } from '../store.ts'
+import type { Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Nodes, Operation, Outcome, Page, Progress, Records, SessionRow, Store, StoredEvent, StoredMessage, TimeMs, UserRow } from '../store.ts'
 import { backupLevel } from './backup.ts'
 import { commit } from './commit.ts'
 import type { CommitParts } from './commit.ts'
@@ -114,6 +114,8 @@ function databaseOf (options: LevelStoreOptions, create: boolean): Database {
 
 class LevelStore implements Store {
   readonly records: Records
+  /** The lock: whatever another process left, it is over. */
+  readonly nodes: Nodes = { self: undefined, over: async nodes => [...nodes] }
   readonly feed: LevelFeed
   readonly #parts: CommitParts
   readonly #db: Database
@@ -192,7 +194,7 @@ class LevelStore implements Store {
 
   session (session: string): Promise<SessionRow | undefined> { return this.#sessions.session(session) }
   putSession (row: SessionRow): Promise<void> { return this.#sessions.putSession(row) }
-  dropSession (session: string): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropSession(session)) }
+  dropSession (session: string): Promise<boolean> { return this.#db.exclusive(() => this.#sessions.dropSession(session)).then(() => true) }
   sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#sessions.sessions(page) }
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#sessions.cursors(session, streams) }
 

@@ -2,7 +2,7 @@
 import { MongoClient, MongoError } from 'mongodb'
 import type { AnyBulkWriteOperation, BulkWriteOptions, Collection, Db, Document, MongoClientOptions } from 'mongodb'
 import type {
-  BlockDoc, CursorDoc, EventDoc, EventHeadDoc, FeedReaderDoc, FeedRowDoc, GroupDoc, HiddenDoc, MessageDoc, MetaDoc, RecordDoc, ResendDoc, RowDoc, SessionDoc, UserDoc
+  BlockDoc, CursorDoc, EventDoc, EventHeadDoc, FeedReaderDoc, FeedRowDoc, GroupDoc, HiddenDoc, MessageDoc, MetaDoc, NodeDoc, RecordDoc, ResendDoc, RowDoc, SessionDoc, UserDoc
 } from './documents.ts'
 import { StoreClosedError, StoreUnavailableError } from '../errors.ts'
 import { MongoRefusedError, MongoUnavailableError, isUnavailable } from './failure.ts'
@@ -75,6 +75,7 @@ export class Connection {
   readonly feed: Collection<FeedRowDoc>
   readonly feedReaders: Collection<FeedReaderDoc>
   readonly meta: Collection<MetaDoc>
+  readonly nodes: Collection<NodeDoc>
   readonly timeoutMs: number
   /** Documents of one ordered insert. FerretDB 1 goes on behind a duplicate at each hundred, which would leave a gap. */
   orderedInserts = 100_000
@@ -107,6 +108,7 @@ export class Connection {
     this.feed = this.#collection('feed')
     this.feedReaders = this.#collection('feedReaders')
     this.meta = this.#collection('meta')
+    this.nodes = this.#collection('nodes')
     const { onCommand } = options
     if (onCommand !== undefined) {
       this.#client.on('commandStarted', ({ commandName, command }) => {

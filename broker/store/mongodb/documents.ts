@@ -89,6 +89,8 @@ export interface SessionDoc extends Omit<SessionRow, 'session'> { _id: string }
 export interface CursorDoc { /** `stream session` */ _id: string, p: string, s: number, t: number }
 /** The memory of a packet id whose message was purged, or was repeated on a later connection. */
 export interface ResendDoc { _id: string, c: string, s: number, n: number, id: string, ts: number, g: string, qe?: string, qn?: number }
+/** A server process: its name over all starts, and how often it has renewed this row. */
+export interface NodeDoc { _id: string, name: string, n: number }
 export interface RecordDoc { _id: string, v: Binary }
 /** What a commit put into the feed: `_id` its first position, `t` time, `n` how many, `m` of each conversation the first number and how many. */
 export interface FeedRowDoc { _id: number, t: number, n: number, m: Array<{ c: string, s: number, n: number }> }

@@ -1,5 +1,5 @@
 /** Persistent sessions with their cursors. */
-import type { AnyBulkWriteOperation } from 'mongodb'
+import type { AnyBulkWriteOperation, Filter } from 'mongodb'
 import { Lru } from '../cache/lru.ts'
 import type { Cursor, Marks, Page, SessionRow, UserRow } from '../store.ts'
 import type { Connection } from './connection.ts'
@@ -25,7 +25,7 @@ export class Sessions {
   readonly #lives: Lru<Life>
   #changes = 0
   /** Rows whose write is in the queue of jobs and has not begun. */
-  #batch: { rows: Map<string, SessionRow>, written: Promise<void> } | undefined
+  #batch: { rows: Map<string, Put>, written: Promise<void> } | undefined
 
   constructor (db: Connection, cacheSize: number) {
     this.#db = db
@@ -42,10 +42,10 @@ export class Sessions {
   }
 
   /** Clients that come all at once, behind a restart, share a write: one each would keep the messages behind them waiting. */
-  putSession (row: SessionRow): Promise<void> {
+  putSession (row: SessionRow, was?: SessionRow): Promise<void> {
     let batch = this.#batch
     if (batch === undefined) {
-      const rows = new Map<string, SessionRow>()
+      const rows = new Map<string, Put>()
       const ends = (): void => { if (this.#batch?.rows === rows) this.#batch = undefined }
       const written = this.#db.exclusive(async () => {
         ends()
@@ -55,24 +55,27 @@ export class Sessions {
       written.then(ends, ends)
       this.#batch = batch = { rows, written }
     }
-    batch.rows.set(row.session, row)
+    const before = batch.rows.get(row.session)
+    batch.rows.set(row.session, { row, was: before === undefined ? was : before.was })
     return batch.written
   }
 
-  async #put (rows: ReadonlyMap<string, SessionRow>): Promise<void> {
-    await this.#db.bulk(this.#db.sessions, [...rows.values()].map(({ session, ...replacement }) => (
-      { replaceOne: { filter: { _id: session }, replacement, upsert: true } }
+  async #put (rows: ReadonlyMap<string, Put>): Promise<void> {
+    await this.#db.bulk(this.#db.sessions, [...rows.values()].map(({ row: { session, ...replacement }, was }) => (
+      { replaceOne: { filter: was === undefined ? { _id: session } : stillAs(was), replacement, upsert: was === undefined } }
     )), { ordered: false })
-    for (const { session, connection } of rows.values()) {
+    for (const { row: { session, connection }, was } of rows.values()) {
+      // Over a row that was read before, which may not have been there any more: it opens nothing.
+      if (was !== undefined) continue
       const life = this.#life(session)
       if (connection?.epoch !== life.seen) life.own = connection?.epoch
     }
   }
 
-  dropSession (session: string): Promise<void> {
+  dropSession (session: string, was?: SessionRow): Promise<boolean> {
     // What is put from now on comes behind the removal.
     this.#batch = undefined
-    return this.#db.exclusive(() => this.#drop(session))
+    return this.#db.exclusive(() => this.#drop(session, was))
   }
 
   /**
@@ -94,14 +97,16 @@ export class Sessions {
   }
 
   /** Inside `exclusive`. A session that is there has its cursors: they go behind it. */
-  async #drop (session: string): Promise<void> {
-    await this.#db.sessions.deleteOne({ _id: session })
+  async #drop (session: string, was?: SessionRow): Promise<boolean> {
+    const { deletedCount } = await this.#db.sessions.deleteOne(was === undefined ? { _id: session } : stillAs(was))
+    if (deletedCount === 0 && was !== undefined) return false
     const docs = await this.#db.cursors.find({ p: session }, whole).project<{ _id: string }>({ _id: 1 }).toArray()
     if (docs.length > 0) await this.#db.cursors.deleteMany({ p: session })
     this.#changes++
     const life = this.#life(session)
     life.own = life.seen = undefined
     for (const { _id } of docs) this.#cursors.set(_id, { row: null, life })
+    return true
   }
 
   async sessions (page: Page & { user?: string }): Promise<SessionRow[]> {
@@ -169,6 +174,16 @@ export class Sessions {
     if (changes === this.#changes) for (const [key, life] of missing) this.#cursors.set(key, { row: rows.get(key) ?? null, life })
     return rows
   }
+}
+
+/** A row to be written; with `was` over that one only. */
+interface Put { row: SessionRow, was: SessionRow | undefined }
+
+const absent = { $exists: false }
+
+/** The session if it has not been opened, ended or dropped since: each connection has an epoch of its own. */
+function stillAs ({ session, connection, expiresAt }: SessionRow): Filter<SessionDoc> {
+  return { _id: session, 'connection.epoch': connection?.epoch ?? absent, expiresAt: expiresAt ?? absent }
 }
 
 /** Those of the marks that are ahead of their rows, by key. */

@@ -1,7 +1,7 @@
 /** The MongoDB store. `docs/mongodb.md` describes its collections and what each operation costs. */
 import { Refusal } from '../../errors.ts'
 import type {
-  Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Operation, Outcome, Page, Records, SessionRow, Store, StoredEvent, StoredMessage,
+  Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Nodes, Operation, Outcome, Page, Records, SessionRow, Store, StoredEvent, StoredMessage,
   TimeMs, UserRow
 } from '../store.ts'
 import type { Checkpoint } from '../transfer.ts'
@@ -20,6 +20,8 @@ import { Members } from './members.ts'
 import { Messages } from './messages.ts'
 import type { MessageRange } from './messages.ts'
 import { Purge } from './purge.ts'
+import { MongoNodes } from './nodes.ts'
+import type { NodeOptions } from './nodes.ts'
 import { MongoRecords } from './records.ts'
 import { Rows, defaultCacheSizes } from './rows.ts'
 import type { CacheSizes } from './rows.ts'
@@ -48,6 +50,8 @@ export interface MongoStoreOptions {
   onDerivedFailure?: (error: unknown) => void
   /** Called with each command that is sent, for tests and measurements. */
   onCommand?: (command: SentCommand) => void
+  /** Of a server, which shares the database with others. Absent: it is only looked at, or worked on, by who has no clients. */
+  node?: NodeOptions
   /** For tests. */
   faults?: Faults
 }
@@ -65,6 +69,7 @@ export async function openMongoStore (options: MongoStoreOptions): Promise<Store
     ...(options.faults === undefined ? {} : { faults: options.faults })
   })
   const feed = new MongoFeed(db)
+  const nodes = new MongoNodes(db, options.node)
   await db.open()
   try {
     // The indexes of a large database may take their time.
@@ -72,12 +77,13 @@ export async function openMongoStore (options: MongoStoreOptions): Promise<Store
       await checkFormat(db)
       await createIndexes(db.db)
       await feed.look()
+      await nodes.register()
     })
   } catch (error) {
     await db.close()
     throw error
   }
-  return new MongoStore(db, feed, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000, options.onDerivedFailure)
+  return new MongoStore(db, feed, nodes, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000, options.onDerivedFailure)
 }
 
 async function checkFormat (db: Connection): Promise<void> {
@@ -113,6 +119,7 @@ function unfinished (checkpoint: string | undefined): string {
 class MongoStore implements Store {
   readonly records: Records
   readonly feed: MongoFeed
+  readonly nodes: Nodes
   readonly #db: Connection
   readonly #append: Append
   readonly #events: EventLog
@@ -124,11 +131,12 @@ class MongoStore implements Store {
   readonly #purge: Purge
   readonly #settled: () => Promise<void>
 
-  constructor (db: Connection, feed: MongoFeed, cache: CacheSizes, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
+  constructor (db: Connection, feed: MongoFeed, nodes: MongoNodes, cache: CacheSizes, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
     const rows = new Rows(db, cache, feed)
     const records = new MongoRecords(db)
     this.#db = db
     this.feed = feed
+    this.nodes = nodes
     this.#append = new Append(db, rows, feed, resendWindowMs, onDerivedFailure)
     this.#events = new EventLog(db, cache.events)
     this.#groups = new GroupChanges(db, rows, cache.groups)
@@ -138,7 +146,7 @@ class MongoStore implements Store {
     this.#sessions = new Sessions(db, cache.cursors)
     this.#purge = new Purge(db, rows, resendWindowMs)
     this.records = records
-    this.#settled = () => records.settled()
+    this.#settled = async () => { await Promise.all([records.settled(), nodes.close()]) }
   }
 
   commit (operations: readonly Operation[]): Promise<Outcome[]> {
@@ -200,8 +208,8 @@ class MongoStore implements Store {
   eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }> { return this.#db.read(() => this.#events.head(user)) }
 
   session (session: string): Promise<SessionRow | undefined> { return this.#db.read(() => this.#sessions.session(session)) }
-  putSession (row: SessionRow): Promise<void> { return this.#sessions.putSession(row) }
-  dropSession (session: string): Promise<void> { return this.#sessions.dropSession(session) }
+  putSession (row: SessionRow, was?: SessionRow): Promise<void> { return this.#sessions.putSession(row, was) }
+  dropSession (session: string, was?: SessionRow): Promise<boolean> { return this.#sessions.dropSession(session, was) }
   sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#db.read(() => this.#sessions.sessions(page)) }
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#db.read(() => this.#sessions.cursors(session, streams)) }
 
