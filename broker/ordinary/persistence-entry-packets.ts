@@ -1,6 +1,6 @@
 import { isExpired, type Body, type PacketLike } from './persistence-packets.ts'
-import { storedBroker } from './persistence-queue.ts'
-import type { Entry } from './persistence-queue.ts'
+import { storedBroker } from './persistence-entry.ts'
+import type { Entry } from './persistence-entry.ts'
 
 /** The packet of an entry for Aedes to send, on the connection with this number; its PUBREL when the message was received. */
 export function packetOf (entry: Entry, connection: number, body: Body | undefined): object {

@@ -5,7 +5,9 @@ import { bodyKey, bounds, sharedKey, splitKey } from './persistence-records.ts'
 import type { RecordsLike } from './persistence-records.ts'
 import { decode } from './persistence-packets.ts'
 import type { Body } from './persistence-packets.ts'
-import type { Entry, OutgoingQueue, State } from './persistence-queue.ts'
+import type { State } from './persistence-cold.ts'
+import type { Entry } from './persistence-entry.ts'
+import type { OutgoingQueue } from './persistence-queue.ts'
 
 /** Fills `queues` with what is stored, row by row; bodies stay on disk. */
 export async function loadQueues (records: RecordsLike, bodies: Bodies, queues: Map<string, OutgoingQueue>, newQueue: (client: string) => OutgoingQueue): Promise<void> {
@@ -46,6 +48,17 @@ export async function readStates (records: RecordsLike, client: string): Promise
   const states = new Map<number, State>()
   for await (const [key, value] of records.range(...bounds('s', client))) states.set(Number(splitKey(key).rest), stateOf(value))
   return states
+}
+
+/** Reads into a client's queue which packet ids it has; resolves to whether there is one. */
+export async function wakeQueue (records: RecordsLike, client: string, queueOf: () => OutgoingQueue | undefined): Promise<boolean> {
+  for (let queue = queueOf(); queue?.asleep === true; queue = queueOf()) {
+    const { chilledIds } = queue
+    const states = await readStates(records, client)
+    // What left memory meanwhile may have rows that this did not read.
+    if (queue.asleep && queue.chilledIds === chilledIds) queue.wake(states)
+  }
+  return queueOf() !== undefined
 }
 
 /** The bodies of those entries of a page that are not in memory. */

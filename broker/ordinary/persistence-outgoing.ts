@@ -5,13 +5,14 @@ import { packetOf } from './persistence-entry-packets.ts'
 import { chosen } from './persistence-page.ts'
 import { makeRoom } from './persistence-room.ts'
 import type { RoomOptions } from './persistence-room.ts'
-import { loadQueues, readBodies, readStates } from './persistence-loading.ts'
+import { loadQueues, readBodies, wakeQueue } from './persistence-loading.ts'
 import { mergeRecipients } from './persistence-recipients.ts'
 import type { Recipient } from './persistence-recipients.ts'
 import { sharedKey } from './persistence-records.ts'
 import type { BatchWriter, RecordChange, RecordsLike } from './persistence-records.ts'
 import { bodyOf, encode, type Body, type PacketLike } from './persistence-packets.ts'
-import { OutgoingQueue, type Entry } from './persistence-queue.ts'
+import type { Entry } from './persistence-entry.ts'
+import { OutgoingQueue } from './persistence-queue.ts'
 import { StreamGates, type ClientLike } from './persistence-gates.ts'
 import { Taken } from './persistence-taken.ts'
 
@@ -54,7 +55,7 @@ export class OutgoingQueues {
   get bytes (): number { return this.#bodies.bytes }
   size (client: string): number { return this.#queues.get(client)?.size ?? 0 }
   /** How many entries of the client are in memory. */
-  inMemory (client: string): number { return this.#queues.get(client)?.entries.size ?? 0 }
+  inMemory (client: string): number { return this.#queues.get(client)?.inMemory ?? 0 }
   clients (): IterableIterator<string> { return this.#queues.keys() }
   queue (client: string): OutgoingQueue | undefined { return this.#queues.get(client) }
 
@@ -152,7 +153,7 @@ export class OutgoingQueues {
     const seq = (staged ?? queue?.find(packet))?.seq
     if (seq === undefined) return false
     if (this.#gates.leavesToStream(client, seq)) return true
-    const entry = queue?.entries.get(seq)
+    const entry = queue?.get(seq)
     return entry === undefined || entry.released || entry.sentOn === this.#connectionOf(client)
   }
 
@@ -196,7 +197,7 @@ export class OutgoingQueues {
     const identifiers = entry.body?.properties?.['subscriptionIdentifier']
     if (identifiers !== undefined) packet.properties = { ...packet.properties, subscriptionIdentifier: identifiers }
     entry.sentOn = connection
-    if (known || !queue.entries.has(entry.seq)) return
+    if (known || queue.get(entry.seq) === undefined) return
     if (entry.qos === 2) await writer.write([queue.stateChange(entry)])
     else writer.later([queue.stateChange(entry)])
   }
@@ -248,13 +249,14 @@ export class OutgoingQueues {
       for (;;) {
         const queue = this.#queues.get(client.id)
         // What was queued while the stream went on is its, too: a client in its own pace would have it all in memory otherwise.
-        const snapshot = queue === undefined ? [] : [...queue.entries.values()].filter(({ seq }) => seq > done)
+        const more = queue?.after(done, pageEntries)
         end = queue?.next ?? this.#firstSeq
-        if (queue === undefined || snapshot.length === 0) break
+        if (queue === undefined || more === undefined) break
+        const { entries, unwritten } = more
         // What is not on disk may still be taken back.
-        await writer.flush()
-        for (let i = 0; i < snapshot.length; i += pageEntries) yield * this.#page(client, queue, snapshot.slice(i, i + pageEntries), again)
-        done = (snapshot.at(-1) as Entry).seq
+        if (unwritten) await writer.flush()
+        for (let i = 0; i < entries.length; i += pageEntries) yield * this.#page(client, queue, entries.slice(i, i + pageEntries), again)
+        done = (entries.at(-1) as Entry).seq
       }
       complete = true
     } finally {
@@ -263,11 +265,9 @@ export class OutgoingQueues {
     }
   }
 
-  /** Brings a queue into memory without bodies; false when there is none. */
+  /** Brings into memory which packet ids a queue has; false when there is none. */
   async warm (client: string): Promise<boolean> {
-    const stored = this.#queues.get(client)
-    if (stored !== undefined && stored.coldFrom < stored.coldTo) stored.warm(await readStates(this.#options.records, client))
-    return this.#queues.has(client)
+    return await wakeQueue(this.#options.records, client, () => this.#queues.get(client))
   }
 
   async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[], again: boolean): AsyncGenerator<object> {
@@ -278,7 +278,7 @@ export class OutgoingQueues {
     if (states.length > 0) await this.#options.writer.write(states)
     for (const [entry, body] of send) {
       await client.conn?.room?.()
-      if (queue.entries.get(entry.seq) !== entry) continue
+      if (queue.get(entry.seq) !== entry) continue
       const packet = this.#packetOf(entry, client, body)
       if (states.length > 0 && entry.qos === 2) entry.sentOn ??= connection
       // A PUBREL is in nobody's way.

@@ -1,5 +1,6 @@
 import { isExpired, type Body } from './persistence-packets.ts'
-import type { Entry, OutgoingQueue } from './persistence-queue.ts'
+import type { Entry } from './persistence-entry.ts'
+import type { OutgoingQueue } from './persistence-queue.ts'
 import type { RecordChange } from './persistence-records.ts'
 
 interface Choosing {
@@ -16,7 +17,7 @@ export function chosen (queue: OutgoingQueue, page: readonly Entry[], bodies: Re
   const now = Date.now()
   const send: Array<[Entry, Body | undefined]> = []
   for (const entry of page) {
-    if (queue.entries.get(entry.seq) !== entry || (connection !== undefined && entry.sentOn === connection)) continue
+    if (queue.get(entry.seq) !== entry || (connection !== undefined && entry.sentOn === connection)) continue
     const body = entry.body ?? bodies.get(entry.seq)
     if (!entry.released && (body === undefined || (isExpired(body, now) && entry.sentOn === undefined))) {
       remove(entry)

@@ -2,56 +2,33 @@
 import { bodyKey, stateKey } from './persistence-records.ts'
 import type { RecordChange } from './persistence-records.ts'
 import type { Bodies, BodyPlace } from './persistence-bodies.ts'
+import { ColdRange, type State } from './persistence-cold.ts'
+import { storedBroker, type Entry } from './persistence-entry.ts'
 import type { Body, PacketLike } from './persistence-packets.ts'
 
-/** A queued message; one whose body is not in memory is read from its row when the client connects. */
-export interface Entry {
-  seq: number
-  qos: 0 | 1 | 2
-  /** `undefined` when there is none any more. */
-  place?: BodyPlace
-  messageId?: number
-  /** Which connection it was last sent on (0 = one before the start of the process); absent = never sent. */
-  sentOn?: number
-  /** It left the queue. */
-  gone?: boolean
-  /** PUBREC came: the body is gone, only PUBREL is due. */
-  released: boolean
-  body?: Body
-  /** As Aedes named the packet; how its live delivery finds the entry. */
-  brokerId?: string
-  brokerCounter?: number
-}
-
-/** A state row. */
-interface State { id: number, rel?: 1 }
-
 const maxPacketId = 65535
-/** As broker id of a message that Aedes did not name yet, or named before this process: its counter is the entry's number. */
-export const storedBroker = 'stored'
 const keyOf = (brokerId: string, counter: number) => `${counter} ${brokerId}`
 
 /**
- * Entries of a connected session are in memory, by number, packet id and broker counter, so an acknowledgement costs O(1).
- * For a session that is away only the numbers of the first and the last entry are, and where the bodies between them lie.
+ * Entries in memory are found by number, packet id and broker counter, so an acknowledgement costs O(1). For a session that is away only the
+ * numbers of the first and the last message are in memory, and where the bodies between them lie; for one that takes its queue those
+ * before what was thawed are, too.
  */
 export class OutgoingQueue {
   readonly client: string
-  /** Numbers `coldFrom <= seq < coldTo` are on disk only, without gaps, and before every entry in `entries`. */
-  coldFrom: number
-  coldTo: number
   next: number
   /** Messages that went to make room. */
   lost = 0
-  /** In the order of their numbers. */
-  entries = new Map<number, Entry>()
+  /** In the order of their numbers: before all of `#cold`, and behind it. */
+  readonly #head = new Map<number, Entry>()
+  readonly #tail = new Map<number, Entry>()
+  readonly #cold: ColdRange
+  /** Entries with packet ids that left memory. */
+  chilledIds = 0
   readonly #byId = new Map<number, Entry>()
   readonly #byBroker = new Map<string, Entry>()
   readonly #minId: number
   readonly #bodies: Bodies
-  /** Places of the cold entries, from the number `#coldBase` on; absent where there is no body. */
-  #coldPlaces: Array<BodyPlace | undefined> = []
-  #coldBase = 0
   /** Bytes that the queued messages would take by themselves. */
   #bytes = 0
   /** Begins far from where those of the connection do, so that none is used again soon. */
@@ -66,10 +43,15 @@ export class OutgoingQueue {
     this.#bodies = bodies
     this.#minId = minId
     this.#lastId = (minId + maxPacketId) >> 1
-    this.coldFrom = this.coldTo = this.next = first
+    this.next = first
+    this.#cold = new ColdRange(first)
   }
 
-  get size (): number { return this.coldTo - this.coldFrom + this.entries.size }
+  get size (): number { return this.#cold.size + this.inMemory }
+  /** Entries in memory. */
+  get inMemory (): number { return this.#head.size + this.#tail.size }
+  /** What is on disk of its packet ids is not known. */
+  get asleep (): boolean { return this.#cold.size > 0 && !this.#cold.known }
   /** Of the queued messages, as if none were shared. */
   get bytes (): number { return this.#bytes }
 
@@ -81,13 +63,17 @@ export class OutgoingQueue {
       changes.push(...this.#dropOldest())
       dropped++
     }
-    if (this.size === 0) this.coldFrom = this.coldTo = this.next
+    if (this.size === 0) this.#cold.startAt(this.next)
     const entry: Entry = { seq: this.next++, qos, released: false, body, place: row.place }
     this.#take(row.place)
-    this.entries.set(entry.seq, entry)
+    this.#tail.set(entry.seq, entry)
     changes.push({ key: bodyKey(this.client, entry.seq), value: row.value })
     return { entry, dropped }
   }
+
+  /** An entry in memory. */
+  get (seq: number): Entry | undefined { return this.#part(seq).get(seq) }
+  #part (seq: number): Map<number, Entry> { return seq < this.#cold.from ? this.#head : this.#tail }
 
   #take (place: BodyPlace): void {
     this.#bodies.take(place)
@@ -110,7 +96,7 @@ export class OutgoingQueue {
 
   /** Does nothing when the entry is gone, or only a number by now. */
   bind (entry: Entry, brokerId: string, brokerCounter: number): void {
-    if (this.entries.get(entry.seq) !== entry) return
+    if (this.get(entry.seq) !== entry) return
     this.#unbind(entry)
     entry.brokerId = brokerId
     entry.brokerCounter = brokerCounter
@@ -120,10 +106,18 @@ export class OutgoingQueue {
   /** The entry of a packet of Aedes; its packet id says nothing, as Aedes numbers packets that are not in the queue too. */
   find ({ brokerId, brokerCounter }: Pick<PacketLike, 'brokerId' | 'brokerCounter'>): Entry | undefined {
     if (brokerId === undefined || brokerCounter === undefined) return undefined
-    return brokerId === storedBroker ? this.entries.get(brokerCounter) : this.#byBroker.get(keyOf(brokerId, brokerCounter))
+    return brokerId === storedBroker ? this.get(brokerCounter) : this.#byBroker.get(keyOf(brokerId, brokerCounter))
   }
 
-  byId (messageId: number): Entry | undefined { return this.#byId.get(messageId) }
+  /** One that was sent before, and not yet again, comes into memory with all before it. */
+  byId (messageId: number): Entry | undefined {
+    const cold = this.#cold.seqOf(messageId)
+    if (cold !== undefined) this.#thaw(cold - this.#cold.from + 1)
+    return this.#byId.get(messageId)
+  }
+
+  /** A message has this packet id. */
+  hasId (messageId: number): boolean { return this.#byId.has(messageId) || this.#cold.seqOf(messageId) !== undefined }
 
   /** Gives an entry its packet id: `wanted` if no other message in flight has it [MQTT-2.3.1-4]. */
   identify (entry: Entry, wanted: number | undefined, inUse?: ReadonlySet<number>): number {
@@ -135,7 +129,7 @@ export class OutgoingQueue {
 
   /** `wanted`, or another id that no message in flight has; `inUse`: ids of those that are not of the queue, too. */
   freeId (wanted: number | undefined, inUse?: ReadonlySet<number>): number {
-    const taken = (id: number): boolean => this.#byId.has(id) || inUse?.has(id) === true
+    const taken = (id: number): boolean => this.hasId(id) || inUse?.has(id) === true
     if (wanted !== undefined && !taken(wanted)) return wanted
     const ids = maxPacketId - this.#minId + 1
     let tries = 0
@@ -162,17 +156,17 @@ export class OutgoingQueue {
 
   /** A PUBREC for a message that is not in the queue: PUBREL is due all the same [MQTT-4.3.3-1]. */
   adopt (messageId: number): RecordChange[] {
-    if (this.size === 0) this.coldFrom = this.coldTo = this.next
+    if (this.size === 0) this.#cold.startAt(this.next)
     const entry: Entry = { seq: this.next++, qos: 2, released: true, messageId }
-    this.entries.set(entry.seq, entry)
+    this.#tail.set(entry.seq, entry)
     this.#byId.set(messageId, entry)
     return [this.stateChange(entry)]
   }
 
   remove ({ seq }: Entry): RecordChange[] {
-    const entry = this.entries.get(seq)
+    const entry = this.get(seq)
     if (entry === undefined) return []
-    this.entries.delete(seq)
+    this.#part(seq).delete(seq)
     entry.gone = true
     if (entry.messageId !== undefined) this.#byId.delete(entry.messageId)
     this.#unbind(entry)
@@ -189,11 +183,11 @@ export class OutgoingQueue {
 
   #dropOldest (): RecordChange[] {
     this.lost++
-    if (this.coldFrom < this.coldTo) {
-      const seq = this.coldFrom++
-      return [...this.#rowsOf(seq), ...this.#leave(this.#coldPlaceOf(seq))]
+    if (this.#head.size === 0 && this.#cold.size > 0) {
+      const { seq, place } = this.#cold.shift()
+      return [...this.#rowsOf(seq), ...this.#leave(place)]
     }
-    const oldest = this.entries.values().next().value
+    const oldest = (this.#head.size > 0 ? this.#head : this.#tail).values().next().value
     return oldest === undefined ? [] : this.remove(oldest)
   }
 
@@ -208,63 +202,88 @@ export class OutgoingQueue {
     return changes
   }
 
-  /** Leaves only numbers in memory, when there are no gaps between them; bodies leave in any case. Rows must be written before. */
+  /** Leaves only numbers in memory of what has no gaps between them; bodies leave in any case. Rows must be written before. */
   chill (): void {
-    const first = this.entries.keys().next().value
-    if (first === undefined) return
-    const joins = this.coldFrom === this.coldTo || this.coldTo === first
-    if (joins && this.next - first === this.entries.size) {
-      if (this.coldFrom === this.coldTo) {
-        this.coldFrom = this.#coldBase = first
-        this.#coldPlaces = []
-      } else if (this.coldFrom > this.#coldBase) {
-        this.#coldPlaces.splice(0, this.coldFrom - this.#coldBase)
-        this.#coldBase = this.coldFrom
+    const first = this.#tail.keys().next().value
+    if (first !== undefined) {
+      if (this.#cold.size === 0) this.#cold.startAt(first)
+      const whole = this.#cold.to === first && this.next - first === this.#tail.size
+      for (const entry of this.#tail.values()) {
+        delete entry.body
+        this.#unbind(entry)
+        if (whole) this.#cold.push(this.#chilled(entry))
       }
-      for (const { place } of this.entries.values()) this.#coldPlaces.push(place)
-      this.coldTo = this.next
-      this.entries.clear()
-      this.#byId.clear()
-      this.#byBroker.clear()
-      return
+      if (whole) this.#tail.clear()
     }
-    for (const entry of this.entries.values()) {
-      delete entry.body
-      this.#unbind(entry)
-    }
+    // Nothing comes into it while the states are not known.
+    if (this.#cold.known) this.#chillHead()
+    this.#cold.forget()
   }
 
-  /** Brings the entries that are only numbers into memory, with the states that were read from their rows. */
-  warm (states: ReadonlyMap<number, State>): void {
-    if (this.coldFrom === this.coldTo) return
-    const later = this.entries
-    this.entries = new Map()
-    for (let seq = this.coldFrom; seq < this.coldTo; seq++) this.#load(seq, states.get(seq), this.#coldPlaceOf(seq))
-    this.#coldPlaces = []
-    for (const [seq, entry] of later) this.entries.set(seq, entry)
-    this.coldFrom = this.coldTo = this.next
+  #chillHead (): void {
+    const places: Array<BodyPlace | undefined> = []
+    const entries = [...this.#head.values()].reverse()
+    if (entries[0] !== undefined && this.#cold.size === 0) this.#cold.startAt(entries[0].seq + 1)
+    for (const entry of entries) {
+      if (entry.seq !== this.#cold.from - places.length - 1) break
+      places.push(this.#chilled(entry))
+    }
+    for (let i = 1; i <= places.length; i++) this.#head.delete(this.#cold.from - i)
+    this.#cold.unshift(places.reverse())
   }
 
-  #coldPlaceOf (seq: number): BodyPlace | undefined { return this.#coldPlaces[seq - this.#coldBase] }
+  #chilled ({ messageId, place }: Entry): BodyPlace | undefined {
+    if (messageId !== undefined && this.#byId.delete(messageId)) this.chilledIds++
+    return place
+  }
+
+  /** What is on disk can be thawed from here on, with the states that were read from their rows. */
+  wake (states: ReadonlyMap<number, State>): void { this.#cold.know(states) }
+
+  /** Brings the first messages that are on disk only into memory, without bodies. */
+  #thaw (count: number): Entry[] {
+    const thawed: Entry[] = []
+    if (!this.#cold.known) return thawed
+    while (thawed.length < count && this.#cold.size > 0) {
+      const { seq, state, place } = this.#cold.shift()
+      thawed.push(this.#load(this.#head, seq, state, place))
+    }
+    return thawed
+  }
+
+  /** What comes first behind number `done`: what is in memory, or `count` of those on disk. `unwritten`: some of it may not be on disk. */
+  after (done: number, count: number): { entries: Entry[], unwritten: boolean } | undefined {
+    const behind = ({ seq }: Entry): boolean => seq > done
+    let unwritten = false
+    // What was thawed by now is done, mostly.
+    let entries = done < this.#cold.from - 1 ? [...this.#head.values()].filter(behind) : []
+    if (entries.length === 0 && this.#cold.size > 0) entries = this.#thaw(count)
+    else if (entries.length === 0) [entries, unwritten] = [[...this.#tail.values()].filter(behind), true]
+    return entries.length > 0 ? { entries, unwritten } : undefined
+  }
+
+  /** All, in order; what is on disk comes into memory by so many at once. */
+  * inOrder (count: number): Generator<Entry> {
+    yield * this.#head.values()
+    while (this.#cold.size > 0 && this.#cold.known) yield * this.#thaw(count)
+    if (this.#cold.size === 0) yield * this.#tail.values()
+  }
 
   /** At start: the numbers of the rows, ascending, and where the bodies are. */
   restore (seqs: readonly number[], states: ReadonlyMap<number, State>, places: ReadonlyMap<number, BodyPlace>): void {
     for (const place of places.values()) this.#take(place)
-    const first = seqs[0]
     const last = seqs[seqs.length - 1]
-    if (first === undefined || last === undefined) return
+    if (last === undefined) return
     this.next = last + 1
-    if (this.next - first === seqs.length) {
-      this.coldFrom = this.#coldBase = first
-      this.coldTo = this.next
-      this.#coldPlaces = seqs.map(seq => places.get(seq))
-    } else {
-      this.coldFrom = this.coldTo = first
-      for (const seq of seqs) this.#load(seq, states.get(seq), places.get(seq))
-    }
+    // What is behind the last gap needs no entry.
+    let whole = seqs.length - 1
+    while (whole > 0 && seqs[whole - 1] === (seqs[whole] as number) - 1) whole--
+    this.#cold.startAt(seqs[whole] as number)
+    for (const seq of seqs.slice(0, whole)) this.#load(this.#head, seq, states.get(seq), places.get(seq))
+    for (const seq of seqs.slice(whole)) this.#cold.push(places.get(seq))
   }
 
-  #load (seq: number, state: State | undefined, place: BodyPlace | undefined): void {
+  #load (part: Map<number, Entry>, seq: number, state: State | undefined, place: BodyPlace | undefined): Entry {
     // The quality of service is in the body's row; the stream reads it there.
     const entry: Entry = { seq, qos: 1, released: state?.rel === 1 }
     if (place !== undefined) entry.place = place
@@ -273,8 +292,7 @@ export class OutgoingQueue {
       entry.sentOn = 0
       this.#byId.set(state.id, entry)
     }
-    this.entries.set(seq, entry)
+    part.set(seq, entry)
+    return entry
   }
 }
-
-export type { State }

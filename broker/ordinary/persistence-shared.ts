@@ -3,7 +3,7 @@ import { decodeReference } from './persistence-bodies.ts'
 import { readBodies, readStates } from './persistence-loading.ts'
 import type { OutgoingQueues } from './persistence-outgoing.ts'
 import { decode, type Body, type PacketLike } from './persistence-packets.ts'
-import type { Entry } from './persistence-queue.ts'
+import type { Entry } from './persistence-entry.ts'
 import { bodyKey, bounds, splitKey, type BatchWriter, type RecordChange, type RecordsLike } from './persistence-records.ts'
 import type { SubscriptionLike, Subscriptions } from './persistence-subscriptions.ts'
 import { isShared, type Share } from './shared-filter.ts'
@@ -65,7 +65,7 @@ export class SharedQueues {
     const queue = outgoing.queue(key)
     if (queue === undefined) return []
     const page: Entry[] = []
-    for (const entry of queue.entries.values()) {
+    for (const entry of queue.inOrder(limit)) {
       if (page.length >= limit) break
       if (!skip(entry.seq)) page.push(entry)
     }
@@ -74,7 +74,7 @@ export class SharedQueues {
     const found: Array<[Entry, Body]> = []
     for (const entry of page) {
       const body = entry.body ?? bodies.get(entry.seq)
-      if (queue.entries.get(entry.seq) !== entry) continue
+      if (queue.get(entry.seq) !== entry) continue
       // Without one it was moved while the queue left memory.
       if (body === undefined) outgoing.remove(key, entry)
       else found.push([entry, body])

@@ -104,9 +104,9 @@ export class RecordsPersistence {
   }
 
   /** A message in the session's queue has this packet id; it may be one that was not sent again yet. */
-  hasPacketId (session: string, id: number): boolean { return this.#outgoing.queue(session)?.byId(id) !== undefined }
+  hasPacketId (session: string, id: number): boolean { return this.#outgoing.queue(session)?.hasId(id) === true }
 
-  /** Brings what is known of a session's queue into memory. */
+  /** Brings into memory which packet ids a session's queue has. */
   async warm (session: string): Promise<void> { await this.#outgoing.warm(session) }
 
   async setup (broker: BrokerLike): Promise<void> {

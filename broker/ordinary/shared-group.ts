@@ -1,6 +1,6 @@
 /** One group of shared subscriptions (MQTT 5, section 4.8.2): deals what is in its queue to the members that are connected and have room. */
 import { isExpired, type Body, type PacketLike } from './persistence-packets.ts'
-import type { Entry } from './persistence-queue.ts'
+import type { Entry } from './persistence-entry.ts'
 import type { SharedQueues } from './persistence-shared.ts'
 import type { SubscriptionLike } from './persistence-subscriptions.ts'
 import type { Share } from './shared-filter.ts'
