@@ -19,28 +19,43 @@ export async function loadQueues (records: RecordsLike, bodies: Bodies, queues: 
     own.set(Number(rest), stateOf(value))
   }
   for await (const [key, value] of records.range(...bounds('b'))) bodies.found(Number(key.slice(2)), value.byteLength)
-  let seqs: number[] = []
-  let places = new Map<number, BodyPlace>()
+  let rows = new QueueRows()
   let current: string | undefined
   const finish = (client: string): void => {
     const own = states.get(client) ?? new Map<number, State>()
     states.delete(client)
-    for (const [seq, state] of own) if (state.rel === 1 && !seqs.includes(seq)) seqs.push(seq)
     const queue = newQueue(client)
-    queue.restore(seqs.sort((a, b) => a - b), own, places)
+    queue.restore(rows.withReleased(own), own)
     queues.set(client, queue)
-    seqs = []
-    places = new Map()
+    rows = new QueueRows()
   }
   for await (const [key, value] of records.range(...bounds('q'))) {
     const { client, rest } = splitKey(key)
     if (current !== undefined && current !== client) finish(current)
     current = client
-    seqs.push(Number(rest))
-    places.set(Number(rest), decodeReference(value)?.body ?? -value.byteLength)
+    rows.seqs.push(Number(rest))
+    rows.places.push(decodeReference(value)?.body ?? -value.byteLength)
   }
   if (current !== undefined) finish(current)
   for (const client of [...states.keys()]) finish(client)
+}
+
+/** The rows of one queue by their numbers, ascending. Of a long one nothing else is made at the start. */
+class QueueRows {
+  seqs: number[] = []
+  places: Array<BodyPlace | undefined> = []
+
+  /** With those that have no body any more, of which PUBREL is due. */
+  withReleased (states: ReadonlyMap<number, State>): this {
+    const released = new Set([...states].filter(([, { rel }]) => rel === 1).map(([seq]) => seq))
+    if (released.size === 0) return this
+    for (const seq of this.seqs) released.delete(seq)
+    const all = [...this.seqs.map((seq, i) => [seq, this.places[i]] as const), ...[...released].map(seq => [seq, undefined] as const)]
+    all.sort(([a], [b]) => a - b)
+    this.seqs = all.map(([seq]) => seq)
+    this.places = all.map(([, place]) => place)
+    return this
+  }
 }
 
 /** What became of a client's messages, by their numbers. */

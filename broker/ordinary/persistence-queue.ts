@@ -269,18 +269,18 @@ export class OutgoingQueue {
     if (this.#cold.size === 0) yield * this.#tail.values()
   }
 
-  /** At start: the numbers of the rows, ascending, and where the bodies are. */
-  restore (seqs: readonly number[], states: ReadonlyMap<number, State>, places: ReadonlyMap<number, BodyPlace>): void {
-    for (const place of places.values()) this.#take(place)
+  /** At start: the numbers of the rows, ascending, and where their bodies are. */
+  restore ({ seqs, places }: { seqs: readonly number[], places: ReadonlyArray<BodyPlace | undefined> }, states: ReadonlyMap<number, State>): void {
+    for (const place of places) if (place !== undefined) this.#take(place)
     const last = seqs[seqs.length - 1]
     if (last === undefined) return
     this.next = last + 1
     // What is behind the last gap needs no entry.
     let whole = seqs.length - 1
     while (whole > 0 && seqs[whole - 1] === (seqs[whole] as number) - 1) whole--
+    for (let i = 0; i < whole; i++) this.#load(this.#head, seqs[i] as number, states.get(seqs[i] as number), places[i])
     this.#cold.startAt(seqs[whole] as number)
-    for (const seq of seqs.slice(0, whole)) this.#load(this.#head, seq, states.get(seq), places.get(seq))
-    for (const seq of seqs.slice(whole)) this.#cold.push(places.get(seq))
+    for (let i = whole; i < places.length; i++) this.#cold.push(places[i])
   }
 
   #load (part: Map<number, Entry>, seq: number, state: State | undefined, place: BodyPlace | undefined): Entry {
