@@ -112,6 +112,7 @@ function engineLimits (config: Config): EngineLimits {
     maxInvitationsMade: config.groups.maxInvitationsMade,
     maxInvitations: config.groups.maxInvitations,
     maxSessionsPerUser: config.sessions.maxPerUser,
+    maxSharesPerUser: config.sessions.maxSharesPerUser,
     maxBlocks: config.blocks.max,
     maxSessionExpirySeconds: config.sessions.maxExpirySeconds,
     retentionSeconds: config.messages.retentionSeconds

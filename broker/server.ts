@@ -202,7 +202,8 @@ function gatewayLimits (config: Config, log: Logger): GatewayLimits {
     opening: config.mqtt.limits.opening > 0 ? config.mqtt.limits.opening : config.store.driver === 'mongodb' ? 64 : 16,
     connections,
     sessionExpirySeconds: config.sessions.expirySeconds,
-    maxSessionExpirySeconds: config.sessions.maxExpirySeconds
+    maxSessionExpirySeconds: config.sessions.maxExpirySeconds,
+    shareExpirySeconds: Math.min(config.sessions.shareExpirySeconds, config.sessions.maxExpirySeconds)
   }
 }
 

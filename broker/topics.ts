@@ -29,9 +29,22 @@ export type ChatFilter =
   | { kind: 'groups' }
   | { kind: 'server' }
   | { kind: 'sys' }
+  /** A shared subscription: what it brings comes by its share. */
+  | { kind: 'shared' }
 
 /** Logs that a session reads: direct conversations, groups, its user's own messages in groups that it does not read, the event log. */
 export type StreamKind = 'direct' | 'group' | 'own' | 'event'
+
+const sharePrefix = '$share/'
+
+/** True for `$share/{name}/{filter}` of MQTT 5 (section 4.8.2). */
+export function isShared (filter: string): boolean { return filter.startsWith(sharePrefix) }
+/** What is shared. The codec has seen that there is a name and a filter ([MQTT-4.8.2-1], [MQTT-4.8.2-2]). */
+export function sharedFilter (filter: string): string { return filter.slice(filter.indexOf('/', sharePrefix.length) + 1) }
+/** True for what can be dealt to one session of several: what is kept in a log, and notices. Not answers, which go to who asked, and not what is a session's own affair. */
+export function isShareable (means: ChatFilter): boolean {
+  return means.kind === 'group' || means.kind === 'groups' || (means.kind === 'own' && (means.inbox || means.event || means.notice))
+}
 
 /** True for filters of what the server says of itself. */
 export function isSys (filter: string): boolean { return filter === '$SYS' || filter.startsWith('$SYS/') }

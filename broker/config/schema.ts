@@ -73,6 +73,9 @@ export const configSchema = z.strictObject({
       takeoversPerSecond: count(10, 'Times in a second that a session may be taken over by another connection of the same client id; more are refused, after a second.'),
       subscriptionsPerSession: count(100, 'Subscriptions of one session.'),
       inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
+      shareMembers: count(100, 'Connected sessions of one shared subscription to chat topics.'),
+      shareInflight: z.int().min(1).max(65_535).default(1024).describe('Messages of one shared subscription to chat topics from the oldest that is not acknowledged on; after a crash they may come again.'),
+      shareHoldTimeoutMs: timer(300_000, 'Time after which a session that holds the oldest message of a shared subscription to chat topics is cut off when the others wait for it (mqtt.limits.shareInflight), milliseconds; others get what it held.'),
       recentBytes: count(16_777_216, 'Bytes of messages, of all conversations, that are kept in memory for sessions that are a little behind; others read them from the store.', 0),
       pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it. The Receive Maximum of MQTT 5 clients.'),
       pendingBytes: count(4_194_304, 'Bytes of publishes of one connection that wait for their commit; reading pauses above it.'),
@@ -140,6 +143,8 @@ export const configSchema = z.strictObject({
     expirySeconds: z.int().min(0).max(maxExpirySeconds).default(2_592_000).describe('How long a session of an MQTT 3.1.1 client with clean session 0 outlives its connection, seconds.'),
     maxExpirySeconds: z.int().min(0).max(maxExpirySeconds).default(7_776_000).describe('Longest session expiry an MQTT 5 client may ask for, seconds; 4294967295 is for ever.'),
     maxPerUser: count(100, 'Persistent sessions of one user.'),
+    maxSharesPerUser: count(16, 'Shared subscriptions of one user to chat topics ($share/name/im/...), counted apart. One more ends the one that has been without a connected session for longest; it is refused when there is none.'),
+    shareExpirySeconds: z.int().min(0).max(maxExpirySeconds).default(2_592_000).describe('How long a shared subscription to chat topics keeps what waits after the connection of its last session has ended, seconds; at most sessions.maxExpirySeconds. 0: it ends with it.'),
     unstoredEnds: count(100_000, 'Ends of sessions that the store did not take, kept for another try; above it the oldest count from a little later.')
   }),
   messages: section('Messages.', {

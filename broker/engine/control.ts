@@ -51,7 +51,7 @@ export interface ControlParts extends Control {
   purge (retentionSeconds?: number): Promise<number>
 }
 
-const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5', 'compact'] as const
+const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5', 'compact', 'shares'] as const
 
 export function createControl (host: EngineHost, setup: ControlSetup): ControlParts {
   const receipts = new Receipts(host, setup.receiptIntervalMs)

@@ -23,6 +23,8 @@ export interface EngineLimits {
   maxInvitations: number
   /** Persistent sessions of one user (`sessions.maxPerUser`). */
   maxSessionsPerUser: number
+  /** Shared subscriptions of one user to the chat (`sessions.maxSharesPerUser`). */
+  maxSharesPerUser: number
   /** Users on one block list (`blocks.max`). */
   maxBlocks: number
   /** Seconds: the longest a session may outlive its connection (`sessions.maxExpirySeconds`). */

@@ -21,7 +21,6 @@ import { ServerDocument } from './connection/server-document.ts'
 import { SubscribeHandler } from './connection/subscribe.ts'
 import { UnsubscribeHandler } from './connection/unsubscribe.ts'
 import { Pump } from './delivery/pump.ts'
-import { Few } from '../few.ts'
 import { Intake } from './intake.ts'
 import type { GatewayLimits } from './limits.ts'
 import { Sockets } from './listener/sockets.ts'
@@ -30,6 +29,7 @@ import { Locks } from './locks.ts'
 import type { OpenTopics } from './open-topics.ts'
 import type { OrdinaryTopics } from './ordinary-topics.ts'
 import { Sessions } from './sessions.ts'
+import { Shares } from './shares.ts'
 import { SysTopics, type SysOptions } from './sys-topics.ts'
 import { Tick } from './tick.ts'
 import { Traffic } from './traffic.ts'
@@ -82,6 +82,7 @@ export class Gateway implements Acceptor {
   readonly #intake: Intake
   readonly #tick: Tick
   readonly #publishAnswers: PublishAnswers
+  readonly #shares: Shares
   readonly #wills: Wills
   readonly #serverDocument: ServerDocument
   readonly #connection: ConnectionContext
@@ -108,6 +109,7 @@ export class Gateway implements Acceptor {
     const wills = this.#wills = new Wills({ engine, full, topics, ordinary, pending, tick, clock, now, waiting, rows, log })
     const forget = async (session: string): Promise<void> => { await ordinary?.forget(session) }
     const sessions = this.sessions = new Sessions({ engine, pump, tick, waiting, wills, elsewhere, log, forget })
+    const shares = this.#shares = new Shares({ engine, pump, topics, limits, log })
     const ordinarySide = new OrdinarySide({ openTopics, ordinary, limits })
     const serverDocument = this.#serverDocument = new ServerDocument(topics, serverInfo)
     const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, log })
@@ -139,9 +141,9 @@ export class Gateway implements Acceptor {
       },
       handlers: {
         auth,
-        connect: new ConnectHandler({ engine, admission, auth, full, pump, forms: new CompactForms(), sessions, locks, opening: new Few(limits.opening), takeovers, topics, ordinarySide, limits, elsewhere, log }),
+        connect: new ConnectHandler({ engine, admission, auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, topics, ordinarySide, limits, elsewhere, log }),
         publish: new PublishHandler({ topics, limits, pending, tick, intake, publishAnswers, answerRoom, ordinarySide }),
-        subscribe: new SubscribeHandler({ engine, serverDocument, topics, limits, ordinarySide, sys }),
+        subscribe: new SubscribeHandler({ engine, serverDocument, topics, limits, ordinarySide, shares, sys }),
         unsubscribe: new UnsubscribeHandler({ engine, topics })
       }
     }
@@ -196,6 +198,7 @@ export class Gateway implements Acceptor {
     this.#now()
     const now = this.clock.refresh()
     this.sessions.sweep(now)
+    this.#shares.sweep(this.pump.steady())
     this.pump.trim()
     this.#wills.sweep(now)
   }
@@ -209,6 +212,7 @@ export class Gateway implements Acceptor {
     // Who waits for an answer that is known hears it before the connection ends.
     this.pump.pressure.close()
     await this.sessions.close(() => { this.#tick.run() })
+    await this.#shares.close()
     await this.#wills.close()
     this.pump.close()
   }

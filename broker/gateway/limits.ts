@@ -16,6 +16,12 @@ export interface GatewayLimits {
   subscriptionsPerSession: number
   /** Messages that were sent to a session and not acknowledged. */
   inflight: number
+  /** Connected sessions of one share, its messages from the oldest unacknowledged one on, and how long one may hold that while the others wait for it. */
+  shareMembers: number
+  shareInflight: number
+  shareHoldTimeoutMs: number
+  /** How long a share outlives its last connection (`sessions.shareExpirySeconds`). */
+  shareExpirySeconds: number
   /** Bytes of messages that are kept in memory for sessions that are a little behind. */
   recentBytes: number
   /** Publishes of one connection that wait for their commit; above it the socket is not read. */

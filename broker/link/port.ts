@@ -105,6 +105,8 @@ export interface SessionStart {
   cleanStart: boolean
   /** Seconds it outlives its connection; 0 = it ends with it. */
   expirySeconds: number
+  /** It is that of a shared subscription, and `clientId` is its whole filter (ADR 21): counted apart, and what is stored as unacknowledged stays so until its next end. */
+  share?: true
 }
 
 /** What publishes with DUP may be repeats of: those of this connection and of the one before it (ADR 4). */
@@ -136,6 +138,19 @@ export interface AuthStepRequest { method: string, data: Uint8Array, address: st
 /** What the client is to be answered. With `state` it has to say more, which is handed over with it; without, `user` has proven who they are. */
 export interface AuthStep { user: string, data: Uint8Array, state?: string }
 
+/** `proven`: up to which of the connection's publishes the client has the answers. */
+export interface SessionClose {
+  session: string
+  expirySeconds: number
+  graceful: boolean
+  inflight: SessionResume['inflight']
+  proven?: number
+  /** Of a share: what of these streams up to these numbers is not in `inflight` was acknowledged. */
+  sent?: Array<{ stream: string, seq: number }>
+  /** Of a share that its last connected session has unsubscribed from: it is over, unless a session that is away subscribes to it. */
+  unwanted?: true
+}
+
 export interface Engine {
   describe (): Promise<Description>
 
@@ -165,9 +180,8 @@ export interface Engine {
   hangUp (session: string, graceful: boolean): void
   /**
    * The connection ended. `expirySeconds` as in `SessionStart`, as the client last set it. `graceful`: by DISCONNECT.
-   * `proven`: up to which of the connection's publishes the client has the answers.
    */
-  closeSession (end: { session: string, expirySeconds: number, graceful: boolean, inflight: SessionResume['inflight'], proven?: number }): Promise<void>
+  closeSession (end: SessionClose): Promise<void>
 
   /**
    * Streams of a session, in pages by stream id. `own` gives `o:` streams, `event` the one event log. `seen`: to be said to `advance`, as one more stream, together

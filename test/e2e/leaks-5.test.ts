@@ -102,7 +102,7 @@ for (const [name, openTopics] of [['some topics are open', ['open/#']], ['all to
     const here = await scene(t, [...openTopics])
     const { carol, server } = here
     const everything = openTopics.length > 1
-    const chat = ['im/u/bob/inbox', 'im/u/bob/#', 'im/u/+/inbox', 'im/u/alice/inbox', 'im/#', 'im', 'im/+/+/inbox', 'im/g/secret', 'im/g/+', 'im/to/u/bob', 'im/rpc/#', 'im/server']
+    const chat = ['im/u/bob/inbox', 'im/u/bob/#', 'im/u/+/inbox', 'im/u/alice/compact', 'im/#', 'im', 'im/+/+/inbox', 'im/g/secret', 'im/g/#', 'im/to/u/bob', 'im/rpc/#', 'im/server']
     const others = ['$SYS/#', '$SYS/+/new/clients', '$sabethes/#', '$share/h/open/x', '$share/h/im/u/bob/inbox']
     const wide = ['#', '+/#', '+', '+/+/+/inbox', '/#', 'home/kitchen', '+/u/bob/inbox']
     const options: RawConnect = { clean: false, clientId: `shared${openTopics.length}`, properties: kept }
@@ -111,6 +111,7 @@ for (const [name, openTopics] of [['some topics are open', ['open/#']], ['all to
     for (const filter of [...chat, ...others]) {
       for (const one of words(filter)) t.ok(((await alice.subscribe(one, 2))[0] ?? 0) >= 0x80, one)
     }
+    for (const filter of ['im/u/alice/inbox', 'im/g/+']) for (const one of words(filter)) t.strictSame(await alice.subscribe(one, 2), [1], `her own: ${one}`)
     for (const filter of wide) for (const one of words(filter)) t.equal(((await alice.subscribe(one, 2))[0] ?? 0) >= 0x80, !everything, one)
     await alice.subscribe('im/u/alice/inbox')
     let sentinel = ''

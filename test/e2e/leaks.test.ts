@@ -15,7 +15,7 @@ const filters = [
   'im/u/bob', 'im/u/bob/#', 'im/u/bob/+', 'im/u/bob/inbox', 'im/u/bob/event', 'im/u/bob/notice', 'im/u/bob/rpc/#', 'im/u/alice/inbox/#',
   'im/u/alice', 'im/+/alice/inbox', '+/u/alice/inbox', 'im/g/#', 'im/g/+/#', 'im/g/secret', 'im/g/secret/#', 'im/+/secret', 'im/g',
   'im/to/u/bob', 'im/to/#', 'im/to/u/alice', 'im/to/g/secret', 'im/rpc/#', 'im/rpc/+',
-  '$share/x/im/u/bob/inbox', '$share/x/im/u/alice/inbox', '$share/x/#', '$share/x/im/g/secret', '$SYS/#', '$SYS/+/new/clients', '$SYS/+/new/subscribes',
+  '$share/x/im/u/bob/inbox', '$share/x/im/u/alice/compact', '$share/x/#', '$share/x/im/g/secret', '$SYS/#', '$SYS/+/new/clients', '$SYS/+/new/subscribes',
   '$share/x/$SYS/#', '$sabethes/#', '$/#', 'IM/u/bob/inbox', 'im//u/bob/inbox', '/im/u/bob/inbox', 'im/u/bob/inbox/', 'home/kitchen'
 ]
 

@@ -21,6 +21,7 @@ export const testLimits: EngineLimits = {
   maxInvitationsMade: 5,
   maxInvitations: 3,
   maxSessionsPerUser: 5,
+  maxSharesPerUser: 2,
   maxBlocks: 3,
   maxSessionExpirySeconds: 3_600,
   retentionSeconds: 0

@@ -19,6 +19,7 @@ export const limits = {
   maxInvitationsMade: 5,
   maxInvitations: 3,
   maxSessionsPerUser: 10,
+  maxSharesPerUser: 3,
   maxBlocks: 10,
   maxSessionExpirySeconds: 3600,
   retentionSeconds: 0

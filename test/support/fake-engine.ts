@@ -188,7 +188,8 @@ export class FakeEngine implements Engine {
       this.live.add(session)
       const known = start.cleanStart ? undefined : this.sessions.get(session)
       if (known === undefined) for (const key of [...this.cursors.keys()]) if (key.startsWith(`${session} `)) this.cursors.delete(key)
-      if (start.expirySeconds > 0) this.sessions.set(session, { expirySeconds: start.expirySeconds, subscriptions: known?.subscriptions ?? [], inflight: [] })
+      const inflight = start.share === true ? known?.inflight ?? [] : []
+      if (start.expirySeconds > 0) this.sessions.set(session, { expirySeconds: start.expirySeconds, subscriptions: known?.subscriptions ?? [], inflight })
       else this.sessions.delete(session)
       return { present: known !== undefined, subscriptions: known?.subscriptions ?? [], inflight: known?.inflight ?? [], ...(this.resends !== undefined && { resends: this.resends }) }
     }))
@@ -206,9 +207,19 @@ export class FakeEngine implements Engine {
       this.ends.push(end)
       this.live.delete(end.session)
       const stored = this.sessions.get(end.session)
-      if (end.expirySeconds === 0) this.sessions.delete(end.session)
-      else if (stored !== undefined) stored.inflight = end.inflight
+      if (end.expirySeconds === 0 || (end.unwanted === true && !this.#isWanted(end.session))) {
+        this.sessions.delete(end.session)
+        for (const key of [...this.cursors.keys()]) if (key.startsWith(`${end.session} `)) this.cursors.delete(key)
+        return
+      }
+      if (stored !== undefined) stored.inflight = end.inflight
+      for (const { stream, seq } of end.sent ?? []) this.cursors.set(`${end.session} ${stream}`, { seq, sent: seq })
     })
+  }
+
+  #isWanted (share: string): boolean {
+    const filter = share.slice(share.indexOf('/') + 1)
+    return [...this.sessions.values()].some(({ subscriptions }) => subscriptions.some(one => one.filter === filter))
   }
 
   hangUp (session: string, graceful: boolean): void { this.hangUps.push({ session, graceful }) }

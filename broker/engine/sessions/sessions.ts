@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { Refusal } from '../../errors.ts'
 import type { SessionRow, TimeMs } from '../../store/store.ts'
-import type { Topics } from '../../topics.ts'
+import { isShared, type Topics } from '../../topics.ts'
 import type { EngineHost } from '../host.ts'
 import { KeyedQueue } from '../keyed-queue.ts'
 import type { Engine, SessionResume, SessionStart } from '../../link/port.ts'
@@ -17,6 +17,8 @@ const firstSweepMs = 1_000
 export interface PendingMarks {
   /** Resolves when the user's marks that wait are written. */
   settled (user: string): Promise<void>
+  /** Where a session goes on in a stream. */
+  advance (move: { session: string, persistent: true, user: string, stream: string, seq: number, sent: number, begins: true }): void
 }
 
 export interface SessionsOptions {
@@ -96,7 +98,10 @@ export class Sessions {
       const persistent = this.#live.get(session)?.persistent !== false || ended.expirySeconds > 0
       try {
         await this.#marks.settled(user)
-        await this.#store(session, ended)
+        const over = end.unwanted === true && !(await this.#isWanted(user, session))
+        const kept = await this.#store(session, over ? { ...ended, expirySeconds: 0 } : ended)
+        // Behind the row: what it lists as unacknowledged is before these.
+        if (kept) for (const { stream, seq } of end.sent ?? []) this.#marks.advance({ session, persistent: true, user, stream, seq, sent: seq, begins: true })
       } catch (error) {
         // One that was never stored has no end that could be missed.
         if (persistent) this.#ends.keep(session, ended, error)
@@ -128,7 +133,9 @@ export class Sessions {
     const expirySeconds = this.#clamp(start.expirySeconds)
     const epoch = `${this.#epochs}.${(++this.#opened).toString(36)}`
     const row = await this.#resumed(start)
-    if (row === undefined && expirySeconds > 0) await this.#makeRoom(user)
+    // Two servers would deal what is one's: a device is at one of them by itself.
+    if (start.share === true && row !== undefined && this.#isElsewhere(row, await this.#over([row]))) throw new Refusal('unavailable', 'the shared subscription is open at another server')
+    if (row === undefined && expirySeconds > 0) await this.#makeRoom(user, start.share === true)
     const isStored = row !== undefined || expirySeconds > 0
     if (isStored) await this.#putOpen(start, row, expirySeconds, epoch)
     this.#ends.forget(session)
@@ -148,12 +155,14 @@ export class Sessions {
     return undefined
   }
 
-  async #putOpen ({ session, user, clientId }: SessionStart, row: SessionRow | undefined, expirySeconds: number, epoch: string): Promise<void> {
+  async #putOpen ({ session, user, clientId, share }: SessionStart, row: SessionRow | undefined, expirySeconds: number, epoch: string): Promise<void> {
     const { store } = this.#host
     const node = store.nodes.self
     const { expiresAt: _, node: __, ...known } = row ?? { session, user, clientId, subscriptions: [], createdAt: this.#host.now() }
+    // The cursors of a share are past what it has unacknowledged (`close`): that is kept until the next list of it.
+    const inflight = share === true ? row?.inflight ?? [] : []
     try {
-      await store.putSession({ ...known, inflight: [], expirySeconds, connection: { epoch, proven: 0 }, ...node !== undefined && { node } })
+      await store.putSession({ ...known, inflight, expirySeconds, connection: { epoch, proven: 0 }, ...node !== undefined && { node } })
     } catch (error) {
       // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
       const now = this.#host.now()
@@ -180,13 +189,15 @@ export class Sessions {
     return row.expiresAt === undefined && this.#isForeign(row) && !over.has(row.node as string)
   }
 
-  async #store (session: string, end: SessionEnd): Promise<void> {
+  /** Resolves to whether the session goes on. */
+  async #store (session: string, end: SessionEnd): Promise<boolean> {
     const { store } = this.#host
     const row = await store.session(session)
     // What another server holds has not ended here.
-    if (row === undefined || this.#isForeign(row)) return
+    if (row === undefined || this.#isForeign(row)) return false
     if (end.expirySeconds === 0) await store.dropSession(session, row)
     else await store.putSession(withEnd(row, end), row)
+    return end.expirySeconds > 0
   }
 
   /** Another try for an end that was kept; nothing when the session was opened, or ended again, meanwhile. */
@@ -225,15 +236,28 @@ export class Sessions {
     this.#ends.forget(session)
   }
 
-  async #makeRoom (user: string): Promise<void> {
-    const { store, limits } = this.#host
-    const rows = await store.sessions({ user, limit: limits.maxSessionsPerUser + 1 })
-    if (rows.length < limits.maxSessionsPerUser) return
+  /** Shares are counted apart: devices do not push them out, nor they devices. */
+  async #makeRoom (user: string, share: boolean): Promise<void> {
+    const { limits } = this.#host
+    const max = share ? limits.maxSharesPerUser : limits.maxSessionsPerUser
+    const rows = (await this.#rowsOf(user)).filter(({ clientId }) => isShared(clientId) === share)
+    if (rows.length < max) return
     const over = await this.#over(rows)
     const gone = rows.filter(row => !this.#live.has(row.session) && !this.#isElsewhere(row, over))
     gone.sort((a, b) => this.#endedAt(this.#seen(a)) - this.#endedAt(this.#seen(b)))
     for (const row of gone) if (await this.#drop(row)) return
-    throw new Refusal('rate_limited', `a user has at most ${limits.maxSessionsPerUser} sessions that outlive their connection`)
+    throw new Refusal('rate_limited', `a user has at most ${max} ${share ? 'shared subscriptions' : 'sessions that outlive their connection'}`)
+  }
+
+  /** All, where limits are not smaller than they were; more than there may be, otherwise. */
+  #rowsOf (user: string): Promise<SessionRow[]> { return this.#host.store.sessions({ user, limit: this.#mostRows + 2 }) }
+  get #mostRows (): number { return this.#host.limits.maxSessionsPerUser + this.#host.limits.maxSharesPerUser }
+
+  /** A session of the user subscribes to the share, connected or not. */
+  async #isWanted (user: string, share: string): Promise<boolean> {
+    const key = share.slice(user.length + 1)
+    const rows = await this.#rowsOf(user)
+    return rows.length > this.#mostRows || rows.some(row => !this.#isExpired(this.#seen(row)) && row.subscriptions.some(({ filter }) => filter === key))
   }
 
   /** Drops a session that has no connection; access forgets what it keeps for it. False when another server has opened it since the row was read. */

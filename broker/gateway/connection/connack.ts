@@ -1,5 +1,6 @@
 import type { Code } from '../../errors.ts'
 import type { ConnectFrame, ProtocolVersion } from '../../mqtt/index.ts'
+import type { GatewayLimits } from '../limits.ts'
 
 /** CONNACK codes of a refusal: return code of 3.1.1 (section 3.2.2.3), reason code of 5 (section 3.2.2.2). */
 export const connackCodes: Partial<Record<Code, [number, number]>> = {
@@ -60,6 +61,12 @@ export function encodeConnack (version: ProtocolVersion, sessionPresent: boolean
 export function serverKeepAlive (frame: ConnectFrame, maxSeconds: number): number | undefined {
   if (frame.protocolVersion !== 5) return undefined
   return frame.keepAliveSeconds === 0 || frame.keepAliveSeconds > maxSeconds ? maxSeconds : undefined
+}
+
+/** Seconds that the session is to outlive its connection. */
+export function expiryOf (frame: ConnectFrame, limits: Pick<GatewayLimits, 'sessionExpirySeconds' | 'maxSessionExpirySeconds'>): number {
+  if (frame.protocolVersion === 5) return Math.min(frame.properties?.sessionExpirySeconds ?? 0, limits.maxSessionExpirySeconds)
+  return frame.clean ? 0 : limits.sessionExpirySeconds
 }
 
 function uint32 (n: number): number[] { return [(n >>> 24) & 0xff, (n >>> 16) & 0xff, (n >>> 8) & 0xff, n & 0xff] }

@@ -3,7 +3,7 @@ import { Refusal } from '../../errors.ts'
 import type { Engine, SessionResume, SessionStart } from '../../link/port.ts'
 import { encodeConnackRefusal, type ConnectFrame } from '../../mqtt/index.ts'
 import type { PerSecond } from '../../per-second.ts'
-import { isId, type Topics } from '../../topics.ts'
+import { isId, isShared, type Topics } from '../../topics.ts'
 import type { Pump } from '../delivery/pump.ts'
 import { Session } from '../delivery/session.ts'
 import type { Few } from '../../few.ts'
@@ -14,11 +14,12 @@ import type { Admission } from './admission.ts'
 import type { AuthHandler, ProvingClient } from './auth.ts'
 import { Authentication } from './authentication.ts'
 import type { CompactForms } from './compact-forms.ts'
-import { connackCodes, encodeConnack, serverKeepAlive } from './connack.ts'
+import { connackCodes, encodeConnack, expiryOf, serverKeepAlive } from './connack.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { withRoom, type Elsewhere } from './elsewhere.ts'
 import { Evidence } from './evidence.ts'
 import { Contested, logFailure, valueOf } from './failure.ts'
+import { takeSeats, type OpenShares } from './memberships.ts'
 import { MqttSink, type SinkPeer } from './mqtt-sink.ts'
 import type { OrdinarySide, OrdinarySideClient } from './ordinary-side.ts'
 import { maxWindow } from './packet-ids.ts'
@@ -61,6 +62,7 @@ export interface ConnectContext {
   readonly pump: Pump
   readonly forms: CompactForms
   readonly sessions: Pick<Sessions, 'connected' | 'enter' | 'countOf' | 'add' | 'leave'>
+  readonly shares: OpenShares
   readonly locks: Pick<Locks, 'take' | 'pause'>
   /** Sessions that are being opened. */
   readonly opening: Few
@@ -102,6 +104,7 @@ export class ConnectHandler {
   async #open (client: ConnectingClient, frame: ConnectFrame): Promise<void> {
     const { admission, limits, locks, sessions, takeovers } = this.#context
     if (this.#turnsAway(client, frame)) return
+    if (isShared(frame.clientId)) throw new Refusal('too_large', 'client ids that begin with $share/ are the names of shared subscriptions')
     // Those who fight for a session are turned away before their passwords are hashed; only who was let in is counted.
     const claimed = `${frame.username ?? ''}/${frame.clientId}`
     if (sessions.connected.has(claimed) && !takeovers.has(claimed)) throw tooManyTakeovers()
@@ -216,7 +219,7 @@ export class ConnectHandler {
   }
 
   async #serve (client: ConnectingClient, frame: ConnectFrame, session: Session, { present, inflight, subscriptions }: SessionResume): Promise<void> {
-    const { full, log, ordinarySide, pump, sessions, topics } = this.#context
+    const { full, log, ordinarySide, pump, sessions, shares, topics } = this.#context
     const { id, user } = session
     const said = sessions.add(session, client, present)
     // What its last connection sent waits for its sender's rate: each connection would bring more.
@@ -227,7 +230,7 @@ export class ConnectHandler {
     if (said !== undefined) await said
     if (client.isClosed) return
     for (const { filter, qos, identifier, noLocal } of subscriptions) {
-      const means = topics.filter(filter, user)
+      const means = isShared(filter) ? { kind: 'shared' as const } : topics.filter(filter, user)
       if (means !== undefined) session.interest.set(filter, means, qos, identifier, noLocal)
     }
     this.#accept(client, frame, session, present)
@@ -240,6 +243,8 @@ export class ConnectHandler {
     session.applyInterest()
     // Behind what is sent again: both share what may be under way.
     if (ordinarySide.knows(id)) await ordinarySide.attach(client)
+    const shared = subscriptions.map(({ filter }) => filter).filter(isShared)
+    if (shared.length > 0) await takeSeats(client, shares, shared, log)
   }
 
   #accept (client: ConnectingClient, frame: ConnectFrame, { expirySeconds }: Session, present: boolean): void {
@@ -266,7 +271,7 @@ export class ConnectHandler {
       receiveMaximum: this.#receiveMaximum,
       maximumPacketBytes: limits.packetBytes,
       topicAliases: limits.topicAliases,
-      shares: ordinarySide.open,
+      shares: ordinarySide.open || user !== '',
       ...(asksForResponses ? { responseInformation: topics.answers(user) } : {}),
       ...(client.authentication !== undefined ? { authentication: client.authentication } : {}),
       ...(frame.clientId === '' ? { assignedClientId: client.clientId } : {}),
@@ -274,12 +279,6 @@ export class ConnectHandler {
       ...(expirySeconds !== (frame.properties?.sessionExpirySeconds ?? 0) ? { sessionExpirySeconds: expirySeconds } : {})
     })
   }
-}
-
-/** Seconds that the session is to outlive its connection. */
-function expiryOf (frame: ConnectFrame, limits: Pick<GatewayLimits, 'sessionExpirySeconds' | 'maxSessionExpirySeconds'>): number {
-  if (frame.protocolVersion === 5) return Math.min(frame.properties?.sessionExpirySeconds ?? 0, limits.maxSessionExpirySeconds)
-  return frame.clean ? 0 : limits.sessionExpirySeconds
 }
 
 function tooManyTakeovers (): Refusal { return new Contested('the session is taken over too often') }

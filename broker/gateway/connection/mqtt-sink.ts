@@ -45,6 +45,13 @@ const nobody: SinkSession = { interest: { identifies: false, identifiersOf: () =
 /** What goes with an entry, but for its alias. */
 interface Told { subscriptionIdentifiers: number[], messageExpirySeconds?: number }
 
+function told (subscriptionIdentifiers: number[], leftMs: number | undefined): Told {
+  return { subscriptionIdentifiers, ...leftMs !== undefined && { messageExpirySeconds: Math.min(Math.ceil(leftMs / 1000), 0xffffffff) } }
+}
+
+/** How an entry of a share is sent. `identifier`: of the shared subscription. */
+interface DealtEntry { share: string, ticket: number, qos: 0 | 1, again: boolean, leftMs: number | undefined, identifier: number | undefined }
+
 export interface MqttSinkOptions {
   /** Packets that may be unacknowledged; at most `maxWindow`. */
   window: number
@@ -69,6 +76,8 @@ export class MqttSink implements Sink {
   #inbox: Buffer | undefined
   /** See `#addressed`. */
   #topic: Uint8Array = noTopic
+  /** It has written entries of shares: those are no streams', whose names have a colon behind their first letter. */
+  #deals = false
   /** Here and not asked of the interest: each delivery looks at it. */
   compact = false
   /** Whose it is; set before anything is delivered. */
@@ -130,9 +139,13 @@ export class MqttSink implements Sink {
    * an entry with one is too large for the client. Most entries have the same as the one before: those are encoded already.
    */
   #addressed (stream: Stream, payloadBytes: number, leftMs: number | undefined, own: boolean): Buffer {
-    const { aliases, maximumPacketBytes } = this.#peer
     const { label, qos } = stream
     const told = leftMs === undefined && !this.session.interest.identifies ? undefined : this.#told(stream, leftMs, own)
+    return this.#aliased(label, qos, payloadBytes, told)
+  }
+
+  #aliased (label: Uint8Array, qos: 0 | 1, payloadBytes: number, told: Told | undefined): Buffer {
+    const { aliases, maximumPacketBytes } = this.#peer
     const given = aliases?.ofLabel(label)
     if (given !== undefined) {
       const properties = told === undefined ? given.properties : encodePublishProperties({ ...told, topicAlias: given.alias })
@@ -155,8 +168,28 @@ export class MqttSink implements Sink {
   /** [MQTT-3.3.2-6]: what is left of the interval goes with the message; [MQTT-3.3.4-3], [MQTT-3.3.4-4]: so do the identifiers of what brings it. */
   #told ({ kind, id }: Stream, leftMs: number | undefined, own: boolean): Told {
     const { interest } = this.session
-    const subscriptionIdentifiers = interest.identifies ? interest.identifiersOf(kind, id, own) : []
-    return { subscriptionIdentifiers, ...leftMs !== undefined && { messageExpirySeconds: Math.min(Math.ceil(leftMs / 1000), 0xffffffff) } }
+    return told(interest.identifies ? interest.identifiersOf(kind, id, own) : [], leftMs)
+  }
+
+  /** Writes an entry of a share; at QoS 1 it is acknowledged as `ticket` of `share`. False when it is too large for the client. */
+  deal (stream: Stream, entry: Entry, { share, ticket, qos, again, leftMs, identifier }: DealtEntry): boolean {
+    const { version, maximumPacketBytes } = this.#peer
+    const payload = this.compact ? this.#forms.of(stream, entry) : entry.payload
+    let topic = stream.label
+    let properties: Buffer | undefined
+    if (version === 5) {
+      const more = leftMs === undefined && identifier === undefined ? undefined : told(identifier === undefined ? [] : [identifier], leftMs)
+      properties = this.#aliased(stream.label, qos, payload.length, more)
+      topic = this.#topic
+    }
+    const size = publishSize(topic, qos, payload.length, properties)
+    if (size > maximumPacketBytes) return false
+    this.#deals = true
+    const packetId = qos === 1 ? this.#sent.add(share, ticket, this.#evidence?.answered ?? 0) : 0
+    this.#peer.traffic.sent++
+    const target = this.#output.reserve(size)
+    writePublish(target, this.#output.offset, qos === 0 ? header0 : again ? header1dup : header1, packetId, topic, properties, payload)
+    return true
   }
 
   /** The packet id that the entry had on an earlier connection. */
@@ -184,9 +217,11 @@ export class MqttSink implements Sink {
   /** What is not acknowledged, oldest first. */
   inflight (): SentPacket[] {
     const sent = this.#sent
-    if (this.#resumed.length === 0) return sent.list()
+    // What was dealt is its share's again.
+    const own = this.#deals ? sent.list().filter(({ stream }) => stream[1] === ':') : sent.list()
+    if (this.#resumed.length === 0) return own
     const rest = this.#resumed.filter(({ packetId }) => sent.find(packetId) < 0)
-    return [...sent.list(), ...rest].sort((a, b) => sent.age(b.packetId) - sent.age(a.packetId))
+    return [...own, ...rest].sort((a, b) => sent.age(b.packetId) - sent.age(a.packetId))
   }
 
   notice (payload: Uint8Array): void { this.tell(this.#topics.notice(this.#peer.user), payload) }

@@ -1,12 +1,14 @@
 import type { Engine } from '../../link/port.ts'
 import { encodeSuback, type SubscribeFrame, type Subscription } from '../../mqtt/index.ts'
-import { isSys, type ChatFilter, type Topics } from '../../topics.ts'
+import { Refusal } from '../../errors.ts'
+import { isShareable, isShared, isSys, sharedFilter, type ChatFilter, type Topics } from '../../topics.ts'
 import type { Session } from '../delivery/session.ts'
 import type { GatewayLimits } from '../limits.ts'
 import type { SysTopics } from '../sys-topics.ts'
 import { unitsOfFilters, type Allowance } from './allowance.ts'
 import { judgeAnswer } from './answer-room.ts'
 import type { Evidence } from './evidence.ts'
+import { Memberships, type MemberClient, type OpenShares } from './memberships.ts'
 import type { MqttSink } from './mqtt-sink.ts'
 import type { OrdinarySide, OrdinarySideClient } from './ordinary-side.ts'
 import type { ServerDocument } from './server-document.ts'
@@ -15,9 +17,7 @@ import { saveSubscriptions } from './stored-subscriptions.ts'
 /** SUBACK codes: 0x80 is all that 3.1.1 has; the others are MQTT 5.0, section 3.9.3. */
 const refusal = { failure: 0x80, notAuthorized: 0x87, quota: 0x97, sharedUnavailable: 0x9e }
 
-const share = '$share/'
-
-export interface SubscribingClient extends OrdinarySideClient {
+export interface SubscribingClient extends Omit<OrdinarySideClient, 'close'>, MemberClient {
   readonly user: string
   readonly sink: MqttSink | undefined
   readonly evidence: Evidence | undefined
@@ -30,6 +30,7 @@ export interface SubscribeContext {
   readonly topics: Topics
   readonly limits: Pick<GatewayLimits, 'subscriptionsPerSession'>
   readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'maySubscribe' | 'open'>
+  readonly shares: OpenShares
   readonly sys: Pick<SysTopics, 'mayRead' | 'tellAll'>
 }
 
@@ -84,6 +85,7 @@ export class SubscribeHandler {
     }
     if (session.closed) return
     if (changed) session.applyInterest()
+    if (session.dealt instanceof Memberships) session.dealt.start()
     const { serverDocument, sys } = this.#context
     for (const filter of tellSys) sys.tellAll(client.sink, filter, frame.subscriptionIdentifier)
     if (tellServer) serverDocument.tell(client.sink, frame.subscriptionIdentifier)
@@ -117,7 +119,7 @@ export class SubscribeHandler {
     const { user, version } = client
     const refused = version === 5 ? refusal.notAuthorized : refusal.failure
     if (!this.#fits(client, session, filter, more)) return version === 5 ? refusal.quota : refusal.failure
-    if (filter.startsWith(share)) return this.#judgeShared(client, filter)
+    if (isShared(filter)) return await this.#judgeShared(client, session, filter)
     if (isSys(filter)) return sys.mayRead(user) ? { kind: 'sys' } : refused
     if (!topics.isChat(filter)) return ordinarySide.maySubscribe(client, filter) ? 'ordinary' : refused
     const means = user === '' ? undefined : topics.filter(filter, user)
@@ -126,13 +128,31 @@ export class SubscribeHandler {
     return means
   }
 
-  #judgeShared (client: SubscribingClient, filter: string): number | 'ordinary' {
+  async #judgeShared (client: SubscribingClient, session: Session, filter: string): Promise<number | 'ordinary' | ChatFilter> {
     const { ordinarySide, topics } = this.#context
     if (client.version < 5) return refusal.failure
-    const shared = filter.slice(filter.indexOf('/', share.length) + 1)
-    // Everybody has a copy of what is said in a conversation.
-    if (topics.isChat(shared) || !ordinarySide.open) return refusal.sharedUnavailable
+    const shared = sharedFilter(filter)
+    if (topics.isChat(shared)) return await this.#judgeShare(client, session, filter)
+    if (!ordinarySide.open) return refusal.sharedUnavailable
     return ordinarySide.maySubscribe(client, shared) ? 'ordinary' : refusal.notAuthorized
+  }
+
+  /** Of chat topics: it is open, and the session has its place in it, when this is granted. */
+  async #judgeShare (client: SubscribingClient, session: Session, filter: string): Promise<number | ChatFilter> {
+    const { engine, shares, topics } = this.#context
+    const { sink, user } = client
+    const means = user === '' ? undefined : topics.filter(sharedFilter(filter), user)
+    if (means === undefined || sink === undefined) return refusal.notAuthorized
+    if (!isShareable(means)) return refusal.sharedUnavailable
+    if (means.kind === 'group' && !(await engine.isMember(user, means.gid))) return refusal.notAuthorized
+    if (session.closed) return refusal.failure
+    try {
+      await Memberships.of(client, session, sink, shares).enter(filter)
+    } catch (err) {
+      if (err instanceof Refusal) return err.code === 'rate_limited' ? refusal.quota : refusal.failure
+      throw err
+    }
+    return { kind: 'shared' }
   }
 
   /** The session has room for the filter beside `more` others, or has it already. */

@@ -5,6 +5,7 @@ import type { Session } from '../delivery/session.ts'
 import type { OrdinaryClient } from '../ordinary-topics.ts'
 import { unitsOfFilters, type Allowance } from './allowance.ts'
 import { judgeAnswer } from './answer-room.ts'
+import { Memberships } from './memberships.ts'
 import type { Evidence } from './evidence.ts'
 import type { Output } from './output.ts'
 import { saveSubscriptions } from './stored-subscriptions.ts'
@@ -57,12 +58,19 @@ export class UnsubscribeHandler {
     }
     if (changed) {
       session.applyInterest()
-      await saveSubscriptions(engine, client)
+      const saved = saveSubscriptions(engine, client)
+      // At once, and the engine hears of a share that ends after it has heard what the session has left.
+      retire(session, frame.filters)
+      await saved
     }
     if (session.closed) return
     if (ordinary.length > 0) await client.ordinary?.unsubscribe(ordinary)
     client.output.write(encodeUnsuback(client.version, frame.packetId, done))
   }
+}
+
+function retire ({ dealt }: Session, filters: readonly string[]): void {
+  if (dealt instanceof Memberships) for (const filter of filters) dealt.retire(filter)
 }
 
 /** A session that was resumed may hold ordinary filters that this connection has not named. */

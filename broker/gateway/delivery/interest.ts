@@ -28,6 +28,8 @@ export class Interest {
   server = false
   /** Filters of `$SYS`, by level. */
   sys: string[][] = []
+  /** Copies of the user's own messages in groups that it does not read come with the inbox. */
+  copies = true
   /** What is delivered comes in its compact form. */
   compact = false
   #groups = new Map<string, Granted>()
@@ -82,7 +84,7 @@ export class Interest {
       case 'direct': return this.inbox
       case 'event': return this.event
       case 'group': return max(this.allGroups, this.#groups.get(id.slice(2)) ?? -1)
-      case 'own': return this.qosOf('group', id) === -1 ? this.inbox : -1
+      case 'own': return this.copies && this.qosOf('group', id) === -1 ? this.inbox : -1
     }
   }
 
@@ -98,7 +100,7 @@ export class Interest {
     const lost = [...before.groups.keys()].filter(gid => !this.#groups.has(gid) && this.allGroups !== -1 && !session.streams.has(`g:${gid}`))
     if (this.inbox !== before.inbox) rescan(session, 'direct', this.inbox)
     if (this.event !== before.event) rescan(session, 'event', this.event)
-    const own = this.allGroups === -1 ? this.inbox : -1
+    const own = this.copies && this.allGroups === -1 ? this.inbox : -1
     if (own !== (before.allGroups === -1 ? before.inbox : -1)) rescan(session, 'own', own)
     if (this.allGroups !== before.allGroups) {
       rescan(session, 'group', this.allGroups)

@@ -19,6 +19,8 @@ export interface Scanned {
   qosOf (kind: StreamKind, id: string): -1 | 0 | 1
   addStream (id: string, cursor: number, head: number): Stream | undefined
   dropStream (stream: Stream): void
+  /** Its window has entries of the stream that no stream in memory stands for. */
+  orphaned (id: string): boolean
   queueBehind (stream: Stream): void
   catchUp (): void
   scanEnded (scan: Scan): void
@@ -155,7 +157,7 @@ export class Scan {
       stream.redeliverTo = Math.max(stream.redeliverTo, sent)
     } else {
       // Direct and own streams that are caught up need no memory; a group's stream is how its messages find the session.
-      if (this.kind !== 'group' && this.kind !== 'event' && (head <= cursor || session.qosOf(this.kind, state.stream) === 0)) return
+      if (this.kind !== 'group' && this.kind !== 'event' && this.#needsNone(state.stream, head <= cursor)) return
       stream = session.addStream(state.stream, cursor, head)
       if (stream === undefined) return
       stream.redeliverTo = Math.max(stream.redeliverTo, sent)
@@ -166,6 +168,11 @@ export class Scan {
     // It comes with a backlog: nobody waits for it before it has caught up.
     stream.excused = true
     session.queueBehind(stream)
+  }
+
+  #needsNone (id: string, caughtUp: boolean): boolean {
+    const session = this.#session
+    return (caughtUp && !session.orphaned(id)) || session.qosOf(this.kind, id) === 0
   }
 
   /** Commits to streams that should have been on this page, and were not: they are new. */

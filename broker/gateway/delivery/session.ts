@@ -1,10 +1,12 @@
 import { CatchingUp } from './catching-up.ts'
+import type { Dealt } from './dealt.ts'
 import { Interest } from './interest.ts'
 import { ends, entriesAt, type Place } from './resend.ts'
 import { maxBehind, Scan } from './scan.ts'
+import type { SessionOptions } from './session-options.ts'
 import type { Shared } from './shared.ts'
 import type { Sink } from './sink.ts'
-import { Stream, streamKind, unknownHead, type Entry, type StreamKind } from './stream.ts'
+import { Stream, streamKind, uncounted, unknownHead, type Entry, type StreamKind } from './stream.ts'
 import { Window } from './window.ts'
 
 /** A stream that is no more entries behind is soon live again. */
@@ -15,18 +17,6 @@ const pressingWindows = 2
 const leastPressing = 128
 /** So long a device is taken to keep pace that is not read, milliseconds: it may have acknowledged. */
 const unheardMs = 1000
-
-export interface SessionOptions {
-  /** `{user}/{clientId}`. */
-  id: string
-  user: string
-  /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
-  expirySeconds: number
-  /** It was begun by an earlier connection. */
-  resumed?: boolean
-  /** Entries that may be sent and not acknowledged. */
-  window: number
-}
 
 /**
  * A connected session: which logs it reads and how far it has got. Its memory holds the window and the streams that are not
@@ -41,6 +31,8 @@ export class Session {
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
   expirySeconds: number
   closed = false
+  /** Set while it is, or was, a member of shares. */
+  dealt: Dealt | undefined
   readonly #resumed: boolean
   readonly #shared: Shared
   readonly #window: Window
@@ -121,6 +113,9 @@ export class Session {
     return stream
   }
 
+  /** The window has entries of a log that no stream of it in memory takes care of. */
+  orphaned (id: string): boolean { return this.#orphans && !this.streams.has(id) && this.#window.list().some(({ stream }) => stream === id) }
+
   dropStream (stream: Stream): void {
     stream.closed = true
     if (stream.inflight > 0) this.#orphans = true
@@ -194,6 +189,7 @@ export class Session {
   acknowledge (stream: string, seq: number): boolean {
     if (!this.#window.acknowledge(stream, seq, this.#settled)) return false
     if (this.#catchingUp.count > 0) this.#catchingUp.wake()
+    if (this.dealt !== undefined) this.dealt.acknowledged(stream, seq)
     return true
   }
 
@@ -207,7 +203,10 @@ export class Session {
   queueBehind (stream: Stream): void { this.#catchingUp.queue(stream) }
 
   /** Reads on for what is behind. To be called when the sink is not crowded any more. */
-  catchUp (): void { this.#catchingUp.catchUp() }
+  catchUp (): void {
+    this.#catchingUp.catchUp()
+    this.dealt?.wake()
+  }
 
   /** To be called now and then, with the time of `Shared.steady`. */
   trim (now: number): void { this.#catchingUp.trim(now) }
@@ -271,5 +270,25 @@ export class Session {
       this.dropStream(stream)
     }
     this.#catchingUp.close()
+    this.dealt?.close()
+  }
+
+  /** An entry was sent that is no stream's of this session: `stream` stands for whose it is, and is not to have a cursor. There is room for it. */
+  hold (stream: Stream, seq: number): void { this.#window.add(stream, seq, this.#shared.steady()) }
+
+  /** What was sent and not acknowledged, in the order of sending. */
+  unacknowledged (): Place[] { return this.#window.list() }
+
+  /** What an earlier life of the session left unacknowledged takes its places in the window, and holds cursors; sending it is the sink's affair. Before anything is read. */
+  restore (places: readonly Place[]): void {
+    const left = new Map<string, Stream>()
+    for (const { stream: id, seq } of places) {
+      const stream = left.get(id) ?? uncounted(this, id)
+      stream.closed = true
+      left.set(id, stream)
+      this.hold(stream, seq)
+    }
+    // Streams of these logs take them over.
+    this.#orphans = places.length > 0
   }
 }

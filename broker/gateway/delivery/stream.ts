@@ -72,3 +72,13 @@ export function streamKind (id: string): StreamKind {
     default: return 'event'
   }
 }
+
+const noLabel = new Uint8Array()
+
+/** A stream that is in a window alone: no cursor follows it. */
+export function uncounted (reader: Reader, id: string): Stream {
+  const stream = new Stream(reader, id, streamKind(id), noLabel, 1, 0, 0)
+  // As one that is to be reported already.
+  stream.dirty = true
+  return stream
+}

@@ -60,6 +60,16 @@ export class Window {
     return true
   }
 
+  /** What is not acknowledged, in the order of sending. */
+  list (): Array<{ stream: string, seq: number }> {
+    const open = []
+    for (let offset = 0; offset < this.#count; offset++) {
+      const at = (this.#first + offset) % this.capacity
+      if (this.#acked[at] === false) open.push({ stream: (this.#streams[at] as Stream).id, seq: this.#seqs[at] as number })
+    }
+    return open
+  }
+
   /** The entries of an earlier stream of the same log belong to `stream` from now on. */
   adopt (stream: Stream): void {
     for (let offset = 0; offset < this.#count; offset++) {

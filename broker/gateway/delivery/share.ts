@@ -1,0 +1,265 @@
+import type { Engine } from '../../link/port.ts'
+import { entriesAt, type Place } from './resend.ts'
+import type { Session } from './session.ts'
+import type { Sink } from './sink.ts'
+import { Stream, streamKind, type Entry, type StreamKind } from './stream.ts'
+
+/** Of what was given back, so many are read at once. */
+const handful = 64
+
+/** A member's connection, as its share deals to it. */
+export interface Hand {
+  /** Its session. */
+  readonly id: string
+  /** The session outlives its connection. */
+  readonly kept: boolean
+  /** Entries that it may be sent now. */
+  readonly room: number
+  /**
+   * Sends it an entry, of which `ticket` is what it acknowledges. `again`: it was sent that on an earlier connection. `over`: it was sent at QoS 0, and nothing
+   * more is heard of it. `refused`: it takes nothing so large.
+   */
+  take (stream: Stream, entry: Entry, ticket: number, again: boolean, leftMs: number | undefined): 'dealt' | 'over' | 'refused'
+  notice (payload: Uint8Array): void
+  fail (err: Error): void
+  /** It keeps the others waiting. */
+  cutOff (): void
+}
+
+/** An entry that is with a member, or was given back. */
+interface Deal extends Place {
+  /** Its turn: what was sent first is dealt first again. */
+  readonly order: number
+  /** When it was dealt last. */
+  at: number
+  /** Kept sessions that had it and did not acknowledge it. */
+  had: Set<string> | undefined
+}
+
+export interface Member { readonly hand: Hand, /** dealt to it, and not acknowledged, by ticket */ readonly held: Map<number, Deal> }
+
+export interface ShareOptions {
+  user: string
+  engine: Pick<Engine, 'read'>
+  /** The topic's bytes of a stream. */
+  label: (kind: StreamKind, id: string) => Uint8Array
+  /** Runs a function at the end of this turn of the event loop. */
+  later: (run: () => void) => void
+  /** Milliseconds since the epoch. */
+  now: () => number
+  /** Milliseconds of a clock that only goes forward. */
+  steady: () => number
+  /** A member holds the oldest entry so long while the others wait for it: it is cut off, milliseconds. */
+  holdTimeoutMs: number
+}
+
+/**
+ * The sink of a share: a session that several connections of one user read together (ADR 21). Each entry goes to the member with most room,
+ * among equals to the one that has waited longest; what a member leaves unacknowledged goes to others, before anything else.
+ */
+export class Share implements Sink {
+  readonly unheard = false
+  compact = false
+  readonly #options: ShareOptions
+  #session: Session | undefined
+  /** By session. Who was dealt something last is the last one. */
+  readonly #members = new Map<string, Member>()
+  /** Are members no more, and have what they were dealt until they acknowledge it or their connection ends [MQTT-3.10.4-3]. */
+  readonly #former = new Set<Member>()
+  /** Given back, in the order of their turns. They are in the session's window. */
+  #waiting: Deal[] = []
+  #tickets = 0
+  #order = 0
+  #reading = false
+  #woken = false
+  #failed: Error | undefined
+
+  constructor (options: ShareOptions) { this.#options = options }
+
+  get session (): Session {
+    if (this.#session === undefined) throw new Error('the share has no session yet')
+    return this.#session
+  }
+
+  /** Its session, with what that had left unacknowledged when it ended. */
+  begin (session: Session, left: readonly Place[]): void {
+    this.#session = session
+    session.restore(left)
+    this.#waiting = left.map(({ stream, seq }) => ({ stream, seq, order: ++this.#order, at: 0, had: undefined }))
+  }
+
+  get crowded (): boolean { return this.#waiting.length > 0 || this.#best() === undefined }
+
+  label (kind: StreamKind, id: string): Uint8Array { return this.#options.label(kind, id) }
+
+  deliver (stream: Stream, entry: Entry, _again: boolean, leftMs: number | undefined): boolean {
+    if (this.#isCopy(stream, entry)) return false
+    const deal: Deal = { stream: stream.id, seq: entry.seq, order: ++this.#order, at: 0, had: undefined }
+    const outcome = this.#deal(deal, stream, entry, leftMs)
+    if (outcome === 'later') this.#waiting.push(deal)
+    return outcome !== 'over'
+  }
+
+  /** What the user has said: it is no work for anybody, but for a message to oneself. */
+  #isCopy ({ id, kind }: Stream, { payload }: Entry): boolean {
+    if (kind === 'event') return false
+    const { user } = this.#options
+    if (kind === 'direct' && id === `d:${user}:${user}`) return false
+    return senderOf(payload) === user
+  }
+
+  /** `over`: nobody need hear of it any more. `later`: nobody has room who might take it. */
+  #deal (deal: Deal, stream: Stream, entry: Entry, leftMs: number | undefined): 'dealt' | 'over' | 'later' {
+    const refused = new Set<Member>()
+    for (;;) {
+      const member = this.#best(refused)
+      if (member === undefined) return refused.size > 0 && refused.size === this.#members.size ? 'over' : 'later'
+      const { hand, held } = member
+      const ticket = ++this.#tickets
+      const outcome = hand.take(stream, entry, ticket, deal.had?.has(hand.id) === true, leftMs)
+      if (outcome === 'refused') {
+        refused.add(member)
+        continue
+      }
+      this.#members.delete(hand.id)
+      this.#members.set(hand.id, member)
+      if (outcome === 'over') return 'over'
+      deal.at = this.#options.steady()
+      held.set(ticket, deal)
+      return 'dealt'
+    }
+  }
+
+  /** The member with most room; among equals the one that has waited longest. */
+  #best (except?: ReadonlySet<Member>): Member | undefined {
+    let best: Member | undefined
+    let most = 0
+    for (const member of this.#members.values()) {
+      const { room } = member.hand
+      if (room > most && except?.has(member) !== true) [best, most] = [member, room]
+    }
+    return best
+  }
+
+  /** `known`: it is a member, or was one. */
+  join (hand: Hand, known?: Member): Member {
+    const member = known ?? { hand, held: new Map<number, Deal>() }
+    this.#former.delete(member)
+    this.#members.set(hand.id, member)
+    if (this.#failed !== undefined) hand.fail(this.#failed)
+    else this.wake()
+    return member
+  }
+
+  /** The member is to get nothing more; what it has it keeps. */
+  retire (member: Member): void {
+    this.#members.delete(member.hand.id)
+    if (member.held.size > 0) this.#former.add(member)
+  }
+
+  /** The member's connection is over. */
+  gone (member: Member): void {
+    const { hand, held } = member
+    if (this.#members.get(hand.id) === member) this.#members.delete(hand.id)
+    this.#former.delete(member)
+    if (held.size === 0) return
+    for (const deal of held.values()) if (hand.kept) (deal.had ??= new Set()).add(hand.id)
+    this.#waiting = [...this.#waiting, ...held.values()].sort((a, b) => a.order - b.order)
+    held.clear()
+    this.wake()
+  }
+
+  /** The member has what it was dealt with this ticket. */
+  acknowledged (member: Member, ticket: number): void {
+    const deal = member.held.get(ticket)
+    if (deal === undefined) return
+    member.held.delete(ticket)
+    if (member.held.size === 0) this.#former.delete(member)
+    this.session.acknowledge(deal.stream, deal.seq)
+  }
+
+  /** Deals on at the end of this turn: there may be room. */
+  wake (): void {
+    if (this.#woken || (this.#waiting.length === 0 && this.session.behindCount === 0)) return
+    this.#woken = true
+    this.#options.later(() => {
+      this.#woken = false
+      if (this.session.closed) return
+      if (this.#waiting.length > 0) this.#dealAgain()
+      else this.session.catchUp()
+    })
+  }
+
+  #dealAgain (): void {
+    if (this.#reading || this.#best() === undefined) return
+    this.#reading = true
+    const { engine, user } = this.#options
+    const deals = this.#waiting.slice(0, handful)
+    entriesAt(engine, user, deals, () => this.session.closed).then(found => {
+      this.#reading = false
+      if (!this.session.closed && this.#dealThese(deals, found)) this.wake()
+    }).catch((err: Error) => {
+      this.#reading = false
+      this.fail(err)
+    })
+  }
+
+  /** False when nobody has room for the next one. */
+  #dealThese (deals: readonly Deal[], found: ReadonlyMap<string, ReadonlyMap<number, Entry>>): boolean {
+    for (const deal of deals) {
+      // One whose turn is earlier was given back meanwhile.
+      if (this.#waiting[0] !== deal) return true
+      const outcome = this.#dealOne(deal, found.get(deal.stream)?.get(deal.seq))
+      if (outcome === 'later') return false
+      this.#waiting.shift()
+      if (outcome === 'over') this.session.acknowledge(deal.stream, deal.seq)
+    }
+    return true
+  }
+
+  /** `entry` is undefined when the user may not see it any more. */
+  #dealOne (deal: Deal, entry: Entry | undefined): 'dealt' | 'over' | 'later' {
+    if (entry === undefined) return 'over'
+    const leftMs = entry.expiresAt === undefined ? undefined : entry.expiresAt - this.#options.now()
+    if (leftMs !== undefined && leftMs <= 0) return 'over'
+    const { session } = this
+    const kind = streamKind(deal.stream)
+    const stream = session.streams.get(deal.stream) ?? new Stream(session, deal.stream, kind, this.label(kind, deal.stream), 1, 0, 0)
+    return this.#deal(deal, stream, entry, leftMs)
+  }
+
+  notice (payload: Uint8Array): void { this.#best()?.hand.notice(payload) }
+
+  /** The store failed: the members come back, and with them the share. */
+  fail (err: Error): void {
+    this.#failed = err
+    for (const { hand } of [...this.#members.values(), ...this.#former]) hand.fail(err)
+  }
+
+  /** To be called about once a second, with the time of `steady`. */
+  sweep (now: number): void {
+    this.session.trim(now)
+    if (this.session.free > 0) return
+    let oldest: { member: Member, deal: Deal } | undefined
+    for (const member of [...this.#members.values(), ...this.#former]) {
+      for (const deal of member.held.values()) if (oldest === undefined || deal.order < oldest.deal.order) oldest = { member, deal }
+    }
+    if (oldest !== undefined && now - oldest.deal.at > this.#options.holdTimeoutMs) oldest.member.hand.cutOff()
+  }
+
+  /** Up to where streams were sent that their cursors have not reached. */
+  get ahead (): Place[] {
+    return [...this.session.streams.values()].filter(({ inflight }) => inflight > 0).map(({ id, sentTo }) => ({ stream: id, seq: sentTo }))
+  }
+}
+
+/** Characters of an envelope in which its sender is found: conversation, number, id and cid come before. */
+const headChars = 640
+const from = '"from":"'
+
+/** Who a message is from, as its envelope says. A quotation mark in a `cid` has a backslash before it: what is found is the member. */
+function senderOf (payload: Uint8Array): string | undefined {
+  const head = Buffer.from(payload.buffer, payload.byteOffset, Math.min(payload.length, headChars)).toString('latin1')
+  const at = head.indexOf(from)
+  return at < 0 ? undefined : head.slice(at + from.length, head.indexOf('"', at + from.length))
+}
