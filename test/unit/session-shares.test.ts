@@ -82,3 +82,18 @@ await t.test('it expires like any session', async t => {
   b.clock.ms += 600_000
   t.match(await b.control.openSession(share('a')), { present: false })
 })
+
+await t.test('one that is open at another server of the database is refused until that is over', async t => {
+  const b = await bench(t)
+  await b.control.openSession(share('a'))
+  await b.control.closeSession(end(share('a').session, { inflight }))
+  const row = await b.store.session(share('a').session)
+  if (row === undefined) throw new Error('it is not stored')
+  const { expiresAt: _, ...open } = row
+  await b.store.putSession({ ...open, node: 'other' })
+  const over = new Set<string>()
+  Object.assign(b.store, { nodes: { self: 'this', over: async (nodes: readonly string[]) => nodes.filter(node => over.has(node)), close: async () => {} } })
+  await t.rejects(b.control.openSession(share('a')), { code: 'unavailable' }, 'two would deal what is one\'s')
+  over.add('other')
+  t.match(await b.control.openSession(share('a')), { present: true, inflight })
+})
