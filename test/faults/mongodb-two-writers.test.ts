@@ -7,7 +7,7 @@ import type { Test } from 'tap'
 import type { Faults } from '../../broker/store/mongodb/store.ts'
 import { openMongoStore } from '../../broker/store/mongodb/store.ts'
 import type { Cursor, Member, SessionRow, Store } from '../../broker/store/store.ts'
-import { message } from '../contract/operations.ts'
+import { group, join, message } from '../contract/operations.ts'
 import { mongodbServer } from '../support/mongodb.ts'
 import type { MongodbServer } from '../support/mongodb.ts'
 
@@ -103,25 +103,16 @@ async function tests (server: MongodbServer): Promise<void> {
   })
 
   await t.test('a sender\'s mark that is late', async t => {
-    let derives = (): void => {}
-    const reached = new Promise<void>(resolve => { derives = resolve })
-    let release = (): void => {}
-    const held = new Promise<void>(resolve => { release = resolve })
+    const [commit, arrive] = gate()
     let holds = false
-    const { a, b, at, send } = await two(t, 4, {
-      at: async place => {
-        if (place !== 'derived' || !holds) return
-        derives()
-        await held
-      }
-    })
+    const { a, b, at, send } = await two(t, 4, { at: async place => { if (place === 'derived' && holds) await arrive() } })
     holds = true
     const sending = a.commit([message(at, 'alice')])
-    await reached
+    await commit.reached
     await send(b, 2)
     await read(b, at, { readSeq: 6 })
     t.equal(await b.hide('alice', at, [7]), 1)
-    release()
+    commit.release()
     await sending
     t.match(await stored(t, at), { readSeq: 6, hiddenUnread: 1, posted: true })
   })
@@ -161,12 +152,92 @@ async function tests (server: MongodbServer): Promise<void> {
     }
   })
 
+  await t.test('what another one owns is read each time', async t => {
+    const at = conv(t)
+    const gid = 'owned'
+    const a = await open(t)
+    const commands: string[] = []
+    const b = await openMongoStore({ url: server.url, database: server.database, timeoutMs: 20_000, owns: () => false, onCommand: ({ name, collection }) => { commands.push(`${name} ${collection}`) } })
+    t.teardown(() => b.close())
+    t.same(await b.heads([at]), [undefined], 'it knows that there is none')
+    t.equal(await b.member('alice', at), undefined)
+    t.equal(await b.groupSize(gid), 0)
+    await a.commit([group(gid), join(gid, 'alice')])
+    t.equal(await b.groupSize(gid), 1)
+    t.match(await b.groupMember(gid, 'alice'), { role: 'member' })
+    await a.commit([join(gid, 'bob'), { op: 'member', gid, user: 'alice', role: 'admin' }])
+    t.equal(await b.groupSize(gid), 2)
+    t.match(await b.groupMember(gid, 'alice'), { role: 'admin' })
+    await a.commit([{ op: 'member.drop', gid, user: 'alice' }])
+    t.equal(await b.groupMember(gid, 'alice'), undefined)
+    for (let seq = 1; seq <= 3; seq++) {
+      await a.commit([message(at, other(at))])
+      t.match(await b.heads([at]), [{ seq, n: seq }])
+      t.same((await b.messages(at, { limit: 10 })).length, seq)
+      t.match(await b.conversations('alice', { limit: 10 }).then(list => list.filter(({ member }) => member.conv === at)), [{ head: { seq } }])
+    }
+    await read(a, at, { readSeq: 2 })
+    t.match(await b.member('alice', at), { readSeq: 2 })
+    t.match(await read(b, at, { readSeq: 3 }), [{ read: true, row: { readSeq: 3 } }], 'not held to what it knew before')
+    t.same(commands.filter(one => /^(?:insert|delete)/.test(one)), [])
+    t.same(commands.filter(one => one.startsWith('update')), ['update conversations'], 'it has written that mark alone')
+  })
+
+  await t.test('a reader leaves to the owner what that one is writing', async t => {
+    const at = conv(t)
+    const [commit, arrive] = gate()
+    let holds = false
+    const a = await open(t, { at: async place => { if (place === 'derived' && holds) await arrive() } })
+    const commands: string[] = []
+    const b = await openMongoStore({ url: server.url, database: server.database, timeoutMs: 20_000, owns: conv => conv !== at, onCommand: ({ name, collection }) => { commands.push(`${name} ${collection}`) } })
+    t.teardown(() => b.close())
+    const mine = `${at}-mine`
+    await b.commit([message(mine, 'alice')])
+    await a.commit([message(at, other(at))])
+    holds = true
+    const sending = a.commit([message(at, 'alice'), message(at, other(at))])
+    await commit.reached
+    commands.length = 0
+    t.match(await b.heads([at, mine]), [{ seq: 3, n: 3 }, { seq: 1 }])
+    t.match(await b.membersAt([{ user: 'alice', conv: at }, { user: 'alice', conv: mine }]), [{ readSeq: 2, readN: 2, posted: true }, { readSeq: 1 }])
+    t.match(await b.conversations('alice', { limit: 500 }).then(list => list.filter(({ member }) => member.conv.startsWith(at))), [{ head: { seq: 3 }, member: { readSeq: 2, posted: true } }, { head: { seq: 1 } }])
+    t.same(commands.filter(one => one.startsWith('update')), [])
+    commit.release()
+    await sending
+    t.match(await b.member('alice', at), { readSeq: 2, posted: true })
+  })
+
+  await t.test('a reader finds a conversation that is being opened', async t => {
+    const at = conv(t)
+    const [commit, arrive] = gate()
+    const a = await open(t, { at: async place => { if (place === 'derived') await arrive() } })
+    const b = await openMongoStore({ url: server.url, database: server.database, timeoutMs: 20_000, owns: () => false })
+    t.teardown(() => b.close())
+    const sending = a.commit([message(at, other(at))])
+    await commit.reached
+    t.match(await b.member('alice', at), { readSeq: 0 })
+    t.match(await b.member(other(at), at), { readSeq: 1, posted: true })
+    commit.release()
+    await sending
+  })
+
   await t.test('who sends where the other one has read further has sent', async t => {
     const { a, b, at, send } = await two(t, 1)
     await send(b, 1)
     await a.commit([message(at, 'alice')])
     t.match(await stored(t, at), { readSeq: 3, posted: true })
   })
+}
+
+/** A place where somebody waits: `reached` resolves when they do, and `release` lets them go on. */
+function gate (): [{ reached: Promise<void>, release: () => void }, () => Promise<void>] {
+  let [arrived, release] = [(): void => {}, (): void => {}]
+  const reached = new Promise<void>(resolve => { arrived = resolve })
+  const held = new Promise<void>(resolve => { release = resolve })
+  return [{ reached, release }, async () => {
+    arrived()
+    await held
+  }]
 }
 
 function sessionRow (session: string, epoch: string): SessionRow {

@@ -54,11 +54,12 @@ export class Directory {
   }
 
   async groupSize (gid: string): Promise<number> {
-    const cached = this.#groups.sizes.get(gid)
+    const isOwn = this.#rows.owns(groupId(gid))
+    const cached = isOwn ? this.#groups.sizes.get(gid) : undefined
     if (cached !== undefined) return cached
     const { changes } = this.#groups
     const count = await this.#db.rows.countDocuments({ c: groupId(gid) })
-    if (changes === this.#groups.changes) this.#groups.sizes.set(gid, count)
+    if (isOwn && changes === this.#groups.changes) this.#groups.sizes.set(gid, count)
     return count
   }
 

@@ -68,8 +68,10 @@ export class Members {
       const { repairs } = this.#rows
       const docs = (await this.#db.rows.find(filter, whole).sort({ _id: 1 }).limit(limit).toArray()) as MemberDoc[]
       const rows = await this.#rows.toMembers(docs)
-      const { heads } = await this.#rows.read(docs.map(doc => doc.c), [])
-      if (repairs === this.#rows.repairs) return { docs, rows, heads }
+      // Of what another process writes the row is read with the head: it may be behind it.
+      const foreign = docs.filter(doc => !this.#rows.owns(doc.c)).map(doc => ({ user: doc.u, conv: doc.c }))
+      const { heads, members } = await this.#rows.read(docs.map(doc => doc.c), foreign)
+      if (repairs === this.#rows.repairs) return { docs, rows: foreign.length === 0 ? rows : rows.map(row => members.get(memberAt(row.user, row.conv)) ?? row), heads }
     }
   }
 

@@ -8,34 +8,28 @@
  *
  * A conversation that was found so stays true in memory as long as this process is the only one that writes it. When
  * another one does (both believe to own it), the unique index refuses the insert, and the conversation is read anew.
+ * What another process owns (`owns`) is read each time and not kept, and a reader repairs nothing of it: that would be
+ * the commit that is under way there.
  */
 import type { AnyBulkWriteOperation, Filter } from 'mongodb'
-import { directUsers } from '../../topics.ts'
 import { Lru } from '../cache/lru.ts'
 import type { Member } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, whole } from './connection.ts'
 import { duplicates } from './failure.ts'
-import { emptyHead, headRow, markSender, memberDoc, memberKey, memberRow, newMember, place, placed } from './documents.ts'
+import { headRow, memberDoc, memberKey, memberRow, place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
 import type { MongoFeed } from './feed.ts'
 import { countHidden } from './hidden-counts.ts'
+import { Repair, memberAt, membersOf, traceFields } from './views.ts'
+import type { MemberAt, Trace, View } from './views.ts'
+
+export { memberAt } from './views.ts'
+export type { MemberAt, View } from './views.ts'
 
 /** How many rows of each kind stay in memory. Entries; a member's row takes about 300 bytes. */
 export interface CacheSizes { heads: number, members: number, groups: number, events: number, cursors: number }
 export const defaultCacheSizes: CacheSizes = { heads: 50_000, members: 100_000, groups: 5_000, events: 20_000, cursors: 50_000 }
-
-/** A member's row by its user and conversation. */
-export interface MemberAt { user: string, conv: string }
-
-/** Rows as one job or reader sees them, by conversation id and `memberAt`. `null` = there is none. */
-export interface View { heads: Map<string, HeadRow | null>, members: Map<string, Member | null> }
-/** The key of a member's row in a view. */
-export function memberAt (user: string, conv: string): string { return `${user} ${conv}` }
-
-/** What is read of a message to derive rows from it. */
-type Trace = Pick<MessageDoc, 'c' | 's' | 'n' | 'f' | 'o' | 'ts' | 'ec'>
-const traceFields = { _id: 0, c: 1, s: 1, n: 1, f: 1, o: 1, ts: 1, ec: 1 } as const
 
 /** Ids of one query. */
 export const idsOfQuery = 2000
@@ -49,12 +43,17 @@ export class Rows {
   changes = 0
   /** Repairs that were made. */
   repairs = 0
+  /** Whether this process is the one that writes a conversation and its members' rows. */
+  readonly owns: (conv: string) => boolean
   readonly #db: Connection
   readonly #feed: MongoFeed | undefined
+  readonly #ownsAll: boolean
 
-  constructor (db: Connection, sizes: CacheSizes, feed?: MongoFeed) {
+  constructor (db: Connection, sizes: CacheSizes, feed?: MongoFeed, owns?: (conv: string) => boolean) {
     this.#db = db
     this.#feed = feed
+    this.#ownsAll = owns === undefined
+    this.owns = owns ?? (() => true)
     this.heads = new Lru(sizes.heads)
     this.members = new Lru(sizes.members)
   }
@@ -65,10 +64,25 @@ export class Rows {
     if (missing === undefined) return view
     const { changes } = this
     const behind = await this.#fetch(view, missing)
+    const own = behind.filter(({ c }) => this.owns(placed(c)))
+    if (own.length < behind.length) this.#derive(view, behind.filter(({ c }) => !this.owns(placed(c))))
+    if (own.length === 0) {
+      if (changes === this.changes) this.#keep(view)
+      return view
+    }
     // Behind a head may be the commit that is under way, or what a crash left: wait for the one, repair the other.
-    if (behind.length > 0) return await this.#db.exclusive(() => this.load(convs, members))
-    if (changes === this.changes) this.#keep(view)
+    const loaded = await this.#db.exclusive(() => this.load(convs.filter(this.owns), members.filter(({ conv }) => this.owns(conv))))
+    for (const [conv, row] of loaded.heads) view.heads.set(conv, row)
+    for (const [key, row] of loaded.members) view.members.set(key, row)
     return view
+  }
+
+  /** What another process writes, as it will be when that has written what follows: a reader leaves it to that one. */
+  #derive (view: View, behind: readonly Trace[]): void {
+    const repair = new Repair(view.heads, [...view.members.values()].filter(row => row !== null))
+    for (const trace of behind) repair.add(trace)
+    for (const [conv, head] of repair.heads) view.heads.set(conv, head)
+    for (const key of view.members.keys()) view.members.set(key, repair.members.get(key) ?? null)
   }
 
   /** Rows for a job that writes, repaired. Inside `exclusive`. */
@@ -84,8 +98,8 @@ export class Rows {
   /** Puts rows that were written into the caches. */
   settle (heads: Iterable<[string, HeadRow | null]>, members: Iterable<[string, Member | null]>): void {
     this.changes++
-    for (const [conv, row] of heads) this.heads.set(conv, row)
-    for (const [key, row] of members) this.members.set(key, row)
+    for (const [conv, row] of heads) if (this.owns(conv)) this.heads.set(conv, row)
+    for (const [key, row] of members) if (this.#keeps(key)) this.members.set(key, row)
   }
 
   /** Forgets rows whose writes failed, or that another process has written. */
@@ -110,14 +124,14 @@ export class Rows {
     const missing = { convs: [] as string[], members: [] as MemberAt[] }
     for (const conv of convs) {
       if (view.heads.has(conv)) continue
-      const row = this.heads.get(conv)
+      const row = this.owns(conv) ? this.heads.get(conv) : undefined
       view.heads.set(conv, row ?? null)
       if (row === undefined) missing.convs.push(conv)
     }
     for (const { user, conv } of members) {
       const key = memberAt(user, conv)
       if (view.members.has(key)) continue
-      const row = this.members.get(key)
+      const row = this.owns(conv) ? this.members.get(key) : undefined
       view.members.set(key, row ?? null)
       if (row === undefined) missing.members.push({ user, conv })
     }
@@ -165,72 +179,12 @@ export class Rows {
     for (const [key, row] of repair.members) if (view.members.has(key)) view.members.set(key, row)
   }
 
+  /** Of a key of `memberAt`: whether its row is kept. */
+  #keeps (key: string): boolean { return this.#ownsAll || this.owns(key.slice(key.indexOf(' ') + 1)) }
+
   #keep (view: View): void {
-    for (const [conv, row] of view.heads) this.heads.set(conv, row)
-    for (const [key, row] of view.members) this.members.set(key, row)
-  }
-}
-
-function opensDirect ({ c, s }: Trace): boolean { return s === 1 && placed(c).startsWith('d:') }
-
-/** The senders of messages, and both members where a direct conversation begins. */
-function membersOf (traces: readonly Trace[]): Map<string, MemberAt> {
-  const members = new Map<string, MemberAt>()
-  for (const trace of traces) {
-    const conv = placed(trace.c)
-    const users = opensDirect(trace) ? directUsers(conv) : [trace.f]
-    for (const user of users) members.set(memberAt(user, conv), { user, conv })
-  }
-  return members
-}
-
-/** Rows as they are derived again from messages behind the known heads. */
-class Repair {
-  readonly heads = new Map<string, HeadRow>()
-  /** By `memberAt`. */
-  readonly members = new Map<string, Member>()
-  readonly #known: View['heads']
-  readonly #fresh = new Set<string>()
-  readonly #touched = new Set<string>()
-
-  constructor (known: View['heads'], members: readonly Member[]) {
-    this.#known = known
-    for (const row of members) this.members.set(memberAt(row.user, row.conv), row)
-  }
-
-  add (trace: Trace): void {
-    const conv = placed(trace.c)
-    if (opensDirect(trace)) this.#open(conv)
-    this.#moveHead(conv, trace)
-    const key = memberAt(trace.f, conv)
-    const sender = this.members.get(key)
-    if (trace.o === undefined || sender === undefined) return
-    markSender(sender, trace.s, trace.n)
-    this.#touched.add(key)
-  }
-
-  /** Rows that were not there. */
-  opened (): Member[] { return [...this.#fresh].map(key => this.members.get(key) as Member) }
-  /** Rows whose marks moved. */
-  moved (): Member[] { return [...this.#touched].map(key => this.members.get(key) as Member) }
-
-  #open (conv: string): void {
-    for (const user of directUsers(conv)) {
-      const key = memberAt(user, conv)
-      if (this.members.has(key)) continue
-      this.members.set(key, newMember(user, conv))
-      this.#fresh.add(key)
-    }
-  }
-
-  #moveHead (conv: string, { s, n, ts, ec }: Trace): void {
-    let head = this.heads.get(conv)
-    if (head === undefined) this.heads.set(conv, head = { ...this.#known.get(conv) ?? emptyHead() })
-    if (head.seq === head.purgedSeq) head.oldest = ts
-    head.seq = s
-    head.n = n
-    head.ts = ts
-    if (ec !== undefined) head.expiring = s
+    for (const [conv, row] of view.heads) if (this.owns(conv)) this.heads.set(conv, row)
+    for (const [key, row] of view.members) if (this.#keeps(key)) this.members.set(key, row)
   }
 }
 

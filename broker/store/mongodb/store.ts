@@ -42,6 +42,11 @@ export interface MongoStoreOptions {
   database?: string
   /** Seconds in which a DUP without `cid` is joined to its first try. Default 86400. */
   resendWindowSeconds?: number
+  /**
+   * Whether this process is the one that writes a conversation (its log, its members' rows). What it does not own it reads from the database each time. Default: it
+   * owns all. The answer for a conversation stays the same as long as the store is open.
+   */
+  owns?: (conv: string) => boolean
   /** Rows that are kept in memory, by kind. */
   cache?: Partial<CacheSizes>
   /** Milliseconds after which an operation that gets no answer fails. Default 5000. */
@@ -83,7 +88,7 @@ export async function openMongoStore (options: MongoStoreOptions): Promise<Store
     await db.close()
     throw error
   }
-  return new MongoStore(db, feed, nodes, { ...defaultCacheSizes, ...options.cache }, (options.resendWindowSeconds ?? 86400) * 1000, options.onDerivedFailure)
+  return new MongoStore(db, feed, nodes, options)
 }
 
 async function checkFormat (db: Connection): Promise<void> {
@@ -131,13 +136,15 @@ class MongoStore implements Store {
   readonly #purge: Purge
   readonly #settled: () => Promise<void>
 
-  constructor (db: Connection, feed: MongoFeed, nodes: MongoNodes, cache: CacheSizes, resendWindowMs: number, onDerivedFailure: ((error: unknown) => void) | undefined) {
-    const rows = new Rows(db, cache, feed)
+  constructor (db: Connection, feed: MongoFeed, nodes: MongoNodes, options: MongoStoreOptions) {
+    const cache: CacheSizes = { ...defaultCacheSizes, ...options.cache }
+    const resendWindowMs = (options.resendWindowSeconds ?? 86400) * 1000
+    const rows = new Rows(db, cache, feed, options.owns)
     const records = new MongoRecords(db)
     this.#db = db
     this.feed = feed
     this.nodes = nodes
-    this.#append = new Append(db, rows, feed, resendWindowMs, onDerivedFailure)
+    this.#append = new Append(db, rows, feed, resendWindowMs, options.onDerivedFailure)
     this.#events = new EventLog(db, cache.events)
     this.#groups = new GroupChanges(db, rows, cache.groups)
     this.#messages = new Messages(db, rows)
