@@ -93,10 +93,10 @@ export interface EventStore {
 export interface SessionStore {
   session (session: string): Promise<SessionRow | undefined>
   /**
-   * On disk when it resolves. With `was` only if no other process has opened, ended or dropped the session since that was read: nothing is
-   * written then. (A process makes one change of a session at a time: where it is alone, `was` says nothing.)
+   * On disk when it resolves. With `was` only if no other process has opened, ended or dropped the session since that was read, and only the fields that
+   * differ from it; resolves to false where nothing is written. (A process makes one change of a session at a time: where it is alone, `was` says nothing.)
    */
-  putSession (row: SessionRow, was?: SessionRow): Promise<void>
+  putSession (row: SessionRow, was?: SessionRow): Promise<boolean>
   /** With its cursors. `was` as for `putSession`; resolves to whether it was still that. */
   dropSession (session: string, was?: SessionRow): Promise<boolean>
   sessions (page: Page & { user?: string }): Promise<SessionRow[]>

@@ -229,6 +229,19 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
     t.equal((await again.session('al/x'))?.clientId, 'x', 'the last one counts')
   })
 
+  await t.test(`${name}: a session is changed as it was read`, async t => {
+    const { store } = await open(t)
+    const row: SessionRow = { session: 'al/x', user: 'al', clientId: 'x', subscriptions: [], inflight: [], expirySeconds: 60, createdAt: 1, connection: { epoch: 'one', proven: 0 } }
+    t.equal(await store.putSession(row), true)
+    const subscriptions = [{ filter: 'im/u/al/inbox', qos: 1 as const }]
+    await store.advance({ cursors: [], members: [], events: [], connections: [{ session: 'al/x', epoch: 'one', proven: 9 }] })
+    t.equal(await store.putSession({ ...row, subscriptions }, row), true)
+    t.same(await store.session('al/x'), { ...row, subscriptions, connection: { epoch: 'one', proven: 9 } }, 'what was proven meanwhile stays')
+    const ended = { ...row, subscriptions, expiresAt: 1000, expirySeconds: 70, connection: { epoch: 'one', proven: 12 } }
+    t.equal(await store.putSession(ended, { ...row, subscriptions }), true)
+    t.same(await store.session('al/x'), ended)
+  })
+
   await t.test(`${name}: records`, async t => {
     const { store, reopen } = await open(t)
     const bytes = new Uint8Array([0, 255, 128, 10])

@@ -8,6 +8,8 @@ import type { Faults } from '../../broker/store/mongodb/store.ts'
 import { openMongoStore } from '../../broker/store/mongodb/store.ts'
 import type { Cursor, Member, SessionRow, Store } from '../../broker/store/store.ts'
 import { group, join, message } from '../contract/operations.ts'
+import { bench } from '../support/control-host.ts'
+import type { Bench } from '../support/control-host.ts'
 import { mongodbServer } from '../support/mongodb.ts'
 import type { MongodbServer } from '../support/mongodb.ts'
 
@@ -141,6 +143,42 @@ async function tests (server: MongodbServer): Promise<void> {
     await move(b, 80)
     t.match(await a.session(session), { connection: { epoch: 'b2' } }, 'it is at the other one still')
     t.same(await a.cursors(session, [stream]), [{ seq: 80, sent: 81 }])
+  })
+
+  await t.test('a session that the other one has opened is not changed', async t => {
+    const [a, b] = [await open(t), await open(t)]
+    const [taken, mine] = ['carol/taken', 'carol/mine']
+    for (const session of [taken, mine]) await a.putSession(sessionRow(session, `${session} a`))
+    const [was, own] = [await a.session(taken), await a.session(mine)]
+    if (was === undefined || own === undefined) throw new Error('no session')
+    const subscriptions = [{ filter: 'im/u/carol/inbox', qos: 1 as const }]
+    await b.putSession({ ...sessionRow(taken, 'b'), subscriptions })
+    t.same(await Promise.all([a.putSession({ ...was, expiresAt: 5 }, was), a.putSession({ ...own, expiresAt: 5 }, own)]), [false, true], 'in one write')
+    t.equal(await a.putSession({ ...was, subscriptions: [] }, was), false)
+    t.same(await a.session(taken), { ...sessionRow(taken, 'b'), subscriptions })
+    t.same(await a.session(mine), { ...own, expiresAt: 5 })
+    const { expiresAt: _, ...open_ } = own
+    t.equal(await a.putSession(open_, { ...own, expiresAt: 5 }), true)
+    t.same(await a.session(mine), own)
+    await b.dropSession(taken)
+    t.equal(await a.putSession({ ...was, expiresAt: 5 }, was), false)
+    t.equal(await a.session(taken), undefined)
+  })
+
+  await t.test('what a client subscribes to where its session was is refused', async t => {
+    const servers = ['one', 'two'].map(name => bench(t, {
+      path: 'none',
+      open: () => openMongoStore({ url: server.url, database: server.database, timeoutMs: 20_000, node: { name, onLost: error => { t.fail(error.message) } } })
+    }))
+    const [a, b] = await Promise.all(servers) as [Bench, Bench]
+    const start = { session: 'erin/phone', user: 'erin', clientId: 'phone', cleanStart: false, expirySeconds: 60 }
+    const at = (name: string) => [{ filter: `im/u/erin/${name}`, qos: 1 as const }]
+    await a.control.openSession(start)
+    await a.control.saveSubscriptions('erin/phone', at('inbox'))
+    t.match(await b.control.openSession(start), { present: true, subscriptions: at('inbox') })
+    await b.control.saveSubscriptions('erin/phone', at('event'))
+    await t.rejects(a.control.saveSubscriptions('erin/phone', []), /another server/)
+    t.match(await b.store.session('erin/phone'), { subscriptions: [{ filter: 'im/u/erin/event' }] })
   })
 
   await t.test('a record that both create is one', async t => {

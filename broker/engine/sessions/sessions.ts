@@ -83,9 +83,9 @@ export class Sessions {
     const now = this.#host.now()
     return this.#queue.run(userOf(session), async () => {
       const row = await this.#host.store.session(session)
-      const dated = withDates(this.#topics, subscriptions, row, now)
-      if (row !== undefined) await this.#host.store.putSession({ ...row, subscriptions: dated })
-      else if (this.#live.get(session)?.persistent === true) throw new Error('the session is not stored any more')
+      const isKept = row !== undefined && !this.#isForeign(row) &&
+        await this.#host.store.putSession({ ...row, subscriptions: withDates(this.#topics, subscriptions, row, now) }, row)
+      if (!isKept && this.#live.get(session)?.persistent === true) throw new Error(row === undefined ? 'the session is not stored any more' : 'the session goes on at another server')
     })
   }
 

@@ -193,7 +193,7 @@ class LevelStore implements Store {
   eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }> { return this.#sessions.eventHead(user) }
 
   session (session: string): Promise<SessionRow | undefined> { return this.#sessions.session(session) }
-  putSession (row: SessionRow): Promise<void> { return this.#sessions.putSession(row) }
+  putSession (row: SessionRow): Promise<boolean> { return this.#sessions.putSession(row).then(() => true) }
   dropSession (session: string): Promise<boolean> { return this.#db.exclusive(() => this.#sessions.dropSession(session)).then(() => true) }
   sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#sessions.sessions(page) }
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#sessions.cursors(session, streams) }

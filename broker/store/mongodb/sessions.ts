@@ -1,5 +1,5 @@
 /** Persistent sessions with their cursors. */
-import type { AnyBulkWriteOperation, Filter } from 'mongodb'
+import type { AnyBulkWriteOperation, Filter, UpdateFilter } from 'mongodb'
 import { Lru } from '../cache/lru.ts'
 import type { Cursor, Marks, Page, SessionRow, UserRow } from '../store.ts'
 import type { Connection } from './connection.ts'
@@ -25,7 +25,7 @@ export class Sessions {
   readonly #lives: Lru<Life>
   #changes = 0
   /** Rows whose write is in the queue of jobs and has not begun. */
-  #batch: { rows: Map<string, Put>, written: Promise<void> } | undefined
+  #batch: { rows: Map<string, Put>, written: Promise<ReadonlySet<string>> } | undefined
 
   constructor (db: Connection, cacheSize: number) {
     this.#db = db
@@ -42,14 +42,14 @@ export class Sessions {
   }
 
   /** Clients that come all at once, behind a restart, share a write: one each would keep the messages behind them waiting. */
-  putSession (row: SessionRow, was?: SessionRow): Promise<void> {
+  async putSession (row: SessionRow, was?: SessionRow): Promise<boolean> {
     let batch = this.#batch
     if (batch === undefined) {
       const rows = new Map<string, Put>()
       const ends = (): void => { if (this.#batch?.rows === rows) this.#batch = undefined }
       const written = this.#db.exclusive(async () => {
         ends()
-        await this.#put(rows)
+        return await this.#put(rows)
       })
       // A job that fails with the one before it never begins.
       written.then(ends, ends)
@@ -57,19 +57,32 @@ export class Sessions {
     }
     const before = batch.rows.get(row.session)
     batch.rows.set(row.session, { row, was: before === undefined ? was : before.was })
-    return batch.written
+    return !(await batch.written).has(row.session)
   }
 
-  async #put (rows: ReadonlyMap<string, Put>): Promise<void> {
-    await this.#db.bulk(this.#db.sessions, [...rows.values()].map(({ row: { session, ...replacement }, was }) => (
-      { replaceOne: { filter: was === undefined ? { _id: session } : stillAs(was), replacement, upsert: was === undefined } }
-    )), { ordered: false })
+  /** Resolves to the sessions that were not written, because they are not any more as they were read. */
+  async #put (rows: ReadonlyMap<string, Put>): Promise<ReadonlySet<string>> {
+    const found = await this.#db.bulk(this.#db.sessions, [...rows.values()].map(({ row, was }): AnyBulkWriteOperation<SessionDoc> => {
+      if (was !== undefined) return { updateOne: { filter: stillAs(was), update: changes(was, row) } }
+      const { session, ...replacement } = row
+      return { replaceOne: { filter: { _id: session }, replacement, upsert: true } }
+    }), { ordered: false })
     for (const { row: { session, connection }, was } of rows.values()) {
       // Over a row that was read before, which may not have been there any more: it opens nothing.
       if (was !== undefined) continue
       const life = this.#life(session)
       if (connection?.epoch !== life.seen) life.own = connection?.epoch
     }
+    return found < rows.size ? await this.#unwritten(rows) : new Set()
+  }
+
+  async #unwritten (rows: ReadonlyMap<string, Put>): Promise<ReadonlySet<string>> {
+    const docs = await this.#db.sessions.find({ _id: oneOf([...rows.keys()]) }, whole).project<SessionDoc>({ connection: 1, expiresAt: 1 }).toArray()
+    const stored = new Map(docs.map(doc => [doc._id, doc]))
+    return new Set([...rows].filter(([session, { row, was }]) => {
+      const doc = stored.get(session)
+      return was !== undefined && (doc === undefined || doc.connection?.epoch !== row.connection?.epoch || doc.expiresAt !== row.expiresAt)
+    }).map(([session]) => session))
   }
 
   dropSession (session: string, was?: SessionRow): Promise<boolean> {
@@ -184,6 +197,21 @@ const absent = { $exists: false }
 /** The session if it has not been opened, ended or dropped since: each connection has an epoch of its own. */
 function stillAs ({ session, connection, expiresAt }: SessionRow): Filter<SessionDoc> {
   return { _id: session, 'connection.epoch': connection?.epoch ?? absent, expiresAt: expiresAt ?? absent }
+}
+
+/** What of a row is to be written: the fields that are not as they were read. How far the client has its answers is written beside it meanwhile. */
+function changes (was: SessionRow, row: SessionRow): UpdateFilter<SessionDoc> {
+  const { session: _, connection, ...fields } = row
+  const before: Partial<Record<string, unknown>> = { ...was }
+  const set = Object.fromEntries(Object.entries(fields).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])))
+  const gone = Object.keys(was).filter(name => !(name in row))
+  const isSame = connection?.epoch === was.connection?.epoch
+  return {
+    // An update that changes nothing finds its document too.
+    $set: { expirySeconds: row.expirySeconds, ...set, ...(connection !== undefined && !isSame && { connection }) },
+    ...(gone.length > 0 && { $unset: Object.fromEntries(gone.map(name => [name, ''])) }),
+    ...(connection !== undefined && isSame && { $max: { 'connection.proven': connection.proven } })
+  }
 }
 
 /** Those of the marks that are ahead of their rows, by key. */

@@ -215,7 +215,7 @@ class MongoStore implements Store {
   eventHead (user: string): Promise<{ seq: number, deliveredSeq: number }> { return this.#db.read(() => this.#events.head(user)) }
 
   session (session: string): Promise<SessionRow | undefined> { return this.#db.read(() => this.#sessions.session(session)) }
-  putSession (row: SessionRow, was?: SessionRow): Promise<void> { return this.#sessions.putSession(row, was) }
+  putSession (row: SessionRow, was?: SessionRow): Promise<boolean> { return this.#sessions.putSession(row, was) }
   dropSession (session: string, was?: SessionRow): Promise<boolean> { return this.#sessions.dropSession(session, was) }
   sessions (page: Page & { user?: string }): Promise<SessionRow[]> { return this.#db.read(() => this.#sessions.sessions(page)) }
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>> { return this.#db.read(() => this.#sessions.cursors(session, streams)) }
