@@ -45,6 +45,8 @@ export interface GatewayOptions {
   now: () => number
   /** Milliseconds of a clock that only goes forward; for delivery. */
   steady?: () => number
+  /** Outputs may come so late, twice or not at all, milliseconds. 0 (the default): they come once and in order, as one engine says them. */
+  lateMs?: number
   topics: Topics
   openTopics: OpenTopics
   /** Absent when no ordinary topic is open. */
@@ -93,13 +95,13 @@ export class Gateway implements Acceptor {
   readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, limits, log, anonymous, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, limits, log, anonymous, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere }: GatewayOptions) {
     const { clock, locks, pending } = this
     const full = this.#full
     this.#now = now
     const intake = this.#intake = new Intake(limits.queuedPublishes)
     const tick = this.#tick = new Tick(engine, intake)
-    const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes, looking: limits.opening })
+    const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes, looking: limits.opening, lateMs })
     const turns = this.turns = new Turns({ contended: () => pump.pauses.sending })
     const waiting = this.wills = new WaitingWills(limits)
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)
@@ -173,6 +175,7 @@ export class Gateway implements Acceptor {
         case 'verdict': this.#publishAnswers.settle(output); break
         case 'message': pump.message(output); break
         case 'event': pump.event(output); break
+        case 'behind': pump.behind(output); break
         case 'members': pump.members(output); break
         case 'notice': pump.notice(output.user, output.payload); break
         case 'kick': sessions.kick(output.user, output.session, output.code); break

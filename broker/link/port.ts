@@ -64,6 +64,12 @@ export interface Committed {
 export type Output = Verdict | Committed
   /** A new entry of a user's event log. */
   | { kind: 'event', user: string, seq: number, payload: Uint8Array }
+  /**
+   * The numbers after `after` up to `upTo` of a log (a conversation, or `e:{user}`) were committed, and their outputs may never come: whoever reads
+   * it goes on from the store. It comes before higher numbers of that log: who has not heard of a log for a while cannot see a gap. `senders`: who
+   * wrote the messages, of a group's. Said by what carries outputs to other gateways; an engine loses none.
+   */
+  | { kind: 'behind', log: string, after: number, upTo: number, senders: string[] }
   /** Members came (their history starts after `joinedSeq`) or went. Comes before messages that they may see. */
   | { kind: 'members', gid: string, added: Array<{ user: string, joinedSeq: number }>, removed: string[] }
   /** Live words of the server on a user's notice topic. */

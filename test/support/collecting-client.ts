@@ -225,6 +225,9 @@ export class CollectingClient {
     })
   }
 
+  /** What happens about once a second. */
+  sweep (): void { this.#session?.trim(this.#gateway.pump.steady()) }
+
   /** `{conv}{seq}` of what has arrived and was not taken. */
   seqs (): string[] { return this.take().map(name) }
 

@@ -33,6 +33,8 @@ export class FakeEngine implements Engine {
   readonly hangUps: Array<{ session: string, graceful: boolean }> = []
   readonly reads: ReadQuery[] = []
   readonly hidden = new Set<string>()
+  /** So many of a log's newest entries reads do not show yet. */
+  readonly lag = new Map<string, number>()
   /** Milliseconds by which the time of the server is ahead of the machine's clock. */
   aheadMs = 0
   /** What publishes with DUP may be repeats of; without it nothing is remembered. */
@@ -258,7 +260,7 @@ export class FakeEngine implements Engine {
 
   #read ({ user, stream, after, limit, maxBytes }: ReadQuery): { entries: LogEntry[], last: number } {
     const conv = convOf(stream)
-    const log = this.log(conv)
+    const log = this.log(conv).slice(0, -(this.lag.get(conv) ?? 0) || undefined)
     const floor = conv.startsWith('e:') ? 0 : this.members.get(conv)?.get(user)
     const entries: LogEntry[] = []
     let last = Math.max(after, floor ?? log.length)

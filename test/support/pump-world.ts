@@ -21,6 +21,13 @@ export type Step =
   | { op: 'connect' | 'lose' | 'leave' | 'slow' | 'drain', device: number }
   | { op: 'subscribe' | 'unsubscribe', device: number, filter: number }
   | { op: 'hold' | 'release' | 'late' | 'turn' | 'flush' | 'trim' }
+  | Disorder
+
+/** What only happens to outputs that come from elsewhere, and to a store that others write. */
+type Disorder =
+  | { op: 'early' | 'lost' | 'repeat', which: number }
+  | { op: 'stale', place: number, by: number }
+  | { op: 'fresh' | 'behind' | 'age' | 'sweep' | 'settle' }
 
 const device = fc.nat({ max: 1 })
 const filter = fc.nat({ max: filters.length - 1 })
@@ -31,6 +38,21 @@ export const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('subscribe' as const, 'unsubscribe' as const), device, filter }) },
   { weight: 5, arbitrary: fc.record({ op: fc.constantFrom('hold' as const, 'release' as const, 'late' as const, 'turn' as const, 'turn' as const, 'flush' as const, 'trim' as const) }) }
 )
+
+/** The same, and outputs that are lost, doubled or out of order, and reads that are older than what was heard. */
+export const disorderlyStep: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 12, arbitrary: step },
+  // Mostly of two logs, so that much happens to one.
+  { weight: 8, arbitrary: fc.record({ op: fc.constant('commit' as const), place: fc.constantFrom(0, 3), own: fc.boolean(), late: fc.boolean() }) },
+  { weight: 8, arbitrary: fc.record({ op: fc.constantFrom('early' as const, 'early' as const, 'lost' as const, 'repeat' as const), which: fc.nat({ max: 3 }) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('stale' as const), place: fc.constantFrom(0, 3, 5), by: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 8, arbitrary: fc.record({ op: fc.constantFrom('settle' as const, 'settle' as const, 'turn' as const, 'sweep' as const, 'fresh' as const) }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('behind' as const, 'age' as const, 'late' as const) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('subscribe' as const, 'unsubscribe' as const), device: fc.constant(0), filter: fc.constantFrom(0, 2) }) }
+)
+
+/** So late may outputs come in a disorderly world, milliseconds. */
+const lateMs = 60_000
 
 /** A device of bob: what its connection was sent, and what it acknowledged ever. */
 class Device {
@@ -92,14 +114,38 @@ function note (map: Map<string, Set<number>>, stream: string, seq: number): void
   else seqs.add(seq)
 }
 
+/** By which streams bob's devices read it. */
+function namesOf (output: Output): [string, ...string[]] {
+  if (output.kind === 'event') return [`e:${output.user}`]
+  if (output.kind !== 'message') throw new Error(`${output.kind} is not an entry of a log`)
+  return output.conv.startsWith('g:') && output.from === 'bob' ? [output.conv, 'o' + output.conv.slice(1)] : [output.conv]
+}
+
+function numberOf (output: Output): number { return 'seq' in output ? output.seq ?? 0 : 0 }
+
+/** What is said in place of an output that was lost. */
+export function behind (output: Output): Output {
+  if (output.kind === 'event') return { kind: 'behind', log: `e:${output.user}`, after: output.seq - 1, upTo: output.seq, senders: [] }
+  if (output.kind !== 'message') throw new Error(`${output.kind} is not an entry of a log`)
+  return { kind: 'behind', log: output.conv, after: output.seq - 1, upTo: output.seq, senders: [output.from] }
+}
+
 export class World {
-  readonly bench: Bench = bench(undefined, { inflight: 5 })
+  readonly bench: Bench
   readonly devices: Device[]
   readonly #starts = new Map<string, number>()
   readonly #unheard: Output[] = []
+  /** What was said and may be said again. */
+  #said: Output[] = []
+  readonly #lost: Output[] = []
+  /** Streams of which all devices have heard. */
+  readonly #known = new Set<string>()
+  #aheadMs = 0
 
-  /** `kinds`: what bob's devices listen with. */
-  constructor (kinds: readonly [DeviceKind, DeviceKind]) {
+  /** `kinds`: what bob's devices listen with. `disorderly`: outputs may come late, twice or never. */
+  constructor (kinds: readonly [DeviceKind, DeviceKind], disorderly = false) {
+    const steady = (): number => performance.now() + this.#aheadMs
+    this.bench = bench(undefined, { inflight: 5 }, undefined, [], undefined, false, steady, undefined, disorderly ? { lateMs } : {})
     this.devices = [new Device(this.bench, kinds[0], 'phone'), new Device(this.bench, kinds[1], 'tablet')]
     const { engine } = this.bench
     engine.join('one', 'alice', 'bob')
@@ -141,7 +187,17 @@ export class World {
       case 'trim':
         access.pump.trim()
         return
+      case 'early':
+      case 'lost':
+      case 'repeat':
+      case 'stale':
+      case 'fresh':
+      case 'behind':
+      case 'age':
+      case 'sweep':
+      case 'settle': return this.#disorder(step)
     }
+    if (step.op !== 'ack') this.#known.clear()
     const device = this.devices[step.device] as Device
     if (step.op === 'connect') return device.connect()
     const { client } = device
@@ -161,8 +217,63 @@ export class World {
     }
   }
 
+  #disorder (step: Disorder): void {
+    const { engine, access } = this.bench
+    switch (step.op) {
+      case 'early': return this.#say(this.#unheard.splice(step.which % Math.max(1, this.#unheard.length), 1))
+      case 'lost':
+        this.#lost.push(...this.#unheard.splice(step.which % Math.max(1, this.#unheard.length), 1))
+        return
+      case 'repeat': return engine.output(this.#said.slice(-1 - step.which).slice(0, 1))
+      case 'stale':
+        engine.lag.set(places[step.place] as string, step.by)
+        return
+      case 'fresh':
+        engine.lag.clear()
+        return
+      case 'behind': return this.#repair()
+      case 'age': return this.#grow()
+      case 'settle':
+        for (const device of this.devices) {
+          device.collect()
+          while (device.open.length > 0) device.ack(0)
+        }
+        return access.pump.cursors.flush()
+      case 'sweep':
+        access.sessions.sweep(performance.now())
+        for (const { client } of this.devices) if (client instanceof CollectingClient) client.sweep()
+    }
+  }
+
+  /** What was lost is noticed in time, and what has become old is not said any more. */
+  #grow (): void {
+    this.#lost.push(...this.#unheard.splice(0))
+    this.#repair()
+    this.#said = []
+    this.#known.clear()
+    for (let round = 0; round < 2; round++) {
+      this.#aheadMs += lateMs
+      this.bench.access.pump.trim()
+    }
+  }
+
+  #repair (): void { this.bench.engine.output(this.#lost.splice(0).map(output => behind(output))) }
+
   /** What is on disk and was not said yet; it is said in its order. */
-  #heard (): void { this.bench.engine.output(this.#unheard.splice(0)) }
+  #heard (): void { this.#say(this.#unheard.splice(0)) }
+
+  #say (outputs: Output[]): void {
+    const { engine } = this.bench
+    for (const output of outputs) {
+      const [log, ...names] = namesOf(output)
+      // Who has heard nothing of a log for a while sees no gap: it is told of it in time.
+      const open = [...this.#lost, ...this.#unheard].filter(one => namesOf(one)[0] === log && numberOf(one) < numberOf(output))
+      if (open.some(one => namesOf(one).some(name => !this.#known.has(name)))) engine.output(open.map(one => behind(one)))
+      engine.output([output])
+      this.#said.push(output)
+      for (const name of [log, ...names]) this.#known.add(name)
+    }
+  }
 
   check (): void {
     for (const device of this.devices) {
@@ -185,6 +296,8 @@ export class World {
     const { engine } = this.bench
     this.do({ op: 'late' })
     this.#heard()
+    this.do({ op: 'fresh' })
+    this.#repair()
     // What clients said before, a DISCONNECT among it, may have waited.
     for (const device of this.devices) this.do({ op: 'drain', device: this.devices.indexOf(device) })
     await settled(engine)
@@ -195,6 +308,8 @@ export class World {
       device.client?.ask('subscribe', ['im/g/+'])
     }
     for (let quiet = 0; quiet < 3;) {
+      await settled(engine)
+      this.do({ op: 'sweep' })
       await settled(engine)
       this.check()
       quiet = this.devices.every(device => device.open.length === 0) ? quiet + 1 : 0

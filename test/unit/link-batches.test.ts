@@ -39,6 +39,7 @@ const output: fc.Arbitrary<Output> = fc.oneof(
   fc.record({ kind: fc.constant('verdict'), ref: number, ok: fc.constant('failed') }),
   fc.record({ kind: fc.constant('event'), user: name, seq: number, payload: bytes }),
   fc.record({ kind: fc.constant('notice'), user: name, payload: bytes }),
+  fc.record({ kind: fc.constant('behind'), log: name, after: number, upTo: number, senders: fc.array(name, { maxLength: 2 }) }),
   fc.record({ kind: fc.constant('members'), gid: name, added: fc.array(fc.record({ user: name, joinedSeq: number }).map(whole), { maxLength: 2 }), removed: fc.array(name, { maxLength: 2 }) }),
   fc.record({ kind: fc.constant('intake'), full: fc.boolean() })
 ).map(one => whole(one) as Output)

@@ -184,7 +184,7 @@ export class Committer {
     try {
       this.#options.output(outputs)
     } catch (error) {
-      // What is committed is committed: the queue goes on, and sessions read the log when they notice the gap.
+      // What is committed is committed: the queue goes on. Sessions in whose streams the next number shows a gap read the log.
       this.#options.log.error({ err: error }, 'the receiver of the outputs failed')
     }
   }

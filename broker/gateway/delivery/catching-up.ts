@@ -33,6 +33,8 @@ export class CatchingUp {
   readonly #session: Follower
   readonly #shared: Pick<Shared, 'engine' | 'pauses' | 'recent' | 'later' | 'steady'>
   #behind: Stream[] = []
+  /** The store does not know yet what was heard of them. */
+  readonly #waiting = new Set<Stream>()
   #reading = false
   #running = false
   #again = false
@@ -51,13 +53,20 @@ export class CatchingUp {
   }
 
   /** Streams that are behind. */
-  get count (): number { return this.#behind.length }
+  get count (): number { return this.#behind.length + this.#waiting.size }
 
   queue (stream: Stream): void {
     if (stream.queued || stream.closed) return
     stream.queued = true
     this.#behind.push(stream)
     this.catchUp()
+  }
+
+  /** Reads on of a stream that waits for the store. */
+  again (stream: Stream): void {
+    if (!this.#waiting.delete(stream)) return
+    stream.queued = false
+    this.queue(stream)
   }
 
   /** Reads on at the end of this turn: the acknowledgements of one read make room for one step, not for one each. */
@@ -129,23 +138,38 @@ export class CatchingUp {
     this.#ahead = undefined
     this.#readAhead = Math.min(Math.max(this.#readAhead, session.capacity) * 2, maxReadAhead)
     const before = stream.sentTo
-    stream.sentTo = Math.max(before, entries.length === 0 && page.last <= before ? head : page.last)
+    stream.sentTo = Math.max(before, page.last)
     if (stream.sentTo > before) session.skipped(stream)
     session.advanced(stream)
     this.#behind.shift()
     stream.queued = false
-    if (stream.sentTo < stream.head) this.queue(stream)
+    const isOlder = entries.length === 0 && stream.sentTo === before && stream.head === head
+    if (stream.sentTo < stream.head && !stream.closed && isOlder) this.#wait(stream)
+    else if (stream.sentTo < stream.head) this.queue(stream)
     else if (this.#behind.length === 0) this.#readAhead = 0
     session.caughtUp()
     this.#again = true
   }
 
-  /** Forgets what was read ahead for a device that has taken nothing for a while: it costs a read when it does again. */
+  /** The store has not got what was heard: the stream goes on when it has, and not beyond it. Nobody waits for its reader. */
+  #wait (stream: Stream): void {
+    stream.queued = stream.excused = true
+    this.#waiting.add(stream)
+  }
+
+  /**
+   * To be called about once a second: asks the store again for what it did not have, and forgets what was read ahead for a device that has taken
+   * nothing for a while (it costs a read when it does again).
+   */
   trim (now: number): void {
+    for (const stream of [...this.#waiting]) this.again(stream)
     if (this.#ahead === undefined || now - this.#aheadAt < aheadMs) return
     this.#ahead = undefined
     this.#readAhead = 0
   }
 
-  close (): void { this.#behind = [] }
+  close (): void {
+    this.#behind = []
+    this.#waiting.clear()
+  }
 }

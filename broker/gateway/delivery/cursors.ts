@@ -48,6 +48,7 @@ export class Cursors {
       const lazy = stream.kind === 'direct' || stream.kind === 'own'
       if (lazy && stream.inflight === 0 && !stream.queued && stream.sentTo >= stream.head && !stream.closed) {
         stream.closed = true
+        stream.reader.passed?.note(stream.id, stream.sentTo)
         stream.reader.streams.delete(stream.id)
       }
     }

@@ -1,7 +1,7 @@
 import type { Stream } from './stream.ts'
 
 /** Hears of commits that it may not see where it reads. */
-interface Noting { note (conv: string, seq: number): void }
+interface Noting { note (conv: string, seq: number, last?: number): void }
 
 /** The streams by which groups' messages find the sessions that read them. */
 export class GroupStreams {

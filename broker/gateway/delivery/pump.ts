@@ -1,5 +1,5 @@
 import type { Committed, Engine, Output } from '../../link/port.ts'
-import { groupId } from '../../topics.ts'
+import { directUsers, groupId } from '../../topics.ts'
 import { Few } from '../../few.ts'
 import { Cursors } from './cursors.ts'
 import { GroupStreams } from './group-streams.ts'
@@ -9,7 +9,7 @@ import { Pressure } from './pressure.ts'
 import { Recent } from './recent.ts'
 import type { Session } from './session.ts'
 import type { Shared } from './shared.ts'
-import type { StreamKind } from './stream.ts'
+import { streamKind, type StreamKind } from './stream.ts'
 
 export interface PumpOptions {
   /** Bytes that are kept for sessions that are a little behind. */
@@ -24,6 +24,11 @@ export interface PumpOptions {
   fresh?: () => number
   /** Runs a function at the end of this turn of the event loop. */
   later?: (run: () => void) => void
+  /**
+   * Outputs may come so late, twice or not at all, milliseconds: so long at least it is remembered how far sessions have had their streams. 0: they come once
+   * and in order, and nothing is remembered.
+   */
+  lateMs?: number
 }
 
 const mostLooking = 16
@@ -50,15 +55,19 @@ export class Pump implements Shared {
   readonly now: () => number
   readonly steady: () => number
   readonly later: (run: () => void) => void
+  readonly lateMs: number
+  #agedAt: number
   readonly #byUser = new Map<string, Set<Session>>()
   #lastConv = ''
   #lastUsers: readonly [string, string] = ['', '']
 
-  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), fresh = steady, later = setImmediate, recentBytes, looking = mostLooking }: PumpOptions = {}) {
+  constructor (engine: Pick<Engine, 'read' | 'streams' | 'advance'>, { now = Date.now, steady = () => performance.now(), fresh = steady, later = setImmediate, recentBytes, looking = mostLooking, lateMs = 0 }: PumpOptions = {}) {
     this.engine = engine
     this.now = now
     this.steady = steady
     this.later = later
+    this.lateMs = lateMs
+    this.#agedAt = steady()
     this.pressure = new Pressure({ steady: fresh, later })
     this.recent = new Recent(recentBytes === undefined ? {} : { maxBytes: recentBytes })
     this.cursors = new Cursors(engine)
@@ -124,9 +133,12 @@ export class Pump implements Shared {
     if (stream === undefined) {
       const qos = session.qosOf(kind, id)
       if (qos === -1) return
+      const passed = session.passed?.get(id)
+      if (passed !== undefined && message.seq <= passed) return
       // At QoS 0 a stream is live only: it waits for no scan.
       if (qos === 1) for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, message.seq)) return
-      stream = session.addStream(id, message.seq - 1, message.seq - 1)
+      const cursor = passed ?? message.seq - 1
+      stream = session.addStream(id, cursor, cursor)
       if (stream === undefined) return
       if (stream.qos === 0) this.cursors.moved(stream)
     }
@@ -156,9 +168,38 @@ export class Pump implements Shared {
       for (const session of this.#sessionsOf(user)) {
         const own = session.streams.get('o' + id.slice(1))
         if (own !== undefined && session.qosOf('group', id) !== -1) session.dropStream(own)
-        if (!session.streams.has(id)) session.addStream(id, joinedSeq, joinedSeq)
+        if (session.streams.has(id)) continue
+        const stream = session.addStream(id, joinedSeq, joinedSeq)
+        // What it may see of the group may have been said before this was.
+        if (stream !== undefined && this.lateMs > 0 && stream.qos === 1) session.queueBehind(stream)
       }
     }
+  }
+
+  /** Outputs of a log may never come. */
+  behind ({ log, after, upTo, senders }: Extract<Output, { kind: 'behind' }>): void {
+    const kind = streamKind(log)
+    if (kind !== 'group') {
+      for (const user of new Set(kind === 'direct' ? directUsers(log) : [log.slice(2)])) {
+        for (const session of this.#sessionsOf(user)) this.#missed(session, kind, log, after, upTo)
+      }
+      return
+    }
+    for (const scan of this.groups.scans) scan.note(log, after + 1, upTo)
+    for (const stream of this.groups.of(log) ?? []) stream.reader.missed(stream, upTo)
+    for (const user of senders) {
+      for (const session of this.#sessionsOf(user)) if (!session.streams.has(log)) this.#missed(session, 'own', 'o' + log.slice(1), after, upTo)
+    }
+  }
+
+  #missed (session: Session, kind: StreamKind, id: string, after: number, upTo: number): void {
+    const passed = session.passed?.get(id)
+    let stream = session.streams.get(id)
+    if (stream === undefined && (session.qosOf(kind, id) !== 1 || (passed !== undefined && upTo <= passed))) return
+    let covered = true
+    for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, after + 1, upTo)) covered = false
+    if (stream === undefined && covered) stream = session.addStream(id, passed ?? after, passed ?? after)
+    if (stream !== undefined) session.missed(stream, upTo)
   }
 
   /** The server's words to a user's sessions that subscribe to notices; `except` has had them already. */
@@ -169,7 +210,13 @@ export class Pump implements Shared {
   }
 
   /** To be called about once a second. */
-  trim (): void { this.recent.trim() }
+  trim (): void {
+    this.recent.trim()
+    const now = this.steady()
+    if (this.lateMs === 0 || now - this.#agedAt < this.lateMs) return
+    this.#agedAt = now
+    for (const sessions of this.#byUser.values()) for (const session of sessions) session.passed?.age()
+  }
 
   /** So long did the last turns of the event loop take, milliseconds. */
   turned (turnMs: number): void { this.paceMs = Math.min(Math.max(leastPaceMs, turnMs * paceTurns), mostPaceMs) }

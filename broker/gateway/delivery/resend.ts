@@ -1,5 +1,5 @@
 import type { Engine } from '../../link/port.ts'
-import type { Entry } from './stream.ts'
+import { unknownHead, type Entry, type Stream } from './stream.ts'
 
 /** Of one read; the window bounds how many are sent again. */
 const resendBytes = 1_048_576
@@ -32,6 +32,8 @@ async function entriesOf (engine: Pick<Engine, 'read'>, user: string, stream: st
   while (wanted.length > 0 && !closed()) {
     const first = wanted[0] as number
     const page = await engine.read({ user, stream, after: first - 1, limit: wanted.length, maxBytes: resendBytes })
+    // The store does not know them yet: whoever reads the stream gets to them.
+    if (page.last < first) break
     const entries = new Map(page.entries.map(entry => [entry.seq, entry]))
     while (wanted.length > 0 && (wanted[0] as number) <= Math.max(first, page.last)) {
       const seq = wanted.shift() as number
@@ -40,4 +42,27 @@ async function entriesOf (engine: Pick<Engine, 'read'>, user: string, stream: st
     }
   }
   return found
+}
+
+/** The session, as sending again needs it. */
+interface Resending {
+  readonly user: string
+  readonly closed: boolean
+  readonly streams: ReadonlyMap<string, Stream>
+  addStream (id: string, cursor: number, head: number): Stream | undefined
+  send (stream: Stream, entry: Entry): void
+}
+
+/** Sends what is left of these places once more; there is room for all of them. */
+export async function sendAgain (session: Resending, engine: Pick<Engine, 'read'>, places: readonly Place[]): Promise<void> {
+  const found = await entriesAt(engine, session.user, places, () => session.closed)
+  if (session.closed) return
+  for (const { stream: id, seq } of places) {
+    const entry = found.get(id)?.get(seq)
+    if (entry === undefined) continue
+    const stream = session.streams.get(id) ?? session.addStream(id, seq - 1, unknownHead)
+    if (stream === undefined) continue
+    stream.redeliverTo = Math.max(stream.redeliverTo, seq)
+    session.send(stream, entry)
+  }
 }

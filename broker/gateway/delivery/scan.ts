@@ -1,12 +1,13 @@
 import type { StreamState } from '../../link/port.ts'
 import type { Shared } from './shared.ts'
+import type { Passed } from './passed.ts'
 import { type Stream, type StreamKind, unknownHead } from './stream.ts'
 
 const pageSize = 200
 /** A scan waits while this many streams of its session are behind: memory does not grow with the backlog. */
 export const maxBehind = 200
 
-/** The first and the last commit to a stream while it was looked for. */
+/** The lowest and the highest number of what was committed to a stream while it was looked for. */
 interface Race { first: number, last: number }
 
 /** The session, as its scans need it. */
@@ -16,6 +17,7 @@ export interface Scanned {
   readonly closed: boolean
   readonly behindCount: number
   readonly streams: ReadonlyMap<string, Stream>
+  readonly passed: Passed | undefined
   qosOf (kind: StreamKind, id: string): -1 | 0 | 1
   addStream (id: string, cursor: number, head: number): Stream | undefined
   dropStream (stream: Stream): void
@@ -55,22 +57,26 @@ export class Scan {
 
   cancel (): void { this.#cancelled = true }
 
-  /** A commit to a stream that is not in memory: true when it may be delivered at once (the stream was caught up). */
-  covers (id: string, seq: number): boolean {
+  /** A commit to a stream that is not in memory, or several up to `last`: true when it may be delivered at once (the stream was caught up). */
+  covers (id: string, seq: number, last = seq): boolean {
     if (this.#done || id <= this.#passed) return true
-    this.note(id, seq)
+    this.note(id, seq, last)
     return false
   }
 
   /** A commit that the page being read may not show. */
-  note (id: string, seq: number): void {
+  note (id: string, seq: number, last = seq): void {
     if (this.#done || id <= this.#passed) return
     // Of a user's own conversations all are noted until their page came: it may show as delivered what this session has not had
     // (the user's own sending moves that mark). Groups are everybody's: only what races with a page is noted.
     if (this.kind === 'group' && !this.#inFlight) return
     const race = this.#raced.get(id)
-    if (race === undefined) this.#raced.set(id, { first: seq, last: seq })
-    else race.last = seq
+    if (race === undefined) {
+      this.#raced.set(id, { first: seq, last })
+      return
+    }
+    race.first = Math.min(race.first, seq)
+    race.last = Math.max(race.last, last)
   }
 
   /** The membership ended while a page that may show it is being read. */
@@ -138,7 +144,7 @@ export class Scan {
   /** Where a session without a cursor begins: what was committed since it asked is for it, whatever becomes of its connection. */
   #start ({ stream, cursor }: StreamState, race: Race | undefined): number {
     const known = this.#session.streams.get(stream)
-    return Math.min(cursor, race === undefined ? unknownHead : race.first - 1, known?.qos === 1 ? known.acked : unknownHead)
+    return Math.min(cursor, race === undefined ? unknownHead : this.#before(stream, race), known?.qos === 1 ? known.acked : unknownHead)
   }
 
   /** A stream of the page, and what was committed to it meanwhile. */
@@ -146,7 +152,7 @@ export class Scan {
     const session = this.#session
     const head = Math.max(state.head, race?.last ?? 0)
     // What was committed since the scan began is for this session, whatever mark the page shows.
-    const before = race === undefined ? unknownHead : race.first - 1
+    const before = race === undefined ? unknownHead : this.#before(state.stream, race)
     const cursor = Math.min(state.cursor, before)
     const sent = Math.min(sentBefore(state), before)
     let stream = session.streams.get(state.stream)
@@ -156,8 +162,7 @@ export class Scan {
       stream.head = stream.head === unknownHead ? head : Math.max(stream.head, head)
       stream.redeliverTo = Math.max(stream.redeliverTo, sent)
     } else {
-      // Direct and own streams that are caught up need no memory; a group's stream is how its messages find the session.
-      if (this.kind !== 'group' && this.kind !== 'event' && this.#needsNone(state.stream, head <= cursor)) return
+      if (this.#isLazy(state.stream, cursor, head)) return
       stream = session.addStream(state.stream, cursor, head)
       if (stream === undefined) return
       stream.redeliverTo = Math.max(stream.redeliverTo, sent)
@@ -170,10 +175,17 @@ export class Scan {
     session.queueBehind(stream)
   }
 
-  #needsNone (id: string, caughtUp: boolean): boolean {
+  /** Direct and own streams that are caught up need no memory; a group's stream is how its messages find the session. */
+  #isLazy (id: string, cursor: number, head: number): boolean {
+    if (this.kind === 'group' || this.kind === 'event') return false
     const session = this.#session
-    return (caughtUp && !session.orphaned(id)) || session.qosOf(this.kind, id) === 0
+    if (head > cursor || session.orphaned(id)) return session.qosOf(this.kind, id) === 0
+    session.passed?.note(id, cursor)
+    return true
   }
+
+  /** What a commit that was heard follows; what was said again is known by what the session has had. */
+  #before (id: string, { first }: Race): number { return Math.max(first - 1, this.#session.passed?.get(id) ?? 0) }
 
   /** Commits to streams that should have been on this page, and were not: they are new. */
   #unlisted (next: string | undefined): void {
@@ -183,7 +195,8 @@ export class Scan {
       this.#raced.delete(id)
       // Groups are not listed here unless the page showed them: a foreign group's commit may have been noted as well.
       if (this.kind === 'group' || session.streams.has(id)) continue
-      const stream = session.addStream(id, race.first - 1, race.last)
+      const before = this.#before(id, race)
+      const stream = before < race.last ? session.addStream(id, before, race.last) : undefined
       if (stream !== undefined) session.queueBehind(stream)
     }
     if (this.kind === 'group' || next === undefined) this.#raced.clear()

@@ -1,22 +1,15 @@
 import { CatchingUp } from './catching-up.ts'
 import type { Dealt } from './dealt.ts'
 import { Interest } from './interest.ts'
-import { ends, entriesAt, type Place } from './resend.ts'
+import { Passed } from './passed.ts'
+import { leastPressing, nearly, pressingWindows, unheardMs } from './pace.ts'
+import { ends, sendAgain, type Place } from './resend.ts'
 import { maxBehind, Scan } from './scan.ts'
 import type { SessionOptions } from './session-options.ts'
 import type { Shared } from './shared.ts'
 import type { Sink } from './sink.ts'
 import { Stream, streamKind, uncounted, unknownHead, type Entry, type StreamKind } from './stream.ts'
 import { Window } from './window.ts'
-
-/** A stream that is no more entries behind is soon live again. */
-const nearly = 1024
-/** Of a stream that is so many windows behind senders wait, until it is only half as many behind. */
-const pressingWindows = 2
-/** The same for a client with a small window, entries. */
-const leastPressing = 128
-/** So long a device is taken to keep pace that is not read, milliseconds: it may have acknowledged. */
-const unheardMs = 1000
 
 /**
  * A connected session: which logs it reads and how far it has got. Its memory holds the window and the streams that are not
@@ -28,6 +21,8 @@ export class Session {
   readonly sink: Sink
   readonly streams = new Map<string, Stream>()
   readonly interest = new Interest()
+  /** Where outputs may come late or twice. */
+  readonly passed: Passed | undefined
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
   expirySeconds: number
   closed = false
@@ -52,6 +47,7 @@ export class Session {
     this.id = id
     this.user = user
     this.expirySeconds = expirySeconds
+    this.passed = shared.lateMs > 0 ? new Passed() : undefined
     this.#window = new Window(window)
     this.#catchingUp = new CatchingUp(this, shared)
   }
@@ -121,6 +117,7 @@ export class Session {
     if (stream.inflight > 0) this.#orphans = true
     this.#shared.pressure.ease(stream)
     this.#shared.cursors.report(stream)
+    this.passed?.note(stream.id, stream.acked)
     this.streams.delete(stream.id)
     if (stream.kind === 'group') this.#shared.groups.remove(stream)
   }
@@ -132,12 +129,28 @@ export class Session {
     if (entry.seq <= sentTo) return
     if (head === unknownHead || entry.seq > head) stream.head = entry.seq
     if (sentTo < head || stream.queued) return this.#behind(stream, entry)
-    if ((stream.qos === 0 || this.#window.free > 0) && !this.sink.crowded) return this.send(stream, entry)
+    const gap = entry.seq !== sentTo + 1 && this.#countsAll(stream)
+    if (!gap && (stream.qos === 0 || this.#window.free > 0) && !this.sink.crowded) return this.send(stream, entry)
     if (stream.qos === 0) {
       stream.sentTo = stream.acked = entry.seq
       return
     }
+    // What was not heard is in the log: nobody is to wait for that.
+    if (gap) stream.excused = true
     this.#behind(stream, entry)
+    this.queueBehind(stream)
+  }
+
+  /** A number that is left out was missed. Not where only live entries count, nor where numbers are left out by nature. */
+  #countsAll ({ qos, kind }: Stream): boolean { return qos === 1 && (kind !== 'own' || this.passed !== undefined) }
+
+  /** Numbers up to `upTo` of a stream were committed, and may never be heard of: they come from the log. */
+  missed (stream: Stream, upTo: number): void {
+    // Where a scan is to tell how far the log goes, it is told of this.
+    if (stream.qos === 0 || upTo <= stream.sentTo || stream.head === unknownHead) return
+    stream.head = Math.max(stream.head, upTo)
+    stream.excused = true
+    this.#catchingUp.again(stream)
     this.queueBehind(stream)
   }
 
@@ -149,6 +162,7 @@ export class Session {
     // Who comes back with a backlog was never live: nobody waits for that.
     if (behind > nearly) return pressure.ease(stream)
     recent.begin(stream.id, entry)
+    if (behind === 1) this.#catchingUp.again(stream)
     if (behind >= this.#pressingAt && this.keepsPace) pressure.press(stream)
   }
 
@@ -221,17 +235,8 @@ export class Session {
     if (places.length === 0) return places
     const all = places.filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
     const [wanted, rest] = [all.slice(0, this.#window.capacity), all.slice(this.#window.capacity)]
-    const found = await entriesAt(this.#shared.engine, this.user, wanted, () => this.closed)
-    if (this.closed) return rest
     if (rest.length > 0) this.#begun = ends(rest)
-    for (const { stream: id, seq } of wanted) {
-      const entry = found.get(id)?.get(seq)
-      if (entry === undefined) continue
-      const stream = this.streams.get(id) ?? this.addStream(id, seq - 1, unknownHead)
-      if (stream === undefined) continue
-      stream.redeliverTo = Math.max(stream.redeliverTo, seq)
-      this.send(stream, entry)
-    }
+    await sendAgain(this, this.#shared.engine, wanted)
     return rest
   }
 

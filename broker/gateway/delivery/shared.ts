@@ -20,6 +20,8 @@ export interface Shared {
   readonly looking: Few
   /** A device that keeps pace with the server has acknowledged what is older than this, milliseconds. */
   readonly paceMs: number
+  /** Outputs may come so late, twice or not at all, milliseconds; 0: they come once and in order. */
+  readonly lateMs: number
   /** Runs a function at the end of this turn of the event loop. */
   later (run: () => void): void
   /** Milliseconds since the epoch, for what expires. */

@@ -1,4 +1,5 @@
 import type { StreamKind } from '../../topics.ts'
+import type { Passed } from './passed.ts'
 
 export type { StreamKind }
 
@@ -17,8 +18,12 @@ export interface Reader {
   readonly streams: Map<string, Stream>
   /** It takes what it gets as fast as the server sends it. */
   readonly keepsPace: boolean
+  /** Of streams that are not in memory, where outputs may come late or twice. */
+  readonly passed: Passed | undefined
   /** A commit to a stream of this reader. */
   live (stream: Stream, entry: Entry): void
+  /** Numbers up to `upTo` of a stream were committed, and may never be heard of. */
+  missed (stream: Stream, upTo: number): void
 }
 
 /** One log as one session reads it: a conversation, the own messages of a group, or the event log. */
