@@ -2,7 +2,7 @@
 import type { IPublishPacket } from 'mqtt-packet'
 import { shareOf } from './generator.ts'
 import { matches } from './matching.ts'
-import { bringing, identifiersOf, qosBy, topicFor, type Arrival, type Connection, type Copy, type Message, type Session, type Snapshot, type Subscription } from './model.ts'
+import { bringing, identifiersOf, mostBytes, qosBy, topicFor, type Arrival, type Connection, type Copy, type Message, type Session, type Snapshot, type Subscription } from './model.ts'
 import { dealt } from './shared.ts'
 import type { World } from './world.ts'
 
@@ -98,6 +98,8 @@ function inOrder (session: Session, { message, packet, seq, share }: Arrival, sc
     return limit < before
   }
   if (message.chat !== undefined) {
+    // What was too large for an earlier connection was passed over by it.
+    if (session.connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && mostBytes(message) > maximumPacketSize)) return
     // Whoever subscribes anew may read anew.
     if (later(`${scope} ${message.chat.conversation} ${session.snapshots.length} ${packet.qos} ${packet.topic}`, seq)) fault(`seq ${seq} of ${message.chat.conversation} behind a later one, ${scope}`)
     return
@@ -105,7 +107,8 @@ function inOrder (session: Session, { message, packet, seq, share }: Arrival, sc
   // What a group takes back from a member it deals late; a retained message comes when it is asked for.
   if (share !== undefined || message.retain) return
   const kind = `${scope} ${message.topic} ${message.qos} ${packet.qos}`
-  if (message.attempts === 1 && later(`${kind} ${message.from}`, message.number)) fault(`behind a later one of its sender, ${scope} [MQTT-4.6.0-6]`)
+  // Of one whose publisher has gone nothing was promised: it may have been queued, and come with the next connection.
+  if (message.attempts === 1 && !message.cut && later(`${kind} ${message.from}`, message.number)) fault(`behind a later one of its sender, ${scope} [MQTT-4.6.0-6]`)
   if (later(kind, message.start, message.end)) fault(`behind one that was published when it was acknowledged, ${scope}`)
 }
 
@@ -123,12 +126,16 @@ function explained (session: Session, arrival: Arrival, fault: (text: string) =>
   }
   const snapshots = session.during(message.start, at)
   const found = message.chat === undefined
-    ? snapshots.some(snapshot => {
-      const by = bringing(session, snapshot, message)
-      return by.length > 0 && retains(by, arrival) && qosBy(by, message) === packet.qos && same(identifiersOf(by), identifiers)
-    })
+    ? queued(session, arrival, snapshots)
     : read(session, arrival, snapshots)
   if (!found && !retainedBy(session, arrival)) fault(`${packet.topic} QoS ${packet.qos} RETAIN ${packet.retain ? 1 : 0} identifiers ${identifiers.join()}: no subscriptions are like that [MQTT-3.3.4-3]`)
+}
+
+/** An ordinary message. While subscriptions change it may be queued by the old ones and sent by the new ones. */
+function queued (session: Session, { message, packet, identifiers, ...rest }: Arrival, snapshots: readonly Snapshot[]): boolean {
+  const all = snapshots.map(snapshot => bringing(session, snapshot, message)).filter(by => by.length > 0)
+  return all.some(by => qosBy(by, message) === packet.qos) && all.some(by => same(identifiersOf(by), identifiers)) &&
+    all.some(by => retains(by, { message, packet, identifiers, ...rest }))
 }
 
 function retains (by: readonly Subscription[], { message, packet }: Arrival): boolean {
@@ -150,8 +157,11 @@ function read (session: Session, { message, packet, identifiers }: Arrival, snap
     })
 }
 
+/** PUBACK comes a little before the message is sent on: who subscribes right after it may be sent it. */
+const afterwards = 15
+
 function asked (session: Session, message: Message): boolean {
-  return session.during(message.start, message.end).some(snapshot => bringing(session, snapshot, message).length > 0)
+  return session.during(message.start, message.end + afterwards).some(snapshot => bringing(session, snapshot, message).length > 0)
 }
 
 /** It is what was retained when somebody subscribed, or took its place before it was sent. */

@@ -26,8 +26,10 @@ function lacks (world: World, session: Session, message: Message): boolean {
   const connections = session.connections.filter(({ to }) => to > message.start)
   if (connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && mostBytes(message) > maximumPacketSize)) return false
   // At QoS 0 it is for who is there.
-  const least = Math.min(...by.map(one => qosBy(one, message)))
-  return least > 0 || connections.every(({ from, to }) => from < message.start && to === Infinity)
+  const each = by.map(one => qosBy(one, message))
+  if (each.every(qos => qos > 0)) return true
+  // What waited at QoS 1 is not waited for at QoS 0.
+  return each.every(qos => qos === 0) && connections.every(({ from, to }) => from < message.start && to === Infinity)
 }
 
 /** A subscription that brought nothing retained, though there was something, and it never changed nor did the connection. */
@@ -39,7 +41,7 @@ function unretained (world: World, session: Session): string[] {
     const { maximumPacketSize } = session.connection
     if (maximumPacketSize > 0 && world.messages.some(message => message.retain && mostBytes(message) > maximumPacketSize)) return []
     // What has taken its place meanwhile may have come instead.
-    const got = world.messages.some(message => message.retain && message.start >= last.start && (session.copies.get(`${message.number} `) ?? []).some(copy => copy.at > at))
+    const got = world.messages.some(message => message.retain && message.end >= last.start && (session.copies.get(`${message.number} `) ?? []).some(copy => copy.at > at))
     return got ? [] : [`what was retained (m${last.number}) did not come to ${session.id} with ${subscription.filter}`]
   })
 }

@@ -23,6 +23,8 @@ export interface Message {
   taken: boolean
   /** Times that it was sent. */
   attempts: number
+  /** The connection ended before it was answered. */
+  cut: boolean
 }
 
 export interface Subscription extends Wanted { identifier: number }
