@@ -20,7 +20,7 @@ export function arrived (world: World, session: Session, connection: Connection,
   const key = `${message.number} ${share ?? ''}`
   const copies = session.copies.get(key) ?? []
   session.copies.set(key, copies)
-  let copy = packet.qos === 0 ? undefined : copies.find(one => one.packetId === packet.messageId && one.connection !== connection)
+  let copy = packet.qos === 0 ? undefined : copies.find(one => one.packetId === packet.messageId && one.connection !== connection && (packet.dup || one.answeredOn === undefined))
   if (copy !== undefined) again(copy, connection, arrival, fault)
   else {
     copy = { topic: packet.topic, packetId: packet.messageId ?? 0, qos: packet.qos, at, connection, acknowledged: Infinity, answeredOn: undefined, early: 0 }
@@ -100,8 +100,8 @@ function inOrder (session: Session, { message, packet, seq, share }: Arrival, sc
   if (message.chat !== undefined) {
     // What was too large for an earlier connection was passed over by it.
     if (session.connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && mostBytes(message) > maximumPacketSize)) return
-    // Whoever subscribes anew may read anew.
-    if (later(`${scope} ${message.chat.conversation} ${session.snapshots.length} ${packet.qos} ${packet.topic}`, seq)) fault(`seq ${seq} of ${message.chat.conversation} behind a later one, ${scope}`)
+    // Whoever subscribes anew may read anew; and what was acknowledged before older ones may come again.
+    if ((scope !== 'ever' || !packet.dup) && later(`${scope} ${message.chat.conversation} ${session.snapshots.length} ${packet.qos} ${packet.topic}`, seq)) fault(`seq ${seq} of ${message.chat.conversation} behind a later one, ${scope}`)
     return
   }
   // What a group takes back from a member it deals late; a retained message comes when it is asked for.

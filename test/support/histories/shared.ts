@@ -28,9 +28,8 @@ export function dealt (world: World, session: Session, { message, packet, identi
   world.dealt.set(key, before)
   if (before.some(one => one.copy === copy)) return
   const others = before.filter(one => one.session !== session)
-  // What its publisher has sent twice is two messages.
-  if (message.attempts === 1) for (const other of others) once(other, at, fault)
-  else if (message.qos === 2 && others.length > 0) fault('twice by a share, published at QoS 2')
+  // What its publisher has sent twice at QoS 1 is two messages.
+  if (message.attempts === 1 || message.qos === 2) for (const other of others) once(other, at, fault)
   before.push({ session, copy })
 }
 
@@ -47,7 +46,7 @@ export function undealt (world: World, message: Message, share: string): boolean
   const spans = world.sessions.flatMap(session => membership(session, share, message.topic))
   let reached = message.start
   for (const { from, to } of spans.sort((a, b) => a.from - b.from)) if (from <= reached) reached = Math.max(reached, to)
-  return reached >= world.now && !world.sessions.some(session => excuses(session, message, share))
+  return reached === Infinity && !world.sessions.some(session => excuses(session, message, share))
 }
 
 /** When a session was surely a member. */
