@@ -61,12 +61,11 @@ export class SharedGroup {
 
   /** The member's connection is over; what it was lent is the group's again. */
   disconnected (session: string): void {
-    this.#takeBack(this.#former.get(session))
+    const [former, member] = [this.#former.get(session), this.#members.get(session)]
     this.#former.delete(session)
-    const member = this.#members.get(session)
-    if (member === undefined) return
-    member.client = undefined
-    this.#open()
+    if (member !== undefined) member.client = undefined
+    if (former !== undefined || member !== undefined) this.#open()
+    this.#takeBack(former)
     this.#takeBack(member)
   }
 
@@ -78,12 +77,18 @@ export class SharedGroup {
       this.#former.clear()
       return this.#queues.close(this.share)
     }
+    const keeps = member?.client !== undefined && member.lent.size > 0
+    if (keeps) this.#former.set(session, member)
     this.#open()
-    if (member?.client !== undefined && member.lent.size > 0) this.#former.set(session, member)
-    else this.#takeBack(member)
+    if (!keeps) this.#takeBack(member)
   }
 
-  #open (): void { this.#queues.open(this.share, this.qos, [...this.#members.values()].some(({ client }) => client !== undefined)) }
+  /** The queue stays in memory while somebody is dealt to, or has what it was lent: that is taken out of it when it is acknowledged. */
+  #open (): void {
+    if (this.closed) return
+    const awake = this.#former.size > 0 || [...this.#members.values()].some(({ client }) => client !== undefined)
+    this.#queues.open(this.share, this.qos, awake)
+  }
 
   #takeBack (member: Member | undefined): void {
     if (member === undefined) return
@@ -183,7 +188,7 @@ export class SharedGroup {
     member.lent.delete(entry.seq)
     this.#dealt.delete(entry.seq)
     this.#queues.remove(this.share.key, entry)
-    if (member.lent.size === 0) this.#former.delete(member.session)
+    if (member.lent.size === 0 && this.#former.delete(member.session)) this.#open()
   }
 
   #packet (packet: Body | PacketLike, { subscription: { rap = false, subscriptionIdentifier } }: Member, qos: 0 | 1 | 2): PacketLike {

@@ -15,6 +15,8 @@ class Member implements Dealer {
   readonly kept: boolean
   readonly room: number
   readonly got: string[] = []
+  /** What it calls when it acknowledges what it was lent. */
+  readonly over: Array<() => void> = []
 
   constructor (kept: boolean, room: number) {
     this.kept = kept
@@ -23,7 +25,10 @@ class Member implements Dealer {
 
   get free (): number { return this.room - this.got.length }
   give (packet: PacketLike): void { this.got.push(packet.payload.toString()) }
-  lend (packet: PacketLike): void { this.give(packet) }
+  lend (packet: PacketLike, over: () => void): void {
+    this.over.push(over)
+    this.give(packet)
+  }
 }
 
 interface World { records: MemoryRecords, persistence: RecordsPersistence, router: Router, groups: SharedGroups, publish (payload: string): Promise<void> }
@@ -117,4 +122,25 @@ await t.test('what a kept member was dealt goes back once, when its session is f
   await persistence.forget('a')
   await quiet()
   t.strictSame(other.got, ['m0', 'm1', 'm2'])
+})
+
+await t.test('what is acknowledged after its queue has left memory and come back is over', async t => {
+  const { groups, persistence, publish } = await world(10)
+  const [first, second] = [new Member(false, 10), new Member(true, 10)]
+  groups.join('a', subscription, first)
+  groups.join('b', subscription, undefined)
+  await persistence.addSubscriptions({ id: 'b' }, [subscription])
+  await publish('m0')
+  await quiet()
+  t.strictSame(first.got, ['m0'])
+  // Nobody is there any more to deal to, but who leaves has what it was lent.
+  groups.leave('a', key)
+  await quiet()
+  groups.join('b', subscription, second)
+  await quiet()
+  t.strictSame(second.got, [], 'it is under way')
+  for (const over of first.over) over()
+  await publish('m1')
+  await quiet()
+  t.strictSame(second.got, ['m1'])
 })
