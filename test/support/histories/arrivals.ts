@@ -109,7 +109,7 @@ function inOrder (session: Session, { message, packet, seq, share }: Arrival, sc
   const kind = `${scope} ${message.topic} ${message.qos} ${packet.qos}`
   // Of one whose publisher has gone nothing was promised: it may have been queued, and come with the next connection.
   if (message.attempts === 1 && !message.cut && later(`${kind} ${message.from}`, message.number)) fault(`behind a later one of its sender, ${scope} [MQTT-4.6.0-6]`)
-  if (later(kind, message.start, message.end)) fault(`behind one that was published when it was acknowledged, ${scope}`)
+  if (!message.cut && later(kind, message.start, message.end)) fault(`behind one that was published when it was acknowledged, ${scope}`)
 }
 
 function expiry ({ message, packet }: Arrival, fault: (text: string) => void): void {
