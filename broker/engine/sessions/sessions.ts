@@ -195,9 +195,9 @@ export class Sessions {
     const row = await store.session(session)
     // What another server holds has not ended here.
     if (row === undefined || this.#isForeign(row)) return false
-    if (end.expirySeconds === 0) await store.dropSession(session, row)
-    else await store.putSession(withEnd(row, end), row)
-    return end.expirySeconds > 0
+    if (end.expirySeconds > 0) return await store.putSession(withEnd(row, end), row)
+    await store.dropSession(session, row)
+    return false
   }
 
   /** Another try for an end that was kept; nothing when the session was opened, or ended again, meanwhile. */
