@@ -25,6 +25,7 @@ async function around (config: Config, log: Logger, store: Store, output: CoreEv
   return {
     engine,
     records: store.records,
+    nodes: store.nodes,
     accounts: engine.control.accounts.users,
     feed: engine.feed,
     plugins: plugins as RunningPluginInfo[],

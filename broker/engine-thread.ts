@@ -64,7 +64,7 @@ function answer (method: Method | undefined, { id, name, args }: Extract<Ask, { 
 
 /** What the other side may ask for. The last argument of a call is for its progress. */
 function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method> {
-  const { engine, records, accounts, feed } = core
+  const { engine, records, nodes, accounts, feed } = core
   return new Map<string, Method>([
     ['engine.hangUp', (session, graceful) => { engine.hangUp(session, graceful) }],
     ['engine.advance', moves => { engine.advance(moves) }],
@@ -88,6 +88,8 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
       return bytes === undefined ? undefined : exact(bytes)
     }],
     ['records.write', (changes, sync) => records.write(changes, sync)],
+    ['records.swap', (key, from, to) => records.swap(key, from, to)],
+    ['nodes.over', names => nodes.over(names)],
     ['records.page', (from, to, limit) => page(records, from, to, limit)],
     ['accounts.add', (uid, password) => accounts.add(uid, password)],
     ['accounts.passwd', (uid, password) => accounts.passwd(uid, password)],

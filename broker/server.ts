@@ -83,7 +83,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   cleanup.add(() => core.close())
   const ordinary = await openOrdinary(config, core.records, openTopics, log)
   cleanup.add(() => ordinary?.close())
-  const { info: serverInfo, now: newest } = await core.engine.describe()
+  const { info: serverInfo, now: newest, node } = await core.engine.describe()
   const serverTime = serverClock(config, newest)
   const gateway = new Gateway({
     engine: core.engine,
@@ -92,7 +92,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
     topics,
     openTopics,
     ordinary,
-    records: core.records,
+    ...kept(core, node),
     limits: gatewayLimits(config, log),
     log: log.child({ part: 'access' }),
     ...entrance(config)
@@ -118,6 +118,12 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
   return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
+}
+
+/** Where wills are kept; `node`: this process, where it shares the store. */
+function kept ({ records, nodes }: Core, node: string | undefined): Pick<GatewayOptions, 'records' | 'shared'> {
+  if (node === undefined) return { records }
+  return { records, shared: { self: node, over: some => nodes.over(some), swap: (key, from, to) => records.swap(key, from, to) } }
 }
 
 /** Who is let in without a password in CONNECT, or sent elsewhere. */

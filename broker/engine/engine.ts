@@ -104,7 +104,10 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     advance,
     prove,
     isMember,
-    describe: async () => ({ info: { ...control.serverInfo() }, now: time.now() }),
+    describe: async () => {
+      const node = options.store.nodes.self
+      return { info: { ...control.serverInfo() }, now: time.now(), ...node !== undefined && { node } }
+    },
     host,
     control,
     feed,

@@ -34,7 +34,7 @@ import { SysTopics, type SysOptions } from './sys-topics.ts'
 import { Tick } from './tick.ts'
 import { Traffic } from './traffic.ts'
 import { WaitingWills } from './wills/waiting.ts'
-import { WillRows } from './wills/will-rows.ts'
+import { WillRows, type SharedRows } from './wills/will-rows.ts'
 import { Wills } from './wills/wills.ts'
 
 export interface GatewayOptions {
@@ -53,6 +53,8 @@ export interface GatewayOptions {
   ordinary: OrdinaryTopics | undefined
   /** Where wills outlive the server; without it they do not. */
   records?: Pick<Records, 'range' | 'write'>
+  /** Of those that share the store; absent where this process has it for itself. */
+  shared?: SharedRows | undefined
   limits: GatewayLimits
   log: Logger
   /** Clients without a user name may use ordinary topics. */
@@ -95,7 +97,7 @@ export class Gateway implements Acceptor {
   readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, limits, log, anonymous, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere }: GatewayOptions) {
     const { clock, locks, pending } = this
     const full = this.#full
     this.#now = now
@@ -107,7 +109,7 @@ export class Gateway implements Acceptor {
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)
     this.limits = limits
     this.log = log
-    const rows = new WillRows(records, err => { logFailure(log, err, {}, 'wills could not be stored') })
+    const rows = new WillRows(records, shared, err => { logFailure(log, err, {}, 'wills could not be stored') })
     const wills = this.#wills = new Wills({ engine, full, topics, ordinary, pending, tick, clock, now, waiting, rows, log })
     const forget = async (session: string): Promise<void> => { await ordinary?.forget(session) }
     const sessions = this.sessions = new Sessions({ engine, pump, tick, waiting, wills, elsewhere, log, forget })

@@ -39,7 +39,7 @@ export interface SessionsContext {
   readonly pump: Pick<Pump, 'remove'>
   readonly tick: Pick<Tick, 'discard'>
   readonly waiting: Pick<WaitingWills, 'goesOn' | 'ended' | 'discard'>
-  readonly wills: Pick<Wills, 'announced' | 'left'>
+  readonly wills: Pick<Wills, 'announced' | 'left' | 'moved'>
   readonly elsewhere: Elsewhere | undefined
   readonly log: Logger
   /** Removes what is stored elsewhere for a session that is over. */
@@ -67,8 +67,11 @@ export class Sessions {
   /** The connections of a user, those that are not done with connecting included. */
   countOf (user: string): number { return this.#users.get(user) ?? 0 }
 
-  /** `present`: it goes on with what was stored; otherwise an earlier one of its name is over. Resolves when the will of that is sent. */
-  add (session: Session, connection: ListedConnection, present: boolean): Promise<void> | undefined {
+  /**
+   * `present`: it goes on with what was stored; otherwise an earlier one of its name is over. `from`: the other process that had that one.
+   * Resolves when the will of that is sent.
+   */
+  add (session: Session, connection: ListedConnection, present: boolean, from?: string): Promise<void> | undefined {
     const { waiting, wills } = this.#context
     if (present) waiting.goesOn(session.id)
     const said = present ? undefined : waiting.ended(session.id)
@@ -76,7 +79,7 @@ export class Sessions {
     const ended = new Promise<void>(resolve => { end = resolve })
     this.connected.set(session.id, { session, connection, ended, end })
     wills.announced(connection)
-    return said
+    return from === undefined ? said : wills.moved(session.id, from, present)
   }
 
   /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */

@@ -9,8 +9,16 @@ export interface Records {
   get (key: string): Promise<Uint8Array | undefined>
   /** Rows with `from <= key < to`, in order. */
   range (from: string, to: string, limit?: number): AsyncIterable<[string, Uint8Array]>
+  /** Changes a row, or removes it (`null`), while it holds `from`; false: it does not, and is as it was. */
+  swap (key: string, from: Uint8Array, to: Uint8Array | null): Promise<boolean>
   /** On disk when `sync`. */
   write (changes: RecordChange[], sync: boolean): Promise<void>
+}
+
+/** The server processes that share the store; which one this is, `Engine.describe` says. */
+export interface Nodes {
+  /** Which of these are over for good: what they left may be taken up. Rejects when that cannot be told. */
+  over (nodes: readonly string[]): Promise<string[]>
 }
 
 /** An account, as operators see it. */
@@ -31,6 +39,7 @@ export interface RunningPluginInfo { name: string, description: string, enabled:
 export interface Core {
   readonly engine: Engine
   readonly records: Records
+  readonly nodes: Nodes
   readonly accounts: Accounts
   readonly feed: FeedReaders
   readonly plugins: RunningPluginInfo[]

@@ -128,6 +128,8 @@ export interface SessionResume {
   inflight: Array<{ packetId: number, stream: string, seq: number }>
   /** Absent for a session that ends with its connection: nothing is remembered of it. */
   resends?: Resends
+  /** The process that had the session last, when that was another one, or an earlier start of this one. */
+  from?: string
 }
 
 /** What the server says of itself, and how late it was when it was asked. */
@@ -136,6 +138,8 @@ export interface Description {
   info: Record<string, unknown>
   /** The time of the server, milliseconds since the epoch: what messages are stamped with, and expire by. */
   now: number
+  /** What this process calls itself among those that share its store; absent where it has the store for itself. */
+  node?: string
 }
 
 /** A message of a client's enhanced authentication (MQTT 5.0, section 4.12). `state`: of the step before, absent for the first one. */

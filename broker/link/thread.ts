@@ -1,7 +1,7 @@
 /** The engine's side in a worker thread, as its users in this thread see it. */
 import { Worker } from 'node:worker_threads'
 import { StoreUnavailableError } from '../store/errors.ts'
-import type { Accounts, Core, CoreEvents, Records, RunningPluginInfo } from './core.ts'
+import type { Accounts, Core, CoreEvents, Nodes, Records, RunningPluginInfo } from './core.ts'
 import type { FeedReaders } from './feed.ts'
 import { decodeOutputs, encodeSubmissions, transferOf } from './batches.ts'
 import type { SubmissionBatch } from './batches.ts'
@@ -108,6 +108,7 @@ class ThreadLink {
 class ThreadCore implements Core {
   readonly engine: Engine
   readonly records: Records
+  readonly nodes: Nodes
   readonly accounts: Accounts
   readonly feed: FeedReaders
   readonly plugins: RunningPluginInfo[]
@@ -118,6 +119,7 @@ class ThreadCore implements Core {
     this.plugins = plugins
     this.engine = threadEngine(link)
     this.records = threadRecords(link)
+    this.nodes = remote<Nodes>(link, 'nodes', ['over'])
     this.accounts = remote<Accounts>(link, 'accounts', ['add', 'passwd', 'list', 'ban', 'remove'])
     this.feed = remote<FeedReaders>(link, 'feed', ['readers', 'register', 'acknowledge', 'remove', 'read'])
   }
@@ -140,6 +142,7 @@ function threadRecords (link: ThreadLink): Records {
     async write (changes, sync) {
       await link.call('records.write', [changes.map(({ key, value }) => ({ key, value: value === null ? null : exact(value) })), sync])
     },
+    async swap (key, from, to) { return await link.call('records.swap', [key, exact(from), to === null ? null : exact(to)]) as boolean },
     async * range (from, to, limit = Infinity) {
       let at = from
       for (let left = limit; left > 0;) {

@@ -226,6 +226,8 @@ export interface Records {
   get (key: string): Promise<Uint8Array | undefined>
   /** Puts a row where there is none; on disk when it resolves, to what the key has then: `value`, or what was there. Of several at once one puts its own. */
   create (key: string, value: Uint8Array): Promise<Uint8Array>
+  /** Changes a row, or removes it (`null`), while it holds `from`; false: it does not, and is as it was. On disk when it resolves. */
+  swap (key: string, from: Uint8Array, to: Uint8Array | null): Promise<boolean>
   /** Rows with `from <= key < to`, in order. */
   range (from: string, to: string, limit?: number): AsyncIterable<[string, Uint8Array]>
   /** On disk when `sync`. Atomic on the embedded store; on MongoDB rows are put before rows are removed, and a failure may leave some of them: more rows, never fewer. */

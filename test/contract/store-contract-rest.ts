@@ -264,6 +264,13 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
       const [one, two] = [new Uint8Array([1, 2]), new Uint8Array([3])]
       t.same([...await again.records.create('n/a', one)], [...one])
       t.same([...await again.records.create('n/a', two)], [...one], 'what was there')
+      t.equal(await again.records.swap('n/a', two, one), false, 'it does not hold that')
+      t.equal(await again.records.swap('n/c', one, two), false, 'nor is it there')
+      t.same((await Promise.all([one, two].map(async () => await again.records.swap('n/a', one, two)))).sort(), [false, true], 'of two one')
+      t.same([...await again.records.get('n/a') ?? []], [...two])
+      t.equal(await again.records.swap('n/a', one, null), false)
+      t.equal(await again.records.swap('n/a', two, null), true)
+      t.equal(await again.records.get('n/a'), undefined)
       const made = await Promise.all([one, two].map(value => again.records.create('n/b', value)))
       t.same(made.map(value => [...value]), [[...one], [...one]], 'the first one counts')
       const [, kept, , anew] = await Promise.all([

@@ -67,4 +67,4 @@ export const levelOnly: Readonly<Record<string, string>> = {
 }
 
 /** With the configuration of MongoDB in themselves. */
-export const ownDatabase = ['faults/mongodb-load-kill', 'faults/mongodb-two-servers', 'faults/mongodb-two-servers-sessions']
+export const ownDatabase = ['faults/mongodb-load-kill', 'faults/mongodb-two-servers', 'faults/mongodb-two-servers-sessions', 'faults/mongodb-two-servers-wills']

@@ -132,7 +132,7 @@ export class Sessions {
     await this.#marks.settled(user)
     const expirySeconds = this.#clamp(start.expirySeconds)
     const epoch = `${this.#epochs}.${(++this.#opened).toString(36)}`
-    const row = await this.#resumed(start)
+    const { row, from } = await this.#resumed(start)
     // Two servers would deal what is one's: a device is at one of them by itself.
     if (start.share === true && row !== undefined && this.#isElsewhere(row, await this.#over([row]))) throw new Refusal('unavailable', 'the shared subscription is open at another server')
     if (row === undefined && expirySeconds > 0) await this.#makeRoom(user, start.share === true)
@@ -140,19 +140,20 @@ export class Sessions {
     if (isStored) await this.#putOpen(start, row, expirySeconds, epoch)
     this.#ends.forget(session)
     this.#live.set(session, { persistent: isStored, openedAt: this.#host.now() })
-    return resumeOf(row, isStored ? epoch : undefined)
+    return { ...resumeOf(row, isStored ? epoch : undefined), ...from !== undefined && { from } }
   }
 
-  /** The session that goes on; one that is over, or not wanted, is dropped. */
-  async #resumed ({ session, cleanStart }: SessionStart): Promise<SessionRow | undefined> {
+  /** The session that goes on, and from which other process; one that is over, or not wanted, is dropped. */
+  async #resumed ({ session, cleanStart }: SessionStart): Promise<{ row: SessionRow | undefined, from: string | undefined }> {
     const { store } = this.#host
     const stored = await store.session(session)
-    if (stored === undefined) return undefined
+    if (stored === undefined) return { row: undefined, from: undefined }
     const row = this.#seen(stored)
-    if (!(cleanStart || this.#isExpired(row))) return row
+    const from = this.#isForeign(row) ? row.node : undefined
+    if (!(cleanStart || this.#isExpired(row))) return { row, from }
     await store.dropSession(session)
     this.#ends.forget(session)
-    return undefined
+    return { row: undefined, from }
   }
 
   async #putOpen ({ session, user, clientId, share }: SessionStart, row: SessionRow | undefined, expirySeconds: number, epoch: string): Promise<void> {

@@ -218,10 +218,10 @@ export class ConnectHandler {
     return Math.min(pendingPublishes, pendingQos2, 65535)
   }
 
-  async #serve (client: ConnectingClient, frame: ConnectFrame, session: Session, { present, inflight, subscriptions }: SessionResume): Promise<void> {
+  async #serve (client: ConnectingClient, frame: ConnectFrame, session: Session, { present, inflight, subscriptions, from }: SessionResume): Promise<void> {
     const { full, log, ordinarySide, pump, sessions, shares, topics } = this.#context
     const { id, user } = session
-    const said = sessions.add(session, client, present)
+    const said = sessions.add(session, client, present, from)
     // What its last connection sent waits for its sender's rate: each connection would bring more.
     if (full.has(id)) client.pace(true)
     if (client.isClosed) return sessions.leave(client, false)

@@ -11,7 +11,8 @@ import type { OrdinaryTopics } from '../ordinary-topics.ts'
 import type { Tick } from '../tick.ts'
 import type { WaitingWills } from './waiting.ts'
 import { unwaited, willBytes } from './waiting.ts'
-import type { KeptWill, WillRows } from './will-rows.ts'
+import { LeftWills } from './left-wills.ts'
+import { nameOf, type KeptWill, type WillRows } from './will-rows.ts'
 
 /** The connection, as its will needs it. */
 export interface TestatorClient {
@@ -38,6 +39,8 @@ export interface WillsContext {
 
 /** Of those that the store did not take. */
 const maxRetries = 10_000
+/** Milliseconds. */
+const retryMs = 1_000
 /** Of an earlier run that are looked at in one turn. */
 const restoredAtOnce = 64
 
@@ -51,7 +54,12 @@ export class Wills {
   readonly #sent = new Map<number, [id: string, kept: KeptWill]>()
   #retries: Array<[id: string, kept: KeptWill]> = []
 
-  constructor (context: WillsContext) { this.#context = context }
+  readonly #left: LeftWills
+
+  constructor (context: WillsContext) {
+    this.#context = context
+    this.#left = new LeftWills({ ...context, send: (id, kept) => this.#send(id, kept) })
+  }
 
   /** The session does not wait for its sender's rate any more. */
   released (session: string): void { this.#held.delete(session) }
@@ -62,7 +70,7 @@ export class Wills {
     const { rows } = this.#context
     // Of its own: the CONNECT lies in a chunk of what the socket brought, which may not be kept for its sake.
     will.payload = copyOf(will.payload)
-    const id = rows.newId()
+    const id = rows.newId(session.id)
     this.#announced.set(session.id, id)
     rows.put(id, { session: session.id, user, will, delaySeconds: delayOf(will, session) })
   }
@@ -82,11 +90,12 @@ export class Wills {
       if (announced !== undefined) rows.drop(announced)
       return undefined
     }
-    const id = announced ?? rows.newId()
+    const id = announced ?? rows.newId(session.id)
     const delaySeconds = delayOf(will, session)
     const kept: KeptWill = { session: session.id, user, will, delaySeconds }
     if (delaySeconds === 0) return this.#send(id, kept)
-    rows.put(id, { ...kept, dueAt: now() + delaySeconds * 1000 })
+    if (announced === undefined) rows.put(id, { ...kept, dueAt: now() + delaySeconds * 1000 })
+    else rows.defer(id, kept, now() + delaySeconds * 1000)
     this.#wait(id, kept, clock.now + delaySeconds * 1000)
     return undefined
   }
@@ -94,7 +103,17 @@ export class Wills {
   /** Apart, so that what waits holds nothing of the connection. */
   #wait (id: string, kept: KeptWill, dueMs: number): void {
     const { waiting, rows } = this.#context
-    waiting.add(kept.session, { user: kept.user, dueMs, bytes: willBytes(kept.will), publish: () => this.#send(id, kept), discard: () => { rows.drop(id) } })
+    waiting.add(kept.session, { user: kept.user, dueMs, bytes: willBytes(kept.will), publish: () => this.#due(id, kept), discard: () => { rows.drop(id) } })
+  }
+
+  /** What waited is over: where others share the store, one of them may have it by now. Never rejects. */
+  #due (id: string, kept: KeptWill): Promise<void> | undefined {
+    const { rows, clock, log } = this.#context
+    if (rows.shared === undefined) return this.#send(id, kept)
+    return rows.take(id).then(async mine => { if (mine) await this.#send(id, kept) }, (err: Error) => {
+      logFailure(log, err, { session: kept.session }, 'a will was not sent, and is tried again')
+      this.#wait(id, kept, clock.now + retryMs)
+    })
   }
 
   /** Never rejects. */
@@ -122,7 +141,7 @@ export class Wills {
       packetId: 0,
       dup: false,
       // After a crash it may be sent again: it is one message all the same.
-      cid: `will.${id}`,
+      cid: `will.${nameOf(id)}`,
       ...(properties?.payloadFormat !== undefined ? { utf8: properties.payloadFormat === 1 } : {}),
       ...(properties?.contentType !== undefined ? { contentType: properties.contentType } : {}),
       ...(properties?.messageExpirySeconds !== undefined ? { expirySeconds: properties.messageExpirySeconds } : {})
@@ -161,11 +180,16 @@ export class Wills {
     this.#retries = []
     for (const [id, kept] of retries) unwaited(this.#send(id, kept))
     this.#context.waiting.sweep(nowMs)
+    this.#left.sweep()
   }
+
+  /** A session that was at another process `goesOn` here, or is over with this: what waits there for it is not sent, or now. Never rejects. */
+  moved (session: string, from: string, goesOn: boolean): Promise<void> { return this.#left.moved(session, from, goesOn) }
 
   /** Takes up what an earlier run of the server left: of those that were connected the delay begins now. Not of who was banned or removed meanwhile. */
   async restore (): Promise<void> {
     const { engine, rows, clock, now, log } = this.#context
+    if (rows.shared !== undefined) return await this.#left.takeUp()
     let count = 0
     const unreadable = (row: string, err: Error): void => { log.error({ row, err }, 'a will that is stored cannot be read: it is not sent, and its row stays') }
     for await (const [id, kept] of rows.all(unreadable)) {
@@ -188,6 +212,7 @@ export class Wills {
   /** Those that wait go on at the next start. Resolves when what was asked of the store is written. */
   async close (): Promise<void> {
     this.#context.waiting.close()
+    await this.#left.close()
     await this.#context.rows.close()
   }
 }

@@ -24,6 +24,19 @@ export class LevelRecords implements Records {
     })
   }
 
+  async swap (name: string, from: Uint8Array, to: Uint8Array | null): Promise<boolean> {
+    return await this.#db.exclusive(async () => {
+      const row = key.record(name)
+      const present = await this.#db.reader.getBytes(row)
+      if (present === undefined || Buffer.compare(present, from) !== 0) return false
+      const batch = this.#db.batch()
+      if (to === null) batch.del(row)
+      else batch.put(row, to)
+      await this.#db.write(batch, true)
+      return true
+    })
+  }
+
   async * range (from: string, to: string, limit = Infinity): AsyncGenerator<[string, Uint8Array], void> {
     const start = key.record('').length
     // A row at `from` itself belongs to the range.

@@ -44,6 +44,14 @@ export class MongoRecords implements Records {
     return await done
   }
 
+  async swap (name: string, from: Uint8Array, to: Uint8Array | null): Promise<boolean> {
+    const { records } = this.#db
+    const filter = { _id: name, v: new Binary(from) }
+    return await this.#db.read(async () => to === null
+      ? (await records.deleteOne(filter)).deletedCount > 0
+      : (await records.updateOne(filter, { $set: { v: new Binary(to) } })).matchedCount > 0)
+  }
+
   async * range (from: string, to: string, limit = Infinity): AsyncGenerator<[string, Uint8Array], void> {
     let filter: { $gte: string, $lt: string } | { $gt: string, $lt: string } = { $gte: from, $lt: to }
     for (let left = limit; left > 0;) {
