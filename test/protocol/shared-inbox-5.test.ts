@@ -84,6 +84,35 @@ await t.test('each message goes to one worker, and to each other device', async 
   t.strictSame((await gathered(t, [device], 60))[0]?.sort(), [...all].sort())
 })
 
+await t.test('what nobody has acknowledged is not told as delivered, and waits, over several lives of a share', async t => {
+  const [bot, alice] = [fresh('bot'), fresh('alice')]
+  const one: RawConnect = { acknowledge: false, properties: { receiveMaximum: 1 } }
+  const sender = await connect(t, alice, 'a')
+  await subscribe(sender, `im/u/${alice}/event`)
+  const slow = await connect(t, bot, 'slow', one)
+  await subscribe(slow, shared(bot))
+  await send(sender, bot, ['1'])
+  t.equal(body(await slow.next()), '1')
+  const fast = await connect(t, bot, 'fast')
+  await subscribe(fast, shared(bot))
+  await send(sender, bot, ['2', '3'])
+  await gathered(t, [fast], 2)
+  for (const client of [fast, slow]) await client.disconnect()
+  for (const life of ['second', 'third']) {
+    const again = await connect(t, bot, life, one)
+    await subscribe(again, shared(bot))
+    t.equal(body(await again.next()), '1', `in its ${life} life`)
+    await again.disconnect()
+  }
+  const phone = await connect(t, bot, 'phone')
+  await subscribe(phone, `im/u/${bot}/inbox`)
+  const last = await connect(t, bot, 'last')
+  await subscribe(last, shared(bot))
+  t.strictSame(await gathered(t, [phone, last], 4), [['1', '2', '3'], ['1']])
+  t.match(json(await sender.next(`im/u/${alice}/event`)), { kind: 'delivered', seq: 3 }, 'now all are')
+  t.strictSame(waiting(sender), [], 'and before none was')
+})
+
 await t.test('what the bot says itself is work for nobody, but for what it says to itself', async t => {
   const [bot, alice] = [fresh('bot'), fresh('alice')]
   const workers = [await connect(t, bot, 'w1'), await connect(t, bot, 'w2')]

@@ -72,6 +72,16 @@ await t.test('an unwanted share is over, unless a session that is away subscribe
   t.equal(await b.store.session(share('a').session), undefined, 'the session has expired')
 })
 
+await t.test('an unwanted share whose end the store does not take is over all the same', async t => {
+  const b = await bench(t, { setup: { endRetryMs: 60_000 } })
+  await b.control.openSession(share('a'))
+  const drop = b.store.dropSession.bind(b.store)
+  b.store.dropSession = () => Promise.reject(new Error('full'))
+  await b.control.closeSession(end(share('a').session, { inflight, unwanted: true }))
+  b.store.dropSession = drop
+  t.match(await b.control.openSession(share('a')), { present: false, inflight: [] })
+})
+
 await t.test('it expires like any session', async t => {
   const b = await bench(t)
   await b.control.openSession(share('a'))

@@ -1,6 +1,6 @@
 /** What is in flight: entries in the session's window, packet ids in the MQTT sink. */
 import t from 'tap'
-import { maxChatPacketId, maxWindow, PacketIds } from '../../broker/gateway/connection/packet-ids.ts'
+import { firstIdBehind, maxChatPacketId, maxWindow, PacketIds, type SentPacket } from '../../broker/gateway/connection/packet-ids.ts'
 import { Stream, type Reader } from '../../broker/gateway/delivery/stream.ts'
 import { Window } from '../../broker/gateway/delivery/window.ts'
 
@@ -79,4 +79,28 @@ await t.test('no packet id is in use twice', async t => {
     ids.free(ids.find(id))
   }
   t.equal(ids.count, maxWindow)
+})
+
+await t.test('a stream that takes over what is not acknowledged is not past it', async t => {
+  const window = new Window(3)
+  const [left, after] = [streamOf('d:alice:bob'), new Stream(reader, 'd:alice:bob', 'direct', Buffer.from('t'), 1, 9, 100)]
+  window.add(left, 7, 0)
+  window.add(left, 5, 0)
+  window.adopt(after)
+  t.strictSame([after.acked, after.sentTo], [4, 9])
+})
+
+await t.test('what is new on a connection has ids far from those that its predecessor may have used, and none that is in use', async t => {
+  const sent = (...ids: number[]): SentPacket[] => ids.map((packetId, i) => ({ packetId, stream: 'd:alice:bob', seq: i + 1 }))
+  t.equal(firstIdBehind([], 64), undefined, 'any')
+  for (const [resumed, window] of [[sent(29_670), 64], [sent(maxChatPacketId, 3, 40), 64], [sent(1, maxWindow), maxWindow], [sent(500), maxWindow]] as const) {
+    const first = firstIdBehind(resumed, window) as number
+    const newest = resumed.at(-1)?.packetId as number
+    if (window === 64) t.ok((first - newest + maxChatPacketId) % maxChatPacketId > 10_000, `${first} is far from ${newest}`)
+    const ids = new PacketIds(window, first)
+    const used = new Set(resumed.map(({ packetId }, i) => ids.add('d:alice:bob', i + 1, 0, packetId)))
+    for (let seq = resumed.length + 1; seq <= window; seq++) used.add(ids.add('d:alice:bob', seq, 0))
+    t.equal(used.size, window, 'each once')
+    t.ok([...used].every(id => id >= 1 && id <= maxChatPacketId))
+  }
 })

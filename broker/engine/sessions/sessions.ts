@@ -93,13 +93,13 @@ export class Sessions {
   close (end: Parameters<Engine['closeSession']>[0]): Promise<void> {
     const { session, inflight } = end
     const user = userOf(session)
-    const ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, proven: end.proven }
+    let ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, proven: end.proven }
     return this.#queue.run(user, async () => {
       const persistent = this.#live.get(session)?.persistent !== false || ended.expirySeconds > 0
       try {
         await this.#marks.settled(user)
-        const over = end.unwanted === true && !(await this.#isWanted(user, session))
-        const kept = await this.#store(session, over ? { ...ended, expirySeconds: 0 } : ended)
+        if (end.unwanted === true && !(await this.#isWanted(user, session))) ended = { ...ended, expirySeconds: 0 }
+        const kept = await this.#store(session, ended)
         // Behind the row: what it lists as unacknowledged is before these.
         if (kept) for (const { stream, seq } of end.sent ?? []) this.#marks.advance({ session, persistent: true, user, stream, seq, sent: seq, begins: true })
       } catch (error) {

@@ -7,7 +7,7 @@ import type { Traffic } from '../traffic.ts'
 import type { CompactForms } from './compact-forms.ts'
 import type { Evidence } from './evidence.ts'
 import type { Output } from './output.ts'
-import { idAfter, PacketIds, type SentPacket } from './packet-ids.ts'
+import { firstIdBehind, PacketIds, type SentPacket } from './packet-ids.ts'
 import type { GivenAliases } from './topic-aliases.ts'
 
 /** Unsent bytes above which delivery to a connection waits; not below a socket's own mark, or no drain would be heard of. */
@@ -89,8 +89,7 @@ export class MqttSink implements Sink {
     this.#topics = topics
     this.#evidence = evidence
     this.#forms = forms
-    const newest = resumed.at(-1)
-    this.#sent = newest === undefined ? new PacketIds(window) : new PacketIds(window, idAfter(newest.packetId))
+    this.#sent = new PacketIds(window, firstIdBehind(resumed, window))
     this.#resumed = [...resumed]
   }
 

@@ -9,7 +9,20 @@ const freed = -1
 /** A PUBLISH at QoS 1 that was sent: its packet id, and which entry of which stream it carried. */
 export interface SentPacket { packetId: number, stream: string, seq: number }
 
-export function idAfter (packetId: number): number { return packetId >= maxChatPacketId ? 1 : packetId + 1 }
+function idAfter (packetId: number): number { return packetId >= maxChatPacketId ? 1 : packetId + 1 }
+
+/**
+ * The first packet id of a connection with a window of `window` that sends again what an earlier one has left: `resumed`, oldest first. Not the next one: that
+ * and those behind it the earlier connection may have used for what is not sent again on this one, and a PUBACK that its client kept would acknowledge what
+ * has it here. Half of what is free lies between.
+ */
+export function firstIdBehind (resumed: readonly SentPacket[], window: number): number | undefined {
+  const [oldest, newest] = [resumed[0], resumed.at(-1)]
+  if (oldest === undefined || newest === undefined) return undefined
+  const span = (newest.packetId - oldest.packetId + maxChatPacketId) % maxChatPacketId + 1
+  const gap = Math.max(0, Math.floor((maxChatPacketId - span - window) / 2))
+  return (newest.packetId + gap) % maxChatPacketId + 1
+}
 
 /** The packet ids of the QoS 1 packets that were sent to a client and not acknowledged, in the order of sending. */
 export class PacketIds {

@@ -77,7 +77,10 @@ export class Window {
       if (this.#streams[at]?.id !== stream.id) continue
       this.#streams[at] = stream
       stream.inflight++
-      stream.sentTo = Math.max(stream.sentTo, this.#seqs[at] as number)
+      const seq = this.#seqs[at] as number
+      stream.sentTo = Math.max(stream.sentTo, seq)
+      // The cursor of a share is past what an earlier life of it left: nobody has acknowledged that.
+      stream.acked = Math.min(stream.acked, seq - 1)
     }
   }
 }
