@@ -15,19 +15,27 @@ const repeats = 10
 const timeoutMs = 20_000
 /** The database counts as calm when it has answered nothing for so long: receipts and marks are written at most a second late. */
 const calmMs = 1500
+/** A server says so often that it is there, which is a command or two. */
+const renewalMs = 2000
 const reader = 'reader'
 
-/** Resolves when nothing is written or read any more; throws when that does not come. */
+/** Resolves when nothing is written or read any more, right behind the server's word that it is there; throws when that does not come. */
 async function calm (database: RunningDatabase): Promise<void> {
   const end = performance.now() + timeoutMs
+  const count = async () => {
+    const { reads, writes } = await database.commands()
+    return reads + writes
+  }
   let last = -1
   for (let since = performance.now(); performance.now() - since < calmMs;) {
-    const { reads, writes } = await database.commands()
-    if (reads + writes !== last) since = performance.now()
-    last = reads + writes
+    const now = await count()
+    if (now !== last) since = performance.now()
+    last = now
     if (performance.now() > end) throw new Error('the database does not come to rest')
     await wait(100)
   }
+  for (const from = performance.now(); performance.now() - from < renewalMs && await count() === last;) await wait(50)
+  await wait(100)
 }
 
 async function acknowledged (publishers: readonly Publisher[]): Promise<void> {
