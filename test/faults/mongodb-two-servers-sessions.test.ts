@@ -67,6 +67,7 @@ await t.test('no room is made by what is connected elsewhere', { skip: mongodb =
   t.ok(await row('alice/phone'))
   t.same(await phone.subscribe('im/u/alice/inbox'), [1])
   await phone.disconnect()
+  await until(async () => (await row('alice/phone'))?.expiresAt !== undefined, 10_000, 'the end of the session')
   t.equal((await connect(t, right, 'alice', 'tablet', 1000)).code, 0, 'but by what has ended there')
   t.equal(await row('alice/phone'), null)
 })
