@@ -8,7 +8,7 @@ import { sized } from '../support/store-choice.ts'
 import { storeRows } from '../support/store-rows.ts'
 
 /** The founder is one more. */
-const members = Array.from({ length: sized({ level: 9999, mongodb: 499 }) }, (_, i) => `m${i}`)
+const members = Array.from({ length: sized({ level: 9999, mongodb: 199 }) }, (_, i) => `m${i}`)
 const online = sized({ level: 500, mongodb: 50 })
 const sends = 20
 
