@@ -75,7 +75,7 @@ export const configSchema = z.strictObject({
       inflight: z.int().min(1).max(65_535).default(64).describe('Messages sent to a session and not yet acknowledged.'),
       shareMembers: count(100, 'Connected sessions of one shared subscription to chat topics.'),
       shareInflight: z.int().min(1).max(65_535).default(1024).describe('Messages of one shared subscription to chat topics from the oldest that is not acknowledged on; after a crash they may come again.'),
-      shareHoldTimeoutMs: timer(300_000, 'Time after which a session that holds the oldest message of a shared subscription to chat topics is cut off when the others wait for it (mqtt.limits.shareInflight), milliseconds; others get what it held.'),
+      shareHoldTimeoutMs: timer(300_000, 'Time after which a session that holds the oldest message of a shared subscription to chat topics, and acknowledges nothing, is cut off when others wait for it (mqtt.limits.shareInflight), milliseconds; others get what it held.'),
       recentBytes: count(16_777_216, 'Bytes of messages, of all conversations, that are kept in memory for sessions that are a little behind; others read them from the store.', 0),
       pendingPublishes: count(1024, 'Publishes of one connection that wait for their commit; reading pauses above it. The Receive Maximum of MQTT 5 clients.'),
       pendingBytes: count(4_194_304, 'Bytes of publishes of one connection that wait for their commit; reading pauses above it.'),

@@ -1,5 +1,6 @@
 import type { Engine } from '../../link/port.ts'
 import { entriesAt, type Place } from './resend.ts'
+import { senderOf } from './sender.ts'
 import type { Session } from './session.ts'
 import type { Sink } from './sink.ts'
 import { Stream, streamKind, type Entry, type StreamKind } from './stream.ts'
@@ -36,7 +37,13 @@ interface Deal extends Place {
   had: Set<string> | undefined
 }
 
-export interface Member { readonly hand: Hand, /** dealt to it, and not acknowledged, by ticket */ readonly held: Map<number, Deal> }
+export interface Member {
+  readonly hand: Hand
+  /** Dealt to it, and not acknowledged, by ticket. */
+  readonly held: Map<number, Deal>
+  /** When it acknowledged something last. */
+  heardAt: number
+}
 
 export interface ShareOptions {
   user: string
@@ -49,7 +56,7 @@ export interface ShareOptions {
   now: () => number
   /** Milliseconds of a clock that only goes forward. */
   steady: () => number
-  /** A member holds the oldest entry so long while the others wait for it: it is cut off, milliseconds. */
+  /** A member that holds the oldest entry and has acknowledged nothing for so long, while the others wait for it, is cut off, milliseconds. */
   holdTimeoutMs: number
 }
 
@@ -143,7 +150,7 @@ export class Share implements Sink {
 
   /** `known`: it is a member, or was one. */
   join (hand: Hand, known?: Member): Member {
-    const member = known ?? { hand, held: new Map<number, Deal>() }
+    const member = known ?? { hand, held: new Map<number, Deal>(), heardAt: 0 }
     this.#former.delete(member)
     this.#members.set(hand.id, member)
     if (this.#failed !== undefined) hand.fail(this.#failed)
@@ -174,6 +181,7 @@ export class Share implements Sink {
     const deal = member.held.get(ticket)
     if (deal === undefined) return
     member.held.delete(ticket)
+    member.heardAt = this.#options.steady()
     if (member.held.size === 0) this.#former.delete(member)
     this.session.acknowledge(deal.stream, deal.seq)
   }
@@ -239,27 +247,25 @@ export class Share implements Sink {
   /** To be called about once a second, with the time of `steady`. */
   sweep (now: number): void {
     this.session.trim(now)
-    if (this.session.free > 0) return
+    this.#inTheWay(now)?.hand.cutOff()
+  }
+
+  /** Whoever holds the oldest entry, and is silent, while a member with room gets nothing as the window is full. */
+  #inTheWay (now: number): Member | undefined {
+    const { session } = this
+    if (session.free > 0 || (session.behindCount === 0 && this.#waiting.length === 0)) return undefined
     let oldest: { member: Member, deal: Deal } | undefined
     for (const member of [...this.#members.values(), ...this.#former]) {
       for (const deal of member.held.values()) if (oldest === undefined || deal.order < oldest.deal.order) oldest = { member, deal }
     }
-    if (oldest !== undefined && now - oldest.deal.at > this.#options.holdTimeoutMs) oldest.member.hand.cutOff()
+    if (oldest === undefined || !this.#isOverdue(oldest.member, oldest.deal, now)) return undefined
+    return this.#best(new Set([oldest.member])) === undefined ? undefined : oldest.member
   }
+
+  #isOverdue ({ heardAt }: Member, { at }: Deal, now: number): boolean { return now - Math.max(at, heardAt) > this.#options.holdTimeoutMs }
 
   /** Up to where streams were sent that their cursors have not reached. */
   get ahead (): Place[] {
     return [...this.session.streams.values()].filter(({ inflight }) => inflight > 0).map(({ id, sentTo }) => ({ stream: id, seq: sentTo }))
   }
-}
-
-/** Characters of an envelope in which its sender is found: conversation, number, id and cid come before. */
-const headChars = 640
-const from = '"from":"'
-
-/** Who a message is from, as its envelope says. A quotation mark in a `cid` has a backslash before it: what is found is the member. */
-function senderOf (payload: Uint8Array): string | undefined {
-  const head = Buffer.from(payload.buffer, payload.byteOffset, Math.min(payload.length, headChars)).toString('latin1')
-  const at = head.indexOf(from)
-  return at < 0 ? undefined : head.slice(at + from.length, head.indexOf('"', at + from.length))
 }

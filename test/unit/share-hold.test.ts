@@ -1,0 +1,50 @@
+/** Who is cut off as it keeps the others waiting, and who is not. */
+import t from 'tap'
+import type { Test } from 'tap'
+import { FakeHand, shareOf } from '../support/fake-hand.ts'
+
+const holdTimeoutMs = 1000
+const world = async (test: Test, shareInflight: number) => await shareOf(test, { shareInflight, shareHoldTimeoutMs: holdTimeoutMs })
+
+await t.test('nobody is cut off while nothing waits', async t => {
+  const { share, commit, pass } = await world(t, 4)
+  const [busy, idle] = [new FakeHand(share, 'busy', 4), new FakeHand(share, 'idle', 1)]
+  await commit(4)
+  t.strictSame([busy.held.length, idle.held.length], [3, 1])
+  idle.ack(4)
+  await pass(holdTimeoutMs + 1)
+  t.strictSame([busy.cuts, idle.cuts], [0, 0], 'the window is full, and there is nothing behind it')
+  await commit(1)
+  await pass(1)
+  t.strictSame([busy.cuts, idle.cuts], [1, 0], 'until there is')
+  t.strictSame(idle.seqs, [1])
+})
+
+await t.test('nobody is cut off while nobody else could go on', async t => {
+  const { share, commit, pass } = await world(t, 4)
+  const [one, two] = [new FakeHand(share, 'one', 2), new FakeHand(share, 'two', 2)]
+  await commit(10)
+  await pass(holdTimeoutMs + 1)
+  t.strictSame([one.cuts, two.cuts], [0, 0], 'all are busy')
+  two.ack(2)
+  await pass(1)
+  t.strictSame([one.cuts, two.cuts], [1, 0], 'now one of them waits')
+})
+
+await t.test('who acknowledges is not cut off', async t => {
+  const { share, commit, pass } = await world(t, 4)
+  const steady = new FakeHand(share, 'steady', 3)
+  await commit(3)
+  const other = new FakeHand(share, 'other', 4)
+  await commit(10)
+  t.strictSame([steady.seqs, other.seqs], [[1, 2, 3], [4]])
+  other.ack(4)
+  for (const seq of [3, 2]) {
+    await pass(holdTimeoutMs - 1)
+    steady.ack(seq)
+  }
+  await pass(holdTimeoutMs)
+  t.strictSame(steady.cuts, 0, 'it has been heard of')
+  await pass(1)
+  t.strictSame([steady.cuts, other.cuts], [1, 0])
+})
