@@ -1,7 +1,8 @@
 /** A worker of a share without a connection: the test says what room it has, and what it acknowledges. */
 import { pino } from 'pino'
 import type { Test } from 'tap'
-import type { Hand, Member, Share } from '../../broker/gateway/delivery/share.ts'
+import type { Hand, Member } from '../../broker/gateway/delivery/member.ts'
+import type { Share } from '../../broker/gateway/delivery/share.ts'
 import type { Entry, Stream } from '../../broker/gateway/delivery/stream.ts'
 import type { GatewayLimits } from '../../broker/gateway/limits.ts'
 import { Shares } from '../../broker/gateway/shares.ts'

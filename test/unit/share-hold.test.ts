@@ -2,6 +2,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { FakeHand, shareOf } from '../support/fake-hand.ts'
+import { settled } from '../support/memory-client.ts'
 
 const holdTimeoutMs = 1000
 const world = async (test: Test, shareInflight: number) => await shareOf(test, { shareInflight, shareHoldTimeoutMs: holdTimeoutMs })
@@ -47,4 +48,55 @@ await t.test('who acknowledges is not cut off', async t => {
   t.strictSame(steady.cuts, 0, 'it has been heard of')
   await pass(1)
   t.strictSame([steady.cuts, other.cuts], [1, 0])
+})
+
+await t.test('one that only a busy worker can take stops the others for a time', async t => {
+  const { share, commit, pass } = await world(t, 64)
+  const busy = new FakeHand(share, 'busy', 1)
+  await commit(1)
+  const small = new FakeHand(share, 'small', 10, 300)
+  await commit(1, 'x'.repeat(400))
+  await commit(2)
+  t.strictSame([busy.seqs, small.seqs], [[1], []])
+  await pass(holdTimeoutMs)
+  t.equal(busy.cuts, 0)
+  await pass(1)
+  t.strictSame([busy.cuts, small.cuts], [1, 0])
+  t.strictSame(small.seqs, [1, 3, 4], 'what nobody can take is over')
+})
+
+await t.test('of those that could take it, who has been silent is cut off', async t => {
+  const { b, share, commit, pass } = await world(t, 64)
+  const [brisk, hangs] = [new FakeHand(share, 'brisk', 2), new FakeHand(share, 'hangs', 1)]
+  await commit(3)
+  t.strictSame([brisk.seqs, hangs.seqs], [[1, 3], [2]])
+  const small = new FakeHand(share, 'small', 10, 300)
+  await commit(1)
+  t.strictSame(small.seqs, [4])
+  brisk.ack(1)
+  await commit(1)
+  t.strictSame(small.seqs, [4, 5], 'with most room')
+  await commit(1, 'x'.repeat(400))
+  t.strictSame(brisk.seqs, [3, 6])
+  await commit(1, 'x'.repeat(400))
+  await pass(holdTimeoutMs)
+  brisk.ack(3)
+  await settled(b.engine)
+  t.strictSame(brisk.seqs, [6, 7], 'it takes it when it has room')
+  await commit(1, 'x'.repeat(400))
+  await pass(1)
+  t.strictSame([brisk.cuts, hangs.cuts, small.cuts], [0, 1, 0], 'the one behind it waits for them')
+})
+
+await t.test('one that only a busy worker can take is over when it expires', async t => {
+  const { b, share, commit, pass } = await world(t, 64)
+  const busy = new FakeHand(share, 'busy', 1)
+  await commit(1)
+  const small = new FakeHand(share, 'small', 10, 300)
+  b.engine.commit('d:alice:bob', 'alice', 'x'.repeat(400), Date.now() + 1000)
+  await commit(1)
+  t.strictSame(small.seqs, [])
+  b.engine.aheadMs = 2000
+  await pass(1)
+  t.strictSame([busy.seqs, small.seqs], [[1], [3]])
 })

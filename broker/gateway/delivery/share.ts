@@ -1,4 +1,5 @@
 import type { Engine } from '../../link/port.ts'
+import { oldestOf, type Deal, type Hand, type Member } from './member.ts'
 import { entriesAt, type Place } from './resend.ts'
 import { senderOf } from './sender.ts'
 import type { Session } from './session.ts'
@@ -7,43 +8,6 @@ import { Stream, streamKind, type Entry, type StreamKind } from './stream.ts'
 
 /** Of what was given back, so many are read at once. */
 const handful = 64
-
-/** A member's connection, as its share deals to it. */
-export interface Hand {
-  /** Its session. */
-  readonly id: string
-  /** The session outlives its connection. */
-  readonly kept: boolean
-  /** Entries that it may be sent now. */
-  readonly room: number
-  /**
-   * Sends it an entry, of which `ticket` is what it acknowledges. `again`: it was sent that on an earlier connection. `over`: it was sent at QoS 0, and nothing
-   * more is heard of it. `refused`: it takes nothing so large.
-   */
-  take (stream: Stream, entry: Entry, ticket: number, again: boolean, leftMs: number | undefined): 'dealt' | 'over' | 'refused'
-  notice (payload: Uint8Array): void
-  fail (err: Error): void
-  /** It keeps the others waiting. */
-  cutOff (): void
-}
-
-/** An entry that is with a member, or was given back. */
-interface Deal extends Place {
-  /** Its turn: what was sent first is dealt first again. */
-  readonly order: number
-  /** When it was dealt last. */
-  at: number
-  /** Kept sessions that had it and did not acknowledge it. */
-  had: Set<string> | undefined
-}
-
-export interface Member {
-  readonly hand: Hand
-  /** Dealt to it, and not acknowledged, by ticket. */
-  readonly held: Map<number, Deal>
-  /** When it acknowledged something last. */
-  heardAt: number
-}
 
 export interface ShareOptions {
   user: string
@@ -75,6 +39,8 @@ export class Share implements Sink {
   readonly #former = new Set<Member>()
   /** Given back, in the order of their turns. They are in the session's window. */
   #waiting: Deal[] = []
+  /** One for which only members without room are left. */
+  #refused: { readonly deal: Deal, readonly by: ReadonlySet<Member> } | undefined
   #tickets = 0
   #order = 0
   #reading = false
@@ -120,7 +86,11 @@ export class Share implements Sink {
     const refused = new Set<Member>()
     for (;;) {
       const member = this.#best(refused)
-      if (member === undefined) return refused.size > 0 && refused.size === this.#members.size ? 'over' : 'later'
+      if (member === undefined) {
+        if (refused.size > 0 && refused.size === this.#members.size) return 'over'
+        this.#refused = { deal, by: refused }
+        return 'later'
+      }
       const { hand, held } = member
       const ticket = ++this.#tickets
       const outcome = hand.take(stream, entry, ticket, deal.had?.has(hand.id) === true, leftMs)
@@ -248,18 +218,28 @@ export class Share implements Sink {
   sweep (now: number): void {
     this.session.trim(now)
     this.#inTheWay(now)?.hand.cutOff()
+    // What waits may have expired, or is not to be seen any more.
+    this.wake()
   }
 
-  /** Whoever holds the oldest entry, and is silent, while a member with room gets nothing as the window is full. */
+  /** Whoever keeps the others waiting and is silent. */
   #inTheWay (now: number): Member | undefined {
+    const refused = this.#refused
+    const isNext = refused !== undefined && refused.deal === this.#waiting[0]
+    if (isNext && [...refused.by].some(member => this.#isReady(member))) return this.#mostOverdue(refused.by, now)
     const { session } = this
     if (session.free > 0 || (session.behindCount === 0 && this.#waiting.length === 0)) return undefined
-    let oldest: { member: Member, deal: Deal } | undefined
-    for (const member of [...this.#members.values(), ...this.#former]) {
-      for (const deal of member.held.values()) if (oldest === undefined || deal.order < oldest.deal.order) oldest = { member, deal }
-    }
+    const oldest = oldestOf([...this.#members.values(), ...this.#former])
     if (oldest === undefined || !this.#isOverdue(oldest.member, oldest.deal, now)) return undefined
     return this.#best(new Set([oldest.member])) === undefined ? undefined : oldest.member
+  }
+
+  #isReady (member: Member): boolean { return this.#members.get(member.hand.id) === member && member.hand.room > 0 }
+
+  /** Of the members but for those that refused what is next: with room it might take that. */
+  #mostOverdue (refused: ReadonlySet<Member>, now: number): Member | undefined {
+    const others = [...this.#members.values()].filter(member => !refused.has(member) && member.hand.room === 0)
+    return oldestOf(others, (member, deal) => this.#isOverdue(member, deal, now))?.member
   }
 
   #isOverdue ({ heardAt }: Member, { at }: Deal, now: number): boolean { return now - Math.max(at, heardAt) > this.#options.holdTimeoutMs }
