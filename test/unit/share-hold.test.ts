@@ -100,3 +100,47 @@ await t.test('one that only a busy worker can take is over when it expires', asy
   await pass(1)
   t.strictSame([busy.seqs, small.seqs], [[1], [3]])
 })
+
+await t.test('one that only a busy worker can take is read once while nothing changes', async t => {
+  const { b, share, commit } = await world(t, 64)
+  const busy = new FakeHand(share, 'busy', 1)
+  await commit(1)
+  const small = new FakeHand(share, 'small', 10, 300)
+  const ready = new FakeHand(share, 'ready', 1)
+  await commit(5)
+  await commit(2, 'x'.repeat(400))
+  await commit(1)
+  t.strictSame([small.seqs, ready.seqs], [[2, 3, 4, 5, 6], [7]])
+  const before = b.engine.reads.length
+  for (const seq of small.seqs) {
+    small.ack(seq)
+    await settled(b.engine)
+  }
+  t.ok(b.engine.reads.length - before <= 1, `${b.engine.reads.length - before} reads`)
+  ready.ack(ready.seqs[0] as number)
+  await settled(b.engine)
+  t.equal(ready.seqs[0], 8, 'who has room again is asked')
+  t.strictSame([busy.cuts, small.seqs], [0, [9]])
+})
+
+await t.test('no more is read of what was given back than there is room for', async t => {
+  const { b, share, commit } = await world(t, 1024)
+  const all = new FakeHand(share, 'all', 200)
+  await commit(200)
+  const one = new FakeHand(share, 'one', 1)
+  let entries = 0
+  const read = b.engine.read.bind(b.engine)
+  b.engine.read = async query => {
+    const page = await read(query)
+    entries += page.entries.length
+    return page
+  }
+  all.cutOff()
+  await settled(b.engine)
+  for (let seq = 1; seq <= 50; seq++) {
+    t.strictSame(one.seqs, [seq])
+    one.ack(seq)
+    await settled(b.engine)
+  }
+  t.ok(entries <= 60, `${entries} entries read for 51 that were dealt`)
+})

@@ -40,7 +40,7 @@ export class Share implements Sink {
   /** Given back, in the order of their turns. They are in the session's window. */
   #waiting: Deal[] = []
   /** One for which only members without room are left. */
-  #refused: { readonly deal: Deal, readonly by: ReadonlySet<Member> } | undefined
+  #refused: { readonly deal: Deal, readonly by: ReadonlySet<Member>, /** it may be otherwise now */ stale: boolean } | undefined
   #tickets = 0
   #order = 0
   #reading = false
@@ -88,7 +88,7 @@ export class Share implements Sink {
       const member = this.#best(refused)
       if (member === undefined) {
         if (refused.size > 0 && refused.size === this.#members.size) return 'over'
-        this.#refused = { deal, by: refused }
+        this.#refused = { deal, by: refused, stale: false }
         return 'later'
       }
       const { hand, held } = member
@@ -124,7 +124,7 @@ export class Share implements Sink {
     this.#former.delete(member)
     this.#members.set(hand.id, member)
     if (this.#failed !== undefined) hand.fail(this.#failed)
-    else this.wake()
+    else this.#look()
     return member
   }
 
@@ -132,6 +132,7 @@ export class Share implements Sink {
   retire (member: Member): void {
     this.#members.delete(member.hand.id)
     if (member.held.size > 0) this.#former.add(member)
+    this.#look()
   }
 
   /** The member's connection is over. */
@@ -139,11 +140,10 @@ export class Share implements Sink {
     const { hand, held } = member
     if (this.#members.get(hand.id) === member) this.#members.delete(hand.id)
     this.#former.delete(member)
-    if (held.size === 0) return
     for (const deal of held.values()) if (hand.kept) (deal.had ??= new Set()).add(hand.id)
     this.#waiting = [...this.#waiting, ...held.values()].sort((a, b) => a.order - b.order)
     held.clear()
-    this.wake()
+    this.#look()
   }
 
   /** The member has what it was dealt with this ticket. */
@@ -154,6 +154,12 @@ export class Share implements Sink {
     member.heardAt = this.#options.steady()
     if (member.held.size === 0) this.#former.delete(member)
     this.session.acknowledge(deal.stream, deal.seq)
+  }
+
+  /** Deals on, also what was refused. */
+  #look (): void {
+    if (this.#refused !== undefined) this.#refused.stale = true
+    this.wake()
   }
 
   /** Deals on at the end of this turn: there may be room. */
@@ -169,10 +175,14 @@ export class Share implements Sink {
   }
 
   #dealAgain (): void {
-    if (this.#reading || this.#best() === undefined) return
+    const refused = this.#refused
+    const mayTake = this.#best(refused?.stale === false && refused.deal === this.#waiting[0] ? refused.by : undefined)
+    if (this.#reading || mayTake === undefined) return
     this.#reading = true
     const { engine, user } = this.#options
-    const deals = this.#waiting.slice(0, handful)
+    let room = 0
+    for (const { hand } of this.#members.values()) room += hand.room
+    const deals = this.#waiting.slice(0, Math.min(room, handful))
     entriesAt(engine, user, deals, () => this.session.closed).then(found => {
       this.#reading = false
       if (!this.session.closed && this.#dealThese(deals, found)) this.wake()
@@ -219,7 +229,7 @@ export class Share implements Sink {
     this.session.trim(now)
     this.#inTheWay(now)?.hand.cutOff()
     // What waits may have expired, or is not to be seen any more.
-    this.wake()
+    this.#look()
   }
 
   /** Whoever keeps the others waiting and is silent. */
