@@ -112,3 +112,25 @@ await t.test('notices go to one of them', async t => {
   await settled(b.engine)
   t.equal(workers.flatMap(one => one.take()).filter(({ topic }) => topic === 'im/u/bob/notice').length, 1)
 })
+
+await t.test('notices need no room', async t => {
+  const b = bench(t)
+  const workers = [await worker(b, 'a', 1, '$share/w/im/u/bob/#'), await worker(b, 'b', 1, '$share/w/im/u/bob/#')]
+  b.engine.commit('d:alice:bob', 'alice')
+  b.engine.commit('d:alice:bob', 'alice')
+  await settled(b.engine)
+  t.strictSame(workers.map(one => one.take().length), [1, 1], 'all are busy')
+  const noticed = async (): Promise<number[]> => {
+    b.engine.output([{ kind: 'notice', user: 'bob', payload: Buffer.from('{}') }])
+    await settled(b.engine)
+    return workers.map(one => one.take().length)
+  }
+  t.strictSame([await noticed(), await noticed()], [[1, 0], [0, 1]], 'in turn')
+  const [first, second] = workers as [MemoryClient, MemoryClient]
+  first.transport.slow = true
+  first.transport.unsentBytes = 100_000
+  t.strictSame([await noticed(), await noticed()], [[0, 1], [0, 1]], 'not to one that does not take what it was sent')
+  second.transport.slow = true
+  second.transport.unsentBytes = 100_000
+  t.strictSame(await noticed(), [0, 0])
+})

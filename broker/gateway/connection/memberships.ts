@@ -140,7 +140,8 @@ class MqttHand implements Hand {
 
   get id (): string { return this.#session.id }
   get kept (): boolean { return this.#session.persistent }
-  get room (): number { return this.#session.closed || this.#sink.crowded ? 0 : this.#session.free }
+  get crowded (): boolean { return this.#session.closed || this.#sink.crowded }
+  get room (): number { return this.crowded ? 0 : this.#session.free }
 
   take (stream: Stream, entry: Entry, ticket: number, again: boolean, leftMs: number | undefined): 'dealt' | 'over' | 'refused' {
     const { interest } = this.#session

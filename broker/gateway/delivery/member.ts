@@ -7,6 +7,8 @@ export interface Hand {
   readonly id: string
   /** The session outlives its connection. */
   readonly kept: boolean
+  /** So much waits to be taken by the connection that nothing more is to come, whatever it is. */
+  readonly crowded: boolean
   /** Entries that it may be sent now. */
   readonly room: number
   /**

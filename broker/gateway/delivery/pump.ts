@@ -205,7 +205,7 @@ export class Pump implements Shared {
   /** The server's words to a user's sessions that subscribe to notices; `except` has had them already. */
   notice (user: string, payload: Uint8Array, except?: Session): void {
     for (const session of this.#sessionsOf(user)) {
-      if (session !== except && session.interest.notice && !session.crowded) session.sink.notice(payload)
+      if (session !== except && session.interest.notice && !(session.sink.deaf ?? session.crowded)) session.sink.notice(payload)
     }
   }
 

@@ -98,13 +98,18 @@ export class Share implements Sink {
         refused.add(member)
         continue
       }
-      this.#members.delete(hand.id)
-      this.#members.set(hand.id, member)
+      this.#isLast(member)
       if (outcome === 'over') return 'over'
       deal.at = this.#options.steady()
       held.set(ticket, deal)
       return 'dealt'
     }
+  }
+
+  /** The member has got something: its turn comes after all others'. */
+  #isLast (member: Member): void {
+    this.#members.delete(member.hand.id)
+    this.#members.set(member.hand.id, member)
   }
 
   /** The member with most room; among equals the one that has waited longest. */
@@ -216,7 +221,17 @@ export class Share implements Sink {
     return this.#deal(deal, stream, entry, leftMs)
   }
 
-  notice (payload: Uint8Array): void { this.#best()?.hand.notice(payload) }
+  get deaf (): boolean { return this.#hearing === undefined }
+
+  /** Notices are at QoS 0: they need no room, only a connection that takes what it is sent. The member that has waited longest. */
+  get #hearing (): Member | undefined { for (const member of this.#members.values()) if (!member.hand.crowded) return member }
+
+  notice (payload: Uint8Array): void {
+    const member = this.#hearing
+    if (member === undefined) return
+    this.#isLast(member)
+    member.hand.notice(payload)
+  }
 
   /** The store failed: the members come back, and with them the share. */
   fail (err: Error): void {

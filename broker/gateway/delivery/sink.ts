@@ -7,6 +7,8 @@ import type { Entry, Stream, StreamKind } from './stream.ts'
 export interface Sink {
   /** So much waits to be taken that nothing more is to come; `Session.catchUp` is called when that is over. */
   readonly crowded: boolean
+  /** It takes no notices now. Absent: it takes them while it is not crowded. */
+  readonly deaf?: boolean
   /** What the device says is not heard at the moment: it may have acknowledged more than is known. */
   readonly unheard: boolean
   /** The device has asked for what costs fewer bytes; a sink that has nothing smaller need not look at it. */
