@@ -9,6 +9,7 @@ import type { Pump } from './delivery/pump.ts'
 import { Session } from './delivery/session.ts'
 import { Share } from './delivery/share.ts'
 import type { GatewayLimits } from './limits.ts'
+import { Waitlist } from './waitlist.ts'
 
 export interface SharesContext {
   readonly engine: Pick<Engine, 'openSession' | 'saveSubscriptions' | 'closeSession' | 'read'>
@@ -33,6 +34,7 @@ interface Slot {
 export class Shares implements OpenShares {
   /** Sessions that are opened at the same time, shares and others. */
   readonly opening: Few
+  readonly waitlist = new Waitlist()
   readonly #context: SharesContext
   /** By `{user}/{filter}`. */
   readonly #slots = new Map<string, Slot>()
@@ -53,7 +55,7 @@ export class Shares implements OpenShares {
     try {
       return await this.#run(id, mine, async () => (mine.share ??= await this.#open(id, user, filter)))
     } catch (err) {
-      this.left(user, filter, false)
+      this.#leave(id, mine, false)
       throw err
     }
   }
@@ -112,6 +114,11 @@ export class Shares implements OpenShares {
     const id = `${user}/${filter}`
     const slot = this.#slots.get(id)
     if (slot === undefined) return
+    this.#leave(id, slot, unsubscribed)
+    this.waitlist.next(id)
+  }
+
+  #leave (id: string, slot: Slot, unsubscribed: boolean): void {
     slot.holders--
     slot.unsubscribed = unsubscribed
     this.#run(id, slot, async () => {
@@ -133,7 +140,10 @@ export class Shares implements OpenShares {
   }
 
   /** Called every second. */
-  sweep (steadyMs: number): void { for (const { share } of this.#slots.values()) share?.sweep(steadyMs) }
+  sweep (steadyMs: number): void {
+    for (const { share } of this.#slots.values()) share?.sweep(steadyMs)
+    this.waitlist.sweep()
+  }
 
   /** Resolves when all that is on its way is done; to be called when no connection is left. */
   async close (): Promise<void> { while (this.#slots.size > 0) await Promise.all([...this.#slots.values()].map(slot => slot.last)) }

@@ -5,6 +5,7 @@ import type { Hand, Member } from '../delivery/member.ts'
 import type { Session } from '../delivery/session.ts'
 import type { Share } from '../delivery/share.ts'
 import { uncounted, type Entry, type Stream } from '../delivery/stream.ts'
+import type { Attempt, Waitlist } from '../waitlist.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import type { MqttSink } from './mqtt-sink.ts'
 
@@ -22,6 +23,8 @@ export interface ReturningClient extends MemberClient {
 
 /** The shares of all users, as a member needs them. */
 export interface OpenShares {
+  /** Who is to have a place when there is one. */
+  readonly waitlist: Waitlist
   /** Opens the share `{user}/{filter}`, or finds it open; it stays so until `left`. Throws `Refusal`. */
   enter (user: string, filter: string): Promise<Share>
   /** `unsubscribed`: not because a connection has ended. */
@@ -29,7 +32,7 @@ export interface OpenShares {
 }
 
 /** A place in one share. `share` is undefined until it is open, `member` until it is dealt to. */
-interface Seat { readonly filter: string, share: Share | undefined, hand: Hand | undefined, member: Member | undefined, unsubscribed: boolean }
+interface Seat { readonly filter: string, share: Share | undefined, hand: Hand | undefined, member: Member | undefined, unsubscribed: boolean, opening: Promise<void> | undefined }
 
 /** Which shares a connection is a member of. */
 export class Memberships implements Dealt {
@@ -39,6 +42,8 @@ export class Memberships implements Dealt {
   readonly #shares: OpenShares
   /** By what the share's session is called. */
   readonly #seats = new Map<string, Seat>()
+  /** Places that were refused and are wanted still. */
+  readonly #wanted = new Map<string, Attempt>()
 
   constructor (client: MemberClient, session: Session, sink: MqttSink, shares: OpenShares) {
     this.#client = client
@@ -57,37 +62,74 @@ export class Memberships implements Dealt {
 
   /** Takes a place in the share of a filter (`$share/…`); nothing is dealt before `start`. Throws `Refusal`. */
   async enter (filter: string): Promise<void> {
-    const { user } = this.#session
-    const id = `${user}/${filter}`
-    const known = this.#seats.get(id)
-    if (known !== undefined) {
-      known.unsubscribed = false
-      return
+    const id = this.#idOf(filter)
+    let seat = this.#seats.get(id)
+    if (seat === undefined) {
+      seat = { filter, share: undefined, hand: undefined, member: undefined, unsubscribed: false, opening: undefined }
+      this.#seats.set(id, seat)
+      seat.opening = this.#open(id, seat)
     }
-    const seat: Seat = { filter, share: undefined, hand: undefined, member: undefined, unsubscribed: false }
-    this.#seats.set(id, seat)
+    seat.unsubscribed = false
+    await seat.opening
+  }
+
+  #idOf (filter: string): string { return `${this.#session.user}/${filter}` }
+
+  async #open (id: string, seat: Seat): Promise<void> {
     try {
-      seat.share = await this.#shares.enter(user, filter)
+      seat.share = await this.#shares.enter(this.#session.user, seat.filter)
     } catch (err) {
       this.#seats.delete(id)
       throw err
     }
-    if (this.#session.closed) this.#leave(id, seat)
+    this.#wantNoMore(id)
+    if (this.#session.closed || seat.unsubscribed) this.#leave(id, seat)
+  }
+
+  /** A kept subscription has no place in its share: it gets one when there is one. */
+  want (filter: string): void {
+    if (this.#session.closed) return
+    const attempt = async () => await this.#tryAgain(filter)
+    this.#wanted.set(this.#idOf(filter), attempt)
+    this.#shares.waitlist.add(this.#idOf(filter), attempt)
+  }
+
+  #wantNoMore (id: string): void {
+    const attempt = this.#wanted.get(id)
+    if (attempt === undefined) return
+    this.#wanted.delete(id)
+    this.#shares.waitlist.delete(id, attempt)
+  }
+
+  async #tryAgain (filter: string): Promise<boolean> {
+    try {
+      await this.enter(filter)
+    } catch (err) {
+      if (err instanceof Refusal) return false
+      this.#client.fail(err as Error)
+      return true
+    }
+    const id = this.#idOf(filter)
+    const seat = this.#seats.get(id)
+    if (seat !== undefined) this.#join(id, seat)
+    return true
   }
 
   /** From now on it is dealt to. */
   start (): void {
-    if (this.#session.closed) return
-    for (const [id, seat] of this.#seats) {
-      if (seat.share === undefined || seat.unsubscribed) continue
-      seat.hand ??= new MqttHand(this.#client, this.#session, this.#sink, id, seat.filter)
-      seat.member = seat.share.join(seat.hand, seat.member)
-    }
+    for (const [id, seat] of this.#seats) this.#join(id, seat)
+  }
+
+  #join (id: string, seat: Seat): void {
+    if (this.#session.closed || seat.share === undefined || seat.unsubscribed) return
+    seat.hand ??= new MqttHand(this.#client, this.#session, this.#sink, id, seat.filter)
+    seat.member = seat.share.join(seat.hand, seat.member)
   }
 
   /** UNSUBSCRIBE: what is under way is the connection's until it is acknowledged [MQTT-3.10.4-3]. */
   retire (filter: string): void {
-    const id = `${this.#session.user}/${filter}`
+    const id = this.#idOf(filter)
+    this.#wantNoMore(id)
     const seat = this.#seats.get(id)
     if (seat === undefined) return
     seat.unsubscribed = true
@@ -96,7 +138,7 @@ export class Memberships implements Dealt {
   }
 
   /** Who has unsubscribed and holds nothing has no place any more. */
-  #settle (id: string, seat: Seat): void { if (seat.unsubscribed && (seat.member?.held.size ?? 0) === 0) this.#leave(id, seat) }
+  #settle (id: string, seat: Seat): void { if (seat.share !== undefined && seat.unsubscribed && (seat.member?.held.size ?? 0) === 0) this.#leave(id, seat) }
 
   #leave (id: string, seat: Seat): void {
     this.#seats.delete(id)
@@ -116,6 +158,7 @@ export class Memberships implements Dealt {
   wake (): void { for (const { member, share } of this.#seats.values()) if (member !== undefined) share?.wake() }
 
   close (): void {
+    for (const id of [...this.#wanted.keys()]) this.#wantNoMore(id)
     // One that is being opened is left when it is open.
     for (const [id, seat] of [...this.#seats]) if (seat.share !== undefined) this.#leave(id, seat)
   }
@@ -168,6 +211,7 @@ export async function takeSeats (client: ReturningClient, shares: OpenShares, fi
     } catch (err) {
       if (!(err instanceof Refusal)) throw err
       log.warn({ session: session.id, filter, reason: err.message }, 'a kept shared subscription has no place for its session')
+      if (err.code !== 'forbidden') memberships.want(filter)
     }
   }
   memberships.start()
