@@ -25,6 +25,8 @@ interface Slot {
   /** The last one that left had unsubscribed. */
   unsubscribed: boolean
   share: Share | undefined
+  /** It is to be closed before another one is opened. */
+  failed: Share | undefined
   /** What is done with it is done one after the other. */
   last: Promise<void>
   queued: number
@@ -48,17 +50,48 @@ export class Shares implements OpenShares {
     const { limits } = this.#context
     const id = `${user}/${filter}`
     let slot = this.#slots.get(id)
-    if (slot === undefined) this.#slots.set(id, slot = { holders: 0, unsubscribed: false, share: undefined, last: Promise.resolve(), queued: 0 })
+    if (slot === undefined) this.#slots.set(id, slot = { holders: 0, unsubscribed: false, share: undefined, failed: undefined, last: Promise.resolve(), queued: 0 })
     if (slot.holders >= limits.shareMembers) throw new Refusal('rate_limited', `a shared subscription has at most ${limits.shareMembers} sessions`)
     slot.holders++
     const mine = slot
     try {
-      return await this.#run(id, mine, async () => (mine.share ??= await this.#open(id, user, filter)))
+      return await this.#run(id, mine, async () => await this.#current(id, mine, user, filter))
     } catch (err) {
       this.#leave(id, mine, false)
       throw err
     }
   }
+
+  async #current (id: string, slot: Slot, user: string, filter: string): Promise<Share> {
+    await this.#closeFailed(id, slot)
+    if (slot.share !== undefined) return slot.share
+    const share = await this.#open(id, slot, user, filter)
+    // It tells its members when it has failed already.
+    if (slot.failed !== share) slot.share = share
+    return share
+  }
+
+  /** Who comes from now on gets another one. */
+  #fail (id: string, slot: Slot, share: Share): void {
+    // More than one read of it may fail, and what was read as it was closed.
+    if (slot.failed === share || share.session.closed) return
+    slot.share = undefined
+    slot.failed = share
+    this.#run(id, slot, async () => { await this.#closeFailed(id, slot) }).catch((err: Error) => { this.#notStored(id, err) })
+  }
+
+  async #closeFailed (id: string, slot: Slot): Promise<void> {
+    const { failed } = slot
+    if (failed === undefined) return
+    slot.failed = undefined
+    try {
+      await this.#close(failed, false)
+    } catch (err) {
+      this.#notStored(id, err as Error)
+    }
+  }
+
+  #notStored (id: string, err: Error): void { logFailure(this.#context.log, err, { session: id }, 'the end of a session was not stored') }
 
   /** Does something with a share after what is under way with it. */
   async #run<Result> (id: string, slot: Slot, work: () => Promise<Result>): Promise<Result> {
@@ -68,30 +101,31 @@ export class Shares implements OpenShares {
     return await done
   }
 
-  async #open (id: string, user: string, filter: string): Promise<Share> {
+  async #open (id: string, slot: Slot, user: string, filter: string): Promise<Share> {
     const { opening } = this
     const { topics } = this.#context
     const means = topics.filter(sharedFilter(filter), user)
     if (means === undefined) throw new Refusal('forbidden')
     await new Promise<void>(resolve => { opening.enter(resolve) })
     try {
-      return await this.#opened(id, user, filter, means)
+      return await this.#opened(id, slot, user, filter, means)
     } finally {
       opening.leave()
     }
   }
 
-  async #opened (id: string, user: string, filter: string, means: ChatFilter): Promise<Share> {
+  async #opened (id: string, slot: Slot, user: string, filter: string, means: ChatFilter): Promise<Share> {
     const { engine, limits, pump, topics } = this.#context
     const expirySeconds = limits.shareExpirySeconds
     const { inflight, present, subscriptions } = valueOf(await engine.openSession({ session: id, user, clientId: filter, cleanStart: false, expirySeconds, share: true }))
-    const share = new Share({
+    const share: Share = new Share({
       user,
       engine,
       label: labels(topics, user),
       later: run => { pump.later(run) },
       now: () => pump.now(),
       steady: () => pump.steady(),
+      failed: () => { this.#fail(id, slot, share) },
       holdTimeoutMs: limits.shareHoldTimeoutMs
     })
     // What it left has a place, whatever the limit is now.
@@ -126,7 +160,7 @@ export class Shares implements OpenShares {
       if (slot.holders > 0 || share === undefined) return
       slot.share = undefined
       await this.#close(share, slot.unsubscribed)
-    }).catch((err: Error) => { logFailure(this.#context.log, err, { session: id }, 'the end of a session was not stored') })
+    }).catch((err: Error) => { this.#notStored(id, err) })
   }
 
   async #close (share: Share, unwanted: boolean): Promise<void> {

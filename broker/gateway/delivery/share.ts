@@ -16,6 +16,8 @@ export interface ShareOptions {
   label: (kind: StreamKind, id: string) => Uint8Array
   /** Runs a function at the end of this turn of the event loop. */
   later: (run: () => void) => void
+  /** It deals no more. */
+  failed: () => void
   /** Milliseconds since the epoch. */
   now: () => number
   /** Milliseconds of a clock that only goes forward. */
@@ -233,9 +235,10 @@ export class Share implements Sink {
     member.hand.notice(payload)
   }
 
-  /** The store failed: the members come back, and with them the share. */
+  /** The store failed: the members come back, to a share that is opened anew. */
   fail (err: Error): void {
     this.#failed = err
+    this.#options.failed()
     for (const { hand } of [...this.#members.values(), ...this.#former]) hand.fail(err)
   }
 
