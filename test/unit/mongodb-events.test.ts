@@ -26,7 +26,7 @@ await t.test('what was written stays, what was not is numbered again', async t =
       return list([...docs.values()].filter(doc => ids === undefined || ids.includes(doc._id)))
     }
   }
-  const db = { events, updatesOfCommand: 100, timeoutMs: 1000, fault: () => {}, bulk: async () => {} } as unknown as Connection
+  const db = { events, eventHeads: { bulkWrite: async () => {} }, updatesOfCommand: 100, timeoutMs: 1000, fault: () => {}, bulk: async () => {} } as unknown as Connection
   const log = new EventLog(db, 10)
   // The head in memory is behind: the other process has written number 2.
   log.heads = async () => new Map([['a', { seq: refusals === 0 ? 0 : 2, deliveredSeq: 0 }]])
