@@ -2,7 +2,7 @@
 import { decodeReference, withIdentifiers } from './persistence-bodies.ts'
 import type { Bodies, BodyPlace, Reference } from './persistence-bodies.ts'
 import { bodyKey, bounds, sharedKey, splitKey } from './persistence-records.ts'
-import type { RecordsLike } from './persistence-records.ts'
+import type { BatchWriter, RecordsLike } from './persistence-records.ts'
 import { decode } from './persistence-packets.ts'
 import type { Body } from './persistence-packets.ts'
 import type { State } from './persistence-cold.ts'
@@ -97,6 +97,14 @@ export async function readBodies (records: RecordsLike, queue: OutgoingQueue, pa
     bodies.set(seq, { ...body, qos, retain, ...withIdentifiers(body.properties, identifiers) })
   }))
   return bodies
+}
+
+/** The same, also of those that left memory on their way to the disk, with others of their session. */
+export async function readWritten ({ records, writer }: { records: RecordsLike, writer: Pick<BatchWriter, 'flush'> }, queue: OutgoingQueue, page: readonly Entry[]): Promise<Map<number, Body>> {
+  const bodies = await readBodies(records, queue, page)
+  if (page.every(({ seq, body, released }) => body !== undefined || released || bodies.has(seq))) return bodies
+  await writer.flush()
+  return await readBodies(records, queue, page)
 }
 
 function stateOf (value: Uint8Array): State { return JSON.parse(Buffer.from(value).toString()) as State }

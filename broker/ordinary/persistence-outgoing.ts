@@ -5,7 +5,7 @@ import { packetOf } from './persistence-entry-packets.ts'
 import { chosen } from './persistence-page.ts'
 import { makeRoom } from './persistence-room.ts'
 import type { RoomOptions } from './persistence-room.ts'
-import { loadQueues, readBodies, wakeQueue } from './persistence-loading.ts'
+import { loadQueues, readWritten, wakeQueue } from './persistence-loading.ts'
 import { mergeRecipients } from './persistence-recipients.ts'
 import type { Recipient } from './persistence-recipients.ts'
 import { sharedKey } from './persistence-records.ts'
@@ -271,7 +271,7 @@ export class OutgoingQueues {
   }
 
   async * #page (client: ClientLike, queue: OutgoingQueue, page: Entry[], again: boolean): AsyncGenerator<object> {
-    const bodies = await readBodies(this.#options.records, queue, page)
+    const bodies = await readWritten(this.#options, queue, page)
     const states: RecordChange[] = []
     const connection = this.#connectionOf(client)
     const send = chosen(queue, page, bodies, states, { connection: again ? connection : undefined, inUse: client.conn?.inFlight, remove: entry => { this.remove(client.id, entry) } })
