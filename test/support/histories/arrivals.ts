@@ -23,10 +23,10 @@ export function arrived (world: World, session: Session, connection: Connection,
   let copy = packet.qos === 0 ? undefined : copies.find(one => one.packetId === packet.messageId && one.connection !== connection && (packet.dup || one.answeredOn === undefined))
   if (copy !== undefined) again(copy, connection, arrival, fault)
   else {
-    copy = { topic: packet.topic, packetId: packet.messageId ?? 0, qos: packet.qos, at, connection, acknowledged: Infinity, answeredOn: undefined, early: 0 }
+    copy = { topic: packet.topic, packetId: packet.messageId ?? 0, qos: packet.qos, at, connection, acknowledged: Infinity, answeredOn: undefined, early: false }
     // A user's own messages to a group come with his inbox as long as he does not read the group: who reads it later reads them there, too.
     const same = copies.filter(({ topic }) => topic === packet.topic)
-    if (same.length >= allowed(session, arrival, same)) fault(`came ${same.length + 1} times, packet ids ${[...same, copy].map(({ packetId }) => packetId).join()}`)
+    if (same.length >= allowed(session, arrival, same) && !readsAgain(session, message)) fault(`came ${same.length + 1} times, packet ids ${[...same, copy].map(({ packetId }) => packetId).join()}`)
     if (packet.dup && session.connections.length === 1) fault('DUP on the first connection of its session')
     copies.push(copy)
     inOrder(session, arrival, 'ever', fault)
@@ -77,6 +77,11 @@ function again (copy: Copy, connection: Connection, { packet }: Arrival, fault: 
   Object.assign(copy, { connection, acknowledged: Infinity, answeredOn: undefined })
 }
 
+/** Clients acknowledge in order [MQTT-4.6.0-2]. Of one that did not a log knows up to where it has everything: what is behind that may come again. */
+function readsAgain (session: Session, { chat }: Message): boolean {
+  return chat !== undefined && session.connections.length > 1 && [...session.copies.values()].some(copies => copies.some(({ early }) => early))
+}
+
 /** So many copies a session may have. */
 function allowed (session: Session, { message, packet }: Arrival, copies: readonly Copy[]): number {
   const published = message.qos === 1 && message.chat === undefined ? message.attempts : 1
@@ -84,9 +89,7 @@ function allowed (session: Session, { message, packet }: Arrival, copies: readon
   const retained = message.retain ? session.triggers.filter(({ subscription }) => matches(subscription.filter, message.topic)).length : 0
   // What was read at QoS 0 is no mark in the log: read anew at QoS 1 it comes.
   const readAnew = message.chat !== undefined && packet.qos === 1 && copies.length > 0 && copies.every(({ qos }) => qos === 0) ? copies.length : 0
-  // A client acknowledges in order [MQTT-4.6.0-2]; of one that does not the log knows up to where it has everything.
-  const early = message.chat !== undefined ? copies.reduce((sum, copy) => sum + copy.early, 0) : 0
-  return published + retained + readAnew + early
+  return published + retained + readAnew
 }
 
 /** Of one sender, topic and QoS; and of all senders what was published one after the other. In a conversation all. */
@@ -100,8 +103,9 @@ function inOrder (session: Session, { message, packet, seq, share }: Arrival, sc
   if (message.chat !== undefined) {
     // What was too large for an earlier connection was passed over by it.
     if (session.connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && mostBytes(message) > maximumPacketSize)) return
-    // Whoever subscribes anew may read anew; and what was acknowledged before older ones may come again.
-    if ((scope !== 'ever' || !packet.dup) && later(`${scope} ${message.chat.conversation} ${session.snapshots.length} ${packet.qos} ${packet.topic}`, seq)) fault(`seq ${seq} of ${message.chat.conversation} behind a later one, ${scope}`)
+    if (readsAgain(session, message)) return
+    // Whoever subscribes anew may read anew.
+    if (later(`${scope} ${message.chat.conversation} ${session.snapshots.length} ${packet.qos} ${packet.topic}`, seq)) fault(`seq ${seq} of ${message.chat.conversation} behind a later one, ${scope}`)
     return
   }
   // What a group takes back from a member it deals late; a retained message comes when it is asked for.

@@ -147,7 +147,7 @@ export class Device {
     const first = at === -1 ? 0 : at % count
     const chosen = at === -1 ? this.#held.splice(0).reverse() : this.#held.splice(first, 1)
     for (const [i, held] of chosen.entries()) {
-      if ('copy' in held && held.copy !== undefined && (first > 0 || i < chosen.length - 1)) held.copy.early++
+      if ('copy' in held && held.copy !== undefined && (first > 0 || i < chosen.length - 1)) held.copy.early = true
       this.#answer(held)
     }
   }

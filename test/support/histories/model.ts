@@ -41,7 +41,7 @@ export interface Connection {
 }
 
 /** A message as one session has got it; `acknowledged`: when the client has sent PUBACK or PUBREC. */
-export interface Copy { topic: string, packetId: number, qos: Qos, at: number, connection: Connection, acknowledged: number, answeredOn: Connection | undefined, /** times that it was acknowledged before one that came earlier */ early: number }
+export interface Copy { topic: string, packetId: number, qos: Qos, at: number, connection: Connection, acknowledged: number, answeredOn: Connection | undefined, /** it was acknowledged before one that came earlier */ early: boolean }
 
 /** A message as it came; `seq`: its number in its conversation. */
 export interface Arrival { message: Message, packet: IPublishPacket, share: string | undefined, identifiers: number[], seq: number, at: number }
