@@ -11,7 +11,7 @@ import { play } from '../support/histories/play.ts'
 import { shrunk } from '../support/histories/shrink.ts'
 import { startServer } from '../support/server.ts'
 
-const count = Number(process.env.SABETHES_HISTORIES ?? 40)
+const count = Number(process.env.SABETHES_HISTORIES ?? 10)
 const first = Number(process.env.SABETHES_SEED ?? 1)
 /** Played side by side. */
 const lanes = 24
