@@ -50,6 +50,7 @@ export const levelOnly: Readonly<Record<string, string>> = {
   'protocol/no-local-5': 'about delivery; the option is kept in the row of the session, as identifiers are',
   'protocol/auth-5': 'the rows of accounts are in the contract suite and in e2e/password',
   'protocol/compact': 'about how what is delivered is written, whatever the store; that a subscription is kept is in protocol/subscriptions-5',
+  'protocol/chat-again': 'keeps the same records as e2e/sessions',
   'protocol/aliases-5': 'about topics of one connection, of which nothing is stored',
   'protocol/corners-5': 'keeps the same records as conformance-3',
   'protocol/histories-5': 'keeps the same records as conformance-3 and, in chat, as e2e/sessions',

@@ -197,6 +197,8 @@ export class MqttSink implements Sink {
     return at < 0 ? undefined : this.#resumed.splice(at, 1)[0]?.packetId
   }
 
+  forget (stream: string, seq: number): void { this.#resumedId(stream, seq) }
+
   /** All that there was room for is sent again of what is left of an earlier connection; `rest` comes as the client acknowledges. */
   resent (rest: readonly SentPacket[]): void { this.#resumed = [...rest] }
 

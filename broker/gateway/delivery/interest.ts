@@ -1,5 +1,5 @@
 import type { ChatFilter } from '../../topics.ts'
-import type { Stream, StreamKind } from './stream.ts'
+import { streamKind, type Stream, type StreamKind } from './stream.ts'
 
 type Granted = -1 | 0 | 1
 
@@ -68,6 +68,12 @@ export class Interest {
       else others = true
     }
     return !local ? 'none' : others ? 'some' : 'all'
+  }
+
+  /** A filter with No Local brings, or would, what the session publishes in a conversation. */
+  isOwnHidden (conv: string): boolean {
+    const kind = streamKind(conv)
+    return this.noLocalOf(this.qosOf(kind, conv) === -1 ? 'own' : kind, conv) !== 'none'
   }
 
   /** The identifiers of all filters that bring an entry of a stream. `own`: the session has published it. */

@@ -1,5 +1,5 @@
 import type { Engine } from '../../link/port.ts'
-import { unknownHead, type Entry, type Stream } from './stream.ts'
+import { streamKind, uncounted, unknownHead, type Entry, type Reader, type Stream, type StreamKind } from './stream.ts'
 
 /** Of one read; the window bounds how many are sent again. */
 const resendBytes = 1_048_576
@@ -49,7 +49,9 @@ interface Resending {
   readonly user: string
   readonly closed: boolean
   readonly streams: ReadonlyMap<string, Stream>
+  qosOf (kind: StreamKind, id: string): -1 | 0 | 1
   addStream (id: string, cursor: number, head: number): Stream | undefined
+  leftStream (id: string, cursor: number): Stream
   send (stream: Stream, entry: Entry): void
 }
 
@@ -57,12 +59,25 @@ interface Resending {
 export async function sendAgain (session: Resending, engine: Pick<Engine, 'read'>, places: readonly Place[]): Promise<void> {
   const found = await entriesAt(engine, session.user, places, () => session.closed)
   if (session.closed) return
+  const left = new Map<string, Stream>()
   for (const { stream: id, seq } of places) {
     const entry = found.get(id)?.get(seq)
     if (entry === undefined) continue
-    const stream = session.streams.get(id) ?? session.addStream(id, seq - 1, unknownHead)
-    if (stream === undefined) continue
+    let stream = session.streams.get(id) ?? left.get(id)
+    if (stream === undefined && session.qosOf(streamKind(id), id) === 1) stream = session.addStream(id, seq - 1, unknownHead)
+    if (stream === undefined) left.set(id, stream = session.leftStream(id, seq - 1))
     stream.redeliverTo = Math.max(stream.redeliverTo, seq)
     session.send(stream, entry)
+  }
+}
+
+/** Gives these places room in the window, without sending them. */
+export function holdAll (session: Reader & { hold (stream: Stream, seq: number): void }, places: readonly Place[]): void {
+  const left = new Map<string, Stream>()
+  for (const { stream: id, seq } of places) {
+    const stream = left.get(id) ?? uncounted(session, id)
+    stream.closed = true
+    left.set(id, stream)
+    session.hold(stream, seq)
   }
 }

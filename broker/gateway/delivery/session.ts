@@ -3,12 +3,12 @@ import type { Dealt } from './dealt.ts'
 import { Interest } from './interest.ts'
 import { Passed } from './passed.ts'
 import { leastPressing, nearly, pressingWindows, unheardMs } from './pace.ts'
-import { ends, sendAgain, type Place } from './resend.ts'
+import { ends, holdAll, sendAgain, type Place } from './resend.ts'
 import { maxBehind, Scan } from './scan.ts'
 import type { SessionOptions } from './session-options.ts'
 import type { Shared } from './shared.ts'
 import type { Sink } from './sink.ts'
-import { Stream, streamKind, uncounted, unknownHead, type Entry, type StreamKind } from './stream.ts'
+import { leftBehind, Stream, streamKind, unknownHead, type Entry, type StreamKind } from './stream.ts'
 import { Window } from './window.ts'
 
 /**
@@ -53,7 +53,7 @@ export class Session {
   }
 
   get persistent (): boolean { return this.expirySeconds > 0 }
-  /** It has cursors: also one that is to end with this connection goes on from those that it has. */
+  /** It has cursors; one that is to end with this connection, too. */
   get stored (): boolean { return this.persistent || this.#resumed }
   get behindCount (): number { return this.#catchingUp.count }
   get scans (): readonly Scan[] { return this.#scans }
@@ -73,10 +73,7 @@ export class Session {
 
   /** The session has published a message of a conversation: filters with No Local do not bring it back. */
   published (conv: string, seq: number): void {
-    const { interest } = this
-    const kind = streamKind(conv)
-    const reads = interest.qosOf(kind, conv) === -1 ? 'own' : kind
-    if (interest.noLocalOf(reads, conv) !== 'none') this.#shared.own.note(this.id, conv, seq)
+    if (this.interest.isOwnHidden(conv)) this.#shared.own.note(this.id, conv, seq)
   }
 
   /** True once for what the session has published itself, of a stream that a filter with No Local brings. */
@@ -177,13 +174,16 @@ export class Session {
   /** Gives the sink the stream's next entry; there is room for it. */
   send (stream: Stream, entry: Entry): void {
     stream.sentTo = entry.seq
-    let leftMs: number | undefined
-    if (entry.expiresAt !== undefined) {
-      leftMs = entry.expiresAt - this.#shared.now()
-      if (leftMs <= 0) return this.skipped(stream)
-    }
-    if (!this.sink.deliver(stream, entry, entry.seq <= stream.redeliverTo, leftMs)) return this.skipped(stream)
+    const leftMs = entry.expiresAt === undefined ? undefined : entry.expiresAt - this.#shared.now()
+    const isOver = leftMs !== undefined && leftMs <= 0
+    if (isOver || !this.sink.deliver(stream, entry, entry.seq <= stream.redeliverTo, leftMs)) return this.#passOver(stream, entry.seq)
     if (stream.qos === 1) this.#window.add(stream, entry.seq, this.#shared.steady())
+  }
+
+  /** The stream's next entry is over without being sent. */
+  #passOver (stream: Stream, seq: number): void {
+    if (seq <= stream.redeliverTo) this.sink.forget?.(stream.id, seq)
+    this.skipped(stream)
   }
 
   /** The stream's last numbers need not be sent. */
@@ -232,12 +232,16 @@ export class Session {
    * streams bring it, with what else they have.
    */
   async resend <P extends Place>(places: readonly P[]): Promise<readonly P[]> {
-    if (places.length === 0) return places
-    const all = places.filter(one => this.qosOf(streamKind(one.stream), one.stream) === 1)
-    const [wanted, rest] = [all.slice(0, this.#window.capacity), all.slice(this.#window.capacity)]
+    const [wanted, rest] = [places.slice(0, this.#window.capacity), places.slice(this.#window.capacity)]
     if (rest.length > 0) this.#begun = ends(rest)
     await sendAgain(this, this.#shared.engine, wanted)
     return rest
+  }
+
+  /** For what an earlier connection was sent of a log that the session does not read any more: it is completed [MQTT-3.10.4-3]. */
+  leftStream (id: string, cursor: number): Stream {
+    this.#orphans = true
+    return leftBehind(this, id, this.sink.label(streamKind(id), id), cursor)
   }
 
   /** Looks for what the session has not read in the streams of one kind, or of one group. */
@@ -256,8 +260,7 @@ export class Session {
   }
 
   cancelScans (kind: StreamKind): void {
-    for (const scan of this.#scans) {
-      if (scan.kind !== kind) continue
+    for (const scan of this.#scans.filter(one => one.kind === kind)) {
       scan.cancel()
       this.#shared.groups.scans.delete(scan)
     }
@@ -274,6 +277,8 @@ export class Session {
       if (stream.inflight > 0) stream.dirty = true
       this.dropStream(stream)
     }
+    // Closed ones that were acknowledged just now.
+    if (this.#orphans) this.#shared.cursors.flush()
     this.#catchingUp.close()
     this.dealt?.close()
   }
@@ -286,13 +291,7 @@ export class Session {
 
   /** What an earlier life of the session left unacknowledged takes its places in the window, and holds cursors; sending it is the sink's affair. Before anything is read. */
   restore (places: readonly Place[]): void {
-    const left = new Map<string, Stream>()
-    for (const { stream: id, seq } of places) {
-      const stream = left.get(id) ?? uncounted(this, id)
-      stream.closed = true
-      left.set(id, stream)
-      this.hold(stream, seq)
-    }
+    holdAll(this, places)
     // Streams of these logs take them over.
     this.#orphans = places.length > 0
   }

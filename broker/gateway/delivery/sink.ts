@@ -21,6 +21,8 @@ export interface Sink {
    * entry that was taken is acknowledged to `Session.acknowledge` when the device has it.
    */
   deliver (stream: Stream, entry: Entry, again: boolean, leftMs: number | undefined): boolean
+  /** An entry that an earlier connection was sent is not to be sent again. */
+  forget? (stream: string, seq: number): void
   /** Takes live words of the server for the user; they may be lost. */
   notice (payload: Uint8Array): void
   /** The session cannot go on: its connection is to end. */

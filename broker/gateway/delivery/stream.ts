@@ -80,6 +80,13 @@ export function streamKind (id: string): StreamKind {
 
 const noLabel = new Uint8Array()
 
+/** A stream of which only what is in a window counts: nothing more of the log is read. */
+export function leftBehind (reader: Reader, id: string, label: Uint8Array, cursor: number): Stream {
+  const stream = new Stream(reader, id, streamKind(id), label, 1, cursor, cursor)
+  stream.closed = true
+  return stream
+}
+
 /** A stream that is in a window alone: no cursor follows it. */
 export function uncounted (reader: Reader, id: string): Stream {
   const stream = new Stream(reader, id, streamKind(id), noLabel, 1, 0, 0)
