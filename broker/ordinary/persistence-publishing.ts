@@ -7,7 +7,7 @@ import type { Recipient } from './persistence-recipients.ts'
 import type { Subscriptions } from './persistence-subscriptions.ts'
 import type { ClientLike } from './persistence-gates.ts'
 
-interface Prepared { staged: StagedEntries | undefined, used: boolean }
+interface Prepared { readonly publisher: string, staged: StagedEntries | undefined, used: boolean }
 
 export interface PublishingParts {
   writer: BatchWriter
@@ -40,7 +40,7 @@ export class Publishing {
     // A view of its own, so that no other packet can share it.
     const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : Buffer.from(packet.payload.buffer, packet.payload.byteOffset, packet.payload.length)
     packet.payload = payload
-    const prepared: Prepared = { staged, used: false }
+    const prepared: Prepared = { publisher: client.id, staged, used: false }
     this.#prepared.set(payload, prepared)
     const busy = this.#underWay.get(client) ?? 0
     if (changes.length === 0 && busy === 0) return undefined
@@ -99,22 +99,26 @@ export class Publishing {
 
   /** Aedes queues the packet: what was committed is bound to it, and queued for those who subscribed since. */
   enqueue (recipients: Recipient[], packet: PacketLike): void {
-    const { outgoing, writer } = this.#parts
+    const { outgoing, subscriptions, writer } = this.#parts
     const prepared = this.#preparedOf(packet)
     let missing: Recipient[] = recipients
     if (prepared !== undefined && !prepared.used) {
       prepared.used = true
       const known = prepared.staged?.entries ?? new Map<string, never>()
-      const current = new Set(recipients.map(recipient => recipient.clientId))
+      const isOwn = ({ clientId, nl }: Recipient): boolean => nl === true && clientId === prepared.publisher
+      // Who has asked for No Local meanwhile is not sent it: it would come with his next connection.
+      const current = new Set(recipients.filter(one => !isOwn(one)).map(({ clientId }) => clientId))
       for (const [client, entry] of known) {
         if (current.has(client)) outgoing.bind(client, entry, packet)
         else outgoing.remove(client, entry)
       }
-      // Those who subscribed since; a No Local subscription of the publisher is not one.
-      missing = recipients.filter(recipient => !known.has(recipient.clientId) && recipient.nl !== true)
+      // Those who subscribed since.
+      missing = recipients.filter(one => !known.has(one.clientId) && !isOwn(one))
     }
     if (missing.length === 0) return
-    const staged = outgoing.stage(missing, packet)
+    // Their subscriptions at QoS 0, too, which Aedes does not ask for: the message has the identifiers of all [MQTT-3.3.4-4].
+    if (prepared !== undefined) missing = subscriptions.match(packet.topic).filter(({ clientId }) => missing.some(one => one.clientId === clientId))
+    const staged = outgoing.stage(missing, packet, prepared?.publisher)
     if (prepared !== undefined) {
       if (prepared.staged === undefined) prepared.staged = staged
       else for (const [client, entry] of staged.entries) prepared.staged.entries.set(client, entry)

@@ -1,5 +1,6 @@
 /** Subscriptions of one client that overlap: one message, with the identifiers of all; and what their options come to. */
 import { randomUUID } from 'node:crypto'
+import { generate } from 'mqtt-packet'
 import type { IPublishPacket, ISubackPacket } from 'mqtt-packet'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -88,6 +89,43 @@ await t.test('no local among others: the one that is left says how it comes', as
     t.strictSame(what(await client.next(`${root}/a/x`)), ['other', 1, true, [1, 2]])
     await other.publish(`${root}/a/x`, '', { retain: true })
   }
+})
+
+/** A publish of the client and a SUBSCRIBE right behind it: the message is on its way to the disk when the subscription is there. */
+async function publishAndSubscribe (client: RawClient, topic: string, text: string, filter: Filter, identifier: number): Promise<void> {
+  const [publish, subscribing] = [client.nextId(), client.nextId()]
+  const version = { protocolVersion: 5 }
+  client.write(Buffer.concat([
+    generate({ cmd: 'publish', topic, payload: text, qos: 1, messageId: publish, dup: false, retain: false }, version),
+    generate({ cmd: 'subscribe', messageId: subscribing, subscriptions: [filter], properties: { subscriptionIdentifier: identifier } }, version)
+  ]))
+  await client.packets.take(packet => packet.cmd === 'puback' && packet.messageId === publish)
+  await client.packets.take(packet => packet.cmd === 'suback' && packet.messageId === subscribing)
+}
+
+await t.test('what a client publishes right before it asks for No Local does not come a connection later', async t => {
+  const root = fresh('before')
+  const options: RawConnect = { clean: false, clientId: fresh('c'), properties: kept }
+  const client = await connect(t, options)
+  await subscribe(client, [{ topic: `${root}/#`, qos: 1 }], 1)
+  await publishAndSubscribe(client, `${root}/x`, 'own', { topic: `${root}/#`, qos: 1, nl: true }, 2)
+  const other = await connect(t)
+  await other.publish(`${root}/x`, 'other')
+  const first = (await messagesUntil(client, 'other')).map(packet => packet.payload.toString())
+  await client.disconnect()
+  const back = await connect(t, options)
+  await other.publish(`${root}/x`, 'end')
+  const second = (await messagesUntil(back, 'end')).map(packet => packet.payload.toString())
+  t.strictSame(second, [], `before: ${first.join()}`)
+})
+
+await t.test('what a new subscription brings while it is written has the identifiers of those at QoS 0, too', async t => {
+  const root = fresh('zero')
+  const client = await connect(t, { clean: false, properties: kept })
+  await subscribe(client, [{ topic: `${root}/x`, qos: 0, rap: true }], 18)
+  await publishAndSubscribe(client, `${root}/x`, 'own', { topic: `${root}/+`, qos: 1 }, 3)
+  const [, qos, , all] = what(await client.next(`${root}/x`))
+  t.strictSame(all, qos === 0 ? [18] : [3, 18], '[MQTT-3.3.4-4]')
 })
 
 await t.test('subscribing again replaces, unsubscribing ends', async t => {
