@@ -2,7 +2,7 @@
 import type { IPublishPacket } from 'mqtt-packet'
 import { shareOf } from './generator.ts'
 import { matches } from './matching.ts'
-import { bringing, identifiersOf, mostBytes, qosBy, topicFor, type Arrival, type Connection, type Copy, type Message, type Session, type Snapshot, type Subscription } from './model.ts'
+import { afterwards, bringing, identifiersOf, mostBytes, qosBy, topicFor, type Arrival, type Connection, type Copy, type Message, type Session, type Snapshot, type Subscription } from './model.ts'
 import { dealt } from './shared.ts'
 import type { World } from './world.ts'
 
@@ -160,9 +160,6 @@ function read (session: Session, { message, packet, identifiers }: Arrival, snap
       return (others.length > 0 && same(identifiersOf(others), identifiers)) || (anyway && one.length > 0 && same(identifiersOf(one), identifiers))
     })
 }
-
-/** PUBACK comes a little before the message is sent on: who subscribes right after it may be sent it. */
-const afterwards = 15
 
 function asked (session: Session, message: Message): boolean {
   return session.during(message.start, message.end + afterwards).some(snapshot => bringing(session, snapshot, message).length > 0)

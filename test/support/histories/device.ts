@@ -4,7 +4,7 @@ import { within } from '../mailbox.ts'
 import type { Connecting, Outgoing, Wanted } from './actions.ts'
 import { arrived } from './arrivals.ts'
 import { Publisher } from './publisher.ts'
-import { Session, type Connection, type Copy, type Subscription } from './model.ts'
+import { Session, type Connection, type Copy, type Snapshot, type Subscription } from './model.ts'
 import { Wire } from './wire.ts'
 import type { World } from './world.ts'
 
@@ -176,13 +176,17 @@ export class Device {
     const world = this.#world
     const places = wanted.map(one => ({ ...one, filter: world.place(one.filter) }))
     const messageId = this.#publisher.nextId()
-    const snapshot = { asked: world.tick(), answered: Infinity, subscriptions: new Map(session.current.subscriptions) }
+    const asked = world.tick()
+    // One after the other, as if each had its own SUBSCRIBE [MQTT-3.8.4-5]: what is published meanwhile may find the first of them alone.
+    const snapshots: Snapshot[] = []
+    const subscriptions = new Map(session.current.subscriptions)
     for (const one of places) {
       const subscription: Subscription = { ...one, identifier, qos: one.filter.startsWith('im/') ? Math.min(1, one.qos) as 0 | 1 : one.qos }
-      if (!one.filter.startsWith('$share') && (one.rh === 0 || (one.rh === 1 && !snapshot.subscriptions.has(one.filter)))) session.triggers.push({ at: snapshot.asked, subscription })
-      snapshot.subscriptions.set(one.filter, subscription)
+      if (!one.filter.startsWith('$share') && (one.rh === 0 || (one.rh === 1 && !subscriptions.has(one.filter)))) session.triggers.push({ at: asked, subscription })
+      subscriptions.set(one.filter, subscription)
+      snapshots.push({ asked, answered: Infinity, subscriptions: new Map(subscriptions) })
     }
-    session.snapshots.push(snapshot)
+    session.snapshots.push(...snapshots)
     world.note(`${session.id} subscribes to ${places.map(({ filter, qos, nl, rap }) => `${filter} qos ${qos}${nl ? ' nl' : ''}${rap ? ' rap' : ''}`).join(', ')} as ${identifier}`)
     const suback = await this.#ask({
       cmd: 'subscribe',
@@ -190,8 +194,9 @@ export class Device {
       subscriptions: places.map(({ filter: topic, ...one }) => ({ ...one, topic })),
       ...identifier > 0 && { properties: { subscriptionIdentifier: identifier } }
     }, one => one.cmd === 'suback' && one.messageId === messageId, 'SUBACK')
-    snapshot.answered = world.tick()
-    const granted = places.map(({ filter }) => snapshot.subscriptions.get(filter)?.qos)
+    const answered = world.tick()
+    for (const snapshot of snapshots) snapshot.answered = answered
+    const granted = places.map(({ filter }) => subscriptions.get(filter)?.qos)
     if (suback?.cmd === 'suback' && suback.granted.some((code, i) => code !== granted[i])) world.fault(`${session.id}: SUBACK ${suback.granted.join()}, not ${granted.join()}`)
   }
 

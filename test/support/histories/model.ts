@@ -46,6 +46,9 @@ export interface Copy { topic: string, packetId: number, qos: Qos, at: number, c
 /** A message as it came; `seq`: its number in its conversation. */
 export interface Arrival { message: Message, packet: IPublishPacket, share: string | undefined, identifiers: number[], seq: number, at: number }
 
+/** PUBACK comes a little before the message is sent on: who subscribes right after it may be sent it. In events. */
+export const afterwards = 15
+
 export class Session {
   readonly id: string
   readonly user: string

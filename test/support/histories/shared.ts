@@ -1,6 +1,6 @@
 /** What holds for a message of a shared subscription: one member gets it, and another only when the first one's session has ended. */
 import { matches } from './matching.ts'
-import { mostBytes, type Arrival, type Copy, type Message, type Session, type Snapshot, type Subscription } from './model.ts'
+import { afterwards, mostBytes, type Arrival, type Copy, type Message, type Session, type Snapshot, type Subscription } from './model.ts'
 import type { World } from './world.ts'
 
 function memberBy ({ subscriptions }: Snapshot, share: string, topic: string): Subscription | undefined {
@@ -20,7 +20,7 @@ export function dealt (world: World, session: Session, { message, packet, identi
   const own = session.during(message.start, at).flatMap(snapshot => memberBy(snapshot, share, message.topic) ?? [])
   if (!own.some(({ identifier }) => identifier === identifiers[0])) fault(`identifier ${identifiers[0]} is not its subscription's [MQTT-3.3.4-3]`)
   if (packet.qos > Math.min(message.qos, Math.max(...own.map(({ qos }) => qos)))) fault(`QoS ${packet.qos} by ${share}`)
-  if (!world.sessions.some(one => one.during(message.start, message.end).some(snapshot => memberBy(snapshot, share, message.topic) !== undefined))) fault(`nobody was in ${share}`)
+  if (!world.sessions.some(one => one.during(message.start, message.end + afterwards).some(snapshot => memberBy(snapshot, share, message.topic) !== undefined))) fault(`nobody was in ${share}`)
   const all = world.sessions.flatMap(one => one.during(message.start, at).flatMap(snapshot => memberBy(snapshot, share, message.topic)?.qos ?? []))
   if (all.every(qos => qos === all[0]) && packet.qos !== Math.min(message.qos, all[0] ?? 0)) fault(`QoS ${packet.qos} by ${share}, where all have ${all[0]}`)
   const key = `${message.number} ${share}`
