@@ -46,6 +46,18 @@ export function crossCheck (config: Config): CrossProblem[] {
   if (store.driver === 'mongodb' && !/^mongodb(\+srv)?:\/\/./.test(store.url)) {
     problems.push({ key: 'store.url', text: 'the driver mongodb needs an address such as mongodb://127.0.0.1:27017/sabethes' })
   }
+  problems.push(...clusterProblems(config))
+  return problems
+}
+
+function clusterProblems ({ cluster, store }: Config): CrossProblem[] {
+  const problems: CrossProblem[] = []
+  if (cluster.redis !== '' && store.driver !== 'mongodb') {
+    problems.push({ key: 'cluster.redis', text: 'servers that work as one share a database: store.driver mongodb' })
+  }
+  if (cluster.leaseMs < 3 * cluster.heartbeatMs) {
+    problems.push({ key: 'cluster.leaseMs', text: `${cluster.leaseMs} is less than three times cluster.heartbeatMs (${cluster.heartbeatMs}): one late sign of life would be taken for the end of a server` })
+  }
   return problems
 }
 

@@ -1,6 +1,7 @@
 /** The one description of the configuration: types, defaults, ranges and texts. Everything else is derived from it. */
 import { z } from 'zod'
 import { idPattern } from '../topics.ts'
+import { clusterSection } from './cluster.ts'
 import { openTopic } from './open-topic.ts'
 
 /** setTimeout's largest delay, milliseconds. */
@@ -136,6 +137,7 @@ export const configSchema = z.strictObject({
     cacheConversations: count(100_000, 'Conversations whose heads are kept in memory.'),
     resendWindowSeconds: count(86_400, 'How long a message without cid that is sent again with DUP can be the same one, seconds.')
   }),
+  cluster: clusterSection,
   engine: section('The engine: what decides and remembers.', {
     thread: z.boolean().default(false).describe('Runs engine and store in a thread of their own, beside the one that has the sockets; for machines with two cores and more.')
   }),

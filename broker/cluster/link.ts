@@ -1,0 +1,191 @@
+/**
+ * What servers say to each other, on a transport that may lose it. Frames of a pair of servers are numbered, and each heartbeat says how far the
+ * numbers are, so that the receiver knows of everything that it has not heard: then it is told `broken`, and makes good from the database what it missed.
+ */
+import type { Logger } from 'pino'
+import type { Registry } from './registry.ts'
+import type { Transport } from './transport.ts'
+
+/** Servers that speak another version hear nothing of each other, and make good from the database. */
+const protocolVersion = 1
+
+/** `[kind, body]` is told, `[kind, body, id]` is asked, `['=', body, id]` and `['!', reason, id]` answer. */
+type Item = [kind: string, body: unknown, id?: number]
+interface Frame { v: number, /** sender */ f: string, /** its number; of a heartbeat the number of the last frame */ s: number, /** absent: a heartbeat */ m?: Item[] }
+
+/** Of a server that was asked and did not answer: it is gone, or cut off, or too slow. */
+export class PeerUnavailableError extends Error {
+  override readonly name = 'PeerUnavailableError'
+}
+
+export interface LinkOptions {
+  self: string
+  transport: Transport
+  registry: Registry
+  /** Milliseconds to wait for an answer. */
+  requestTimeoutMs: number
+  log: Logger
+  /** Milliseconds of a clock that only goes forward. */
+  steady?: () => number
+}
+
+/** What was said to one server, and heard of it. */
+interface Peer { sent: number, heard: number, /** when all that was said had been heard, for the last time */ wholeAt: number, queue: Item[] }
+interface Asked { node: string, resolve: (value: unknown) => void, reject: (error: Error) => void, timer: NodeJS.Timeout }
+
+type Handler = (body: any, from: string) => unknown
+
+export class Link {
+  readonly #options: LinkOptions
+  readonly #steady: () => number
+  readonly #peers = new Map<string, Peer>()
+  readonly #handlers = new Map<string, Handler>()
+  readonly #broken: Array<(node: string, sinceMs: number) => void> = []
+  readonly #asked = new Map<number, Asked>()
+  #lastId = 0
+  #flushing = false
+  #closed = false
+
+  constructor (options: LinkOptions) {
+    this.#options = options
+    this.#steady = options.steady ?? (() => performance.now())
+    const { registry, transport, self } = options
+    transport.listen(self, frame => { this.#hear(frame) })
+    registry.onChange((view, before) => {
+      for (const node of before.nodes.keys()) if (node !== self && !view.nodes.has(node)) this.#gone(node)
+    })
+    registry.onBeat(() => { this.#beat() })
+  }
+
+  /** Other live servers. */
+  get others (): string[] { return [...this.#options.registry.view.nodes.keys()].filter(node => node !== this.#options.self) }
+
+  /** What is told under `kind` goes to `handler`; what it returns, or resolves to, answers who asked. JSON. */
+  on (kind: string, handler: Handler): void { this.#handlers.set(kind, handler) }
+
+  /**
+   * Called when something that another server has said may be lost: `sinceMs` (of the steady clock) all was heard. Also when a server is gone, of which
+   * nobody knows what it said last.
+   */
+  onBroken (listener: (node: string, sinceMs: number) => void): void { this.#broken.push(listener) }
+
+  /** In order with all that is told to that server. May be lost; then the server that missed it knows. */
+  tell (node: string, kind: string, body: unknown): void { this.#push(node, [kind, body]) }
+
+  tellAll (kind: string, body: unknown): void { for (const node of this.others) this.tell(node, kind, body) }
+
+  /** Rejects with `PeerUnavailableError` when no answer comes in time, and with an `Error` that has the other one's words when it could not do it. */
+  ask (node: string, kind: string, body: unknown): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const id = ++this.#lastId
+      const timer = setTimeout(() => { this.#fail(id, 'did not answer in time') }, this.#options.requestTimeoutMs)
+      timer.unref()
+      this.#asked.set(id, { node, resolve, reject, timer })
+      if (!this.#options.registry.view.nodes.has(node)) this.#fail(id, 'is not there')
+      else this.#push(node, [kind, body, id])
+    })
+  }
+
+  /** Something for the server could not be said: it is to know that it has missed it. */
+  lost (node: string): void { this.#peer(node).sent++ }
+
+  close (): void {
+    this.#closed = true
+    for (const id of [...this.#asked.keys()]) this.#fail(id, 'is not asked any more: this server stops')
+  }
+
+  #push (node: string, item: Item): void {
+    if (this.#closed) return
+    this.#peer(node).queue.push(item)
+    if (this.#flushing) return
+    this.#flushing = true
+    setImmediate(() => { this.#flush() })
+  }
+
+  #flush (): void {
+    this.#flushing = false
+    for (const [node, peer] of this.#peers) {
+      if (peer.queue.length === 0) continue
+      const items = peer.queue
+      peer.queue = []
+      this.#publish(node, { v: protocolVersion, f: this.#options.self, s: ++peer.sent, m: items })
+    }
+  }
+
+  #publish (node: string, frame: Frame): void {
+    this.#options.transport.publish(node, JSON.stringify(frame)).catch((error: unknown) => {
+      this.#options.log.debug({ err: error, node }, 'a frame for another server is lost')
+      for (const [kind, , id] of frame.m ?? []) if (id !== undefined && kind !== '=' && kind !== '!') this.#fail(id, 'cannot be reached')
+    })
+  }
+
+  #beat (): void {
+    if (this.#closed) return
+    this.#flush()
+    for (const node of this.others) this.#publish(node, { v: protocolVersion, f: this.#options.self, s: this.#peer(node).sent })
+  }
+
+  #hear (text: string): void {
+    if (this.#closed) return
+    const frame = JSON.parse(text) as Frame
+    if (frame.v !== protocolVersion) return
+    const { f: from, s: number, m: items } = frame
+    const peer = this.#peer(from)
+    const expected = items === undefined ? number : number - 1
+    // A repeat: it was taken, or is known to be missed.
+    if (expected < peer.heard) return
+    if (expected > peer.heard) this.#break(from, peer)
+    peer.heard = number
+    peer.wholeAt = this.#steady()
+    if (items !== undefined) for (const item of items) this.#take(from, item)
+  }
+
+  #take (from: string, [kind, body, id]: Item): void {
+    if (kind === '=' || kind === '!') return this.#answered(from, kind, body, id as number)
+    const answer = async (): Promise<unknown> => {
+      const handler = this.#handlers.get(kind)
+      if (handler === undefined) throw new Error(`knows no ${kind}`)
+      return await handler(body, from)
+    }
+    answer().then(value => {
+      if (id !== undefined) this.#push(from, ['=', value, id])
+    }, (error: unknown) => {
+      if (id !== undefined) this.#push(from, ['!', error instanceof Error ? error.message : String(error), id])
+      else this.#options.log.error({ err: error, kind, from }, 'what another server said was not taken')
+    })
+  }
+
+  #answered (from: string, kind: string, body: unknown, id: number): void {
+    const asked = this.#asked.get(id)
+    if (asked?.node !== from) return
+    this.#asked.delete(id)
+    clearTimeout(asked.timer)
+    if (kind === '=') asked.resolve(body)
+    else asked.reject(new Error(String(body)))
+  }
+
+  #fail (id: number, why: string): void {
+    const asked = this.#asked.get(id)
+    if (asked === undefined) return
+    this.#asked.delete(id)
+    clearTimeout(asked.timer)
+    asked.reject(new PeerUnavailableError(`server ${asked.node} ${why}`))
+  }
+
+  #gone (node: string): void {
+    const peer = this.#peers.get(node)
+    for (const [id, asked] of this.#asked) if (asked.node === node) this.#fail(id, 'is gone')
+    if (peer !== undefined) this.#break(node, peer)
+  }
+
+  #break (node: string, peer: Peer): void {
+    const since = peer.wholeAt
+    for (const listener of this.#broken) listener(node, since)
+  }
+
+  #peer (node: string): Peer {
+    let peer = this.#peers.get(node)
+    if (peer === undefined) this.#peers.set(node, peer = { sent: 0, heard: 0, wholeAt: this.#steady(), queue: [] })
+    return peer
+  }
+}

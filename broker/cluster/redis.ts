@@ -1,0 +1,62 @@
+/** Connections to Redis: one server, one found by Sentinels, or a Redis Cluster. */
+import { Cluster, Redis } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
+import type { Logger } from 'pino'
+
+export interface RedisSetup {
+  /** As `cluster.redis` of the configuration. */
+  url: string
+  /** Milliseconds after which a command that gets no answer fails. */
+  timeoutMs: number
+  log: Logger
+}
+
+export type RedisClient = Redis | Cluster
+
+/** Milliseconds between tries to connect, at most. */
+const mostDelayMs = 1_000
+
+/**
+ * Begins to connect, and goes on trying for ever: what is asked while there is no connection fails at once. The caller ends it with `disconnect`.
+ * Throws `TypeError` when the URL is none.
+ */
+export function connectRedis ({ url, timeoutMs, log }: RedisSetup, use: 'commands' | 'subscriber'): RedisClient {
+  const client = made(url, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: Math.max(timeoutMs, 1_000),
+    ...use === 'commands' ? { commandTimeout: timeoutMs } : {},
+    autoResubscribe: true,
+    keepAlive: 10_000,
+    retryStrategy: tries => Math.min(50 * tries, mostDelayMs)
+  })
+  let isAway = false
+  client.on('error', (error: Error) => {
+    // Said once for each time that it goes.
+    if (!isAway) log.warn({ reason: error.message, use }, 'Redis does not answer: other servers hear of nothing until it is back')
+    isAway = true
+  })
+  client.on('ready', () => {
+    if (isAway) log.info({ use }, 'Redis is back')
+    isAway = false
+  })
+  return client
+}
+
+function made (url: string, options: RedisOptions): RedisClient {
+  const [, scheme = '', form, rest = ''] = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(.*)$/.exec(url) ?? []
+  if (scheme === '') throw new TypeError('the address of Redis must begin with redis:// or rediss://')
+  const tls = scheme === 'rediss' ? { tls: {} } : {}
+  if (form === undefined) return new Redis(url, options)
+  const at = rest.lastIndexOf('@')
+  const [username, password] = at < 0 ? [] : rest.slice(0, at).split(':', 2).map(decodeURIComponent)
+  const access = { ...username !== undefined && username !== '' && { username }, ...password !== undefined && { password } }
+  const [hosts = '', name = 'mymaster'] = rest.slice(at + 1).split('/', 2)
+  const servers = hosts.split(',').map(host => {
+    const address = new URL(`redis://${host}`)
+    return { host: address.hostname, port: Number(address.port || (form === 'sentinel' ? 26379 : 6379)) }
+  })
+  if (form === 'sentinel') return new Redis({ ...options, ...access, ...tls, sentinels: servers, name, sentinelRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
+  const { enableOfflineQueue, retryStrategy, maxRetriesPerRequest, ...each } = options
+  return new Cluster(servers, { redisOptions: { ...each, ...access, ...tls }, enableOfflineQueue: enableOfflineQueue ?? false, clusterRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
+}

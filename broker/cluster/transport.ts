@@ -1,0 +1,42 @@
+/** How frames come from one server to another one. Frames may be lost, and nothing is said of it; those of one sender come in order. */
+import type { Logger } from 'pino'
+import type { RedisClient } from './redis.ts'
+
+export interface Transport {
+  /** Resolves when it is on its way. Rejects when it is known to be lost. */
+  publish (node: string, frame: string): Promise<void>
+  /** Takes what comes for `self` from now on; to be called once. */
+  listen (self: string, onFrame: (frame: string) => void): void
+  close (): void
+}
+
+/** Redis' pub/sub: a channel for each server process. */
+export class RedisTransport implements Transport {
+  readonly #commands: RedisClient
+  readonly #subscriber: RedisClient
+  readonly #namespace: string
+  readonly #log: Logger
+
+  constructor ({ commands, subscriber, namespace, log }: { commands: RedisClient, subscriber: RedisClient, namespace: string, log: Logger }) {
+    this.#commands = commands
+    this.#subscriber = subscriber
+    this.#namespace = namespace
+    this.#log = log
+  }
+
+  async publish (node: string, frame: string): Promise<void> { await this.#commands.publish(this.#channel(node), frame) }
+
+  listen (self: string, onFrame: (frame: string) => void): void {
+    const subscriber = this.#subscriber
+    subscriber.on('message', (_channel: string, frame: string) => { onFrame(frame) })
+    const subscribe = (): void => {
+      subscriber.subscribe(this.#channel(self)).catch((error: unknown) => { this.#log.debug({ err: error }, 'the channel is subscribed to with the next connection') })
+    }
+    subscriber.on('ready', subscribe)
+    if (subscriber.status === 'ready') subscribe()
+  }
+
+  close (): void { this.#subscriber.disconnect() }
+
+  #channel (node: string): string { return `${this.#namespace}:to:${node}` }
+}

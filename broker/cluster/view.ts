@@ -1,0 +1,68 @@
+/** Which servers there are, and which of them writes what. Pure: the same view gives the same answers at each server. */
+
+/** A server process, as it says of itself in the registry. */
+export interface NodeInfo {
+  /** Of one start of one server (`Nodes.self` of the store). */
+  id: string
+  /** What operators call it. */
+  name: string
+  version: string
+  /** Where clients reach it. */
+  addresses: string[]
+  region: string
+  room: string
+  /** It takes no new connections and owns nothing. */
+  draining: boolean
+  /** Connections now. */
+  connections: number
+  /** Milliseconds since the epoch, by its own clock. */
+  startedAt: number
+}
+
+export class View {
+  /** Live servers, by id. */
+  readonly nodes: ReadonlyMap<string, NodeInfo>
+  /** Those that may own something, ascending; all when every one drains. */
+  readonly #owners: readonly string[]
+  /** Tells views apart: the ids of those that own, in one text. */
+  readonly epoch: string
+
+  constructor (nodes: Iterable<NodeInfo>) {
+    const sorted = [...nodes].sort((a, b) => a.id < b.id ? -1 : 1)
+    this.nodes = new Map(sorted.map(node => [node.id, node]))
+    const staying = sorted.filter(node => !node.draining)
+    this.#owners = (staying.length > 0 ? staying : sorted).map(({ id }) => id)
+    this.epoch = this.#owners.join(' ')
+  }
+
+  /** The server that writes a log (`d:…`, `g:…`, `e:{user}`): of a server that comes or goes only its share moves (rendezvous hashing). */
+  ownerOf (log: string): string | undefined {
+    const owners = this.#owners
+    if (owners.length < 2) return owners[0]
+    let best: string | undefined
+    let most = -1
+    for (const id of owners) {
+      const weight = mixed(hashOf(log, hashOf(id, 0x811c9dc5)))
+      if (weight > most) {
+        most = weight
+        best = id
+      }
+    }
+    return best
+  }
+}
+
+/** FNV-1a over UTF-16 units: ids are ASCII. */
+function hashOf (text: string, seed: number): number {
+  let hash = seed
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return hash >>> 0
+}
+
+/** The finalizer of MurmurHash3: each bit of the hash moves each bit of the weight. */
+function mixed (hash: number): number {
+  let h = hash
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}

@@ -1,0 +1,20 @@
+/** The keys of several servers that work as one. */
+import { z } from 'zod'
+
+const redisPattern = /^(rediss?|rediss?\+(sentinel|cluster)):\/\/\S+$|^$/
+const label = (text: string) => z.string().max(64).regex(/^[A-Za-z0-9._-]*$/, 'must be of A-Z a-z 0-9 . _ -').default('').describe(text)
+const ms = (fallback: number, min: number, text: string) => z.int().min(min).max(3_600_000).default(fallback).describe(text)
+
+export const clusterSection = z.strictObject({
+  redis: z.string().regex(redisPattern, 'must be redis://host:port, rediss:// with TLS, redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port').default('').meta({ secret: true })
+    .describe('Redis, through which servers that share the database of store.url work as one: redis://host:port, rediss:// with TLS, redis+sentinel://host:port,host:port/name, redis+cluster://host:port,host:port; may hold a password. Empty: this server is alone.'),
+  namespace: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -').default('sabethes').describe('Begins the names of everything in Redis: clusters that share one Redis differ in it.'),
+  name: label('What operators call this server; empty takes the name in the data folder.'),
+  addresses: z.array(z.string().max(255).regex(/^[\x21-\x7e]+$/, 'must be an address such as host:1883')).default([]).describe('Where clients reach this server: mqtt://host:port, wss://host/mqtt; said by GET /v1/entry, and to MQTT 5 clients that another server sends here.'),
+  region: label('The region that this server is in: clients are sent to servers of their own first.'),
+  room: label('The room that this server is in: servers of one room share a database and a Redis.'),
+  heartbeatMs: ms(1000, 50, 'Time between two signs of life in Redis and to each other server, milliseconds.'),
+  leaseMs: ms(5000, 200, 'Time without a sign of life after which a server counts as gone, milliseconds: its conversations are written by others.'),
+  requestTimeoutMs: ms(1000, 50, 'Time that one server waits for the answer of another one, milliseconds; it does the work itself then.'),
+  lateMs: ms(60_000, 1000, 'How long what comes late or twice over Redis is known by what a session has had already, milliseconds.')
+}).prefault({} as never).describe('Several servers that work as one; see docs/cluster.md.')
