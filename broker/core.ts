@@ -1,7 +1,9 @@
 /** The engine and its store in this thread. */
 import type { Logger } from 'pino'
+import type { ClusterNode } from './cluster/cluster.ts'
 import type { Config } from './config/schema.ts'
 import type { Core, CoreEvents, RunningPluginInfo } from './link/core.ts'
+import { nodeName } from './node-name.ts'
 import { openEngine, openStore } from './parts.ts'
 import type { Store } from './store/store.ts'
 import { Topics } from './topics.ts'
@@ -21,9 +23,20 @@ export async function openCore (config: Config, log: Logger, { output, onLost }:
 }
 
 async function around (config: Config, log: Logger, store: Store, output: CoreEvents['output']): Promise<Core> {
-  const { engine, plugins } = await openEngine(config, { store, topics: new Topics(config.mqtt.prefix), log, output })
+  const cluster = await openCluster(config, log, store)
+  try {
+    return await behind(cluster, config, log, store, output)
+  } catch (error) {
+    await cluster?.end()
+    throw error
+  }
+}
+
+async function behind (cluster: ClusterNode | undefined, config: Config, log: Logger, store: Store, output: CoreEvents['output']): Promise<Core> {
+  const say: CoreEvents['output'] = cluster === undefined ? output : outputs => { cluster.output(outputs) }
+  const { engine, plugins } = await openEngine(config, { store, topics: new Topics(config.mqtt.prefix), log, output: say })
   return {
-    engine,
+    engine: cluster === undefined ? engine : await cluster.start(engine, output),
     records: store.records,
     nodes: store.nodes,
     accounts: engine.control.accounts.users,
@@ -35,10 +48,20 @@ async function around (config: Config, log: Logger, store: Store, output: CoreEv
     purge: retentionSeconds => engine.control.purge(retentionSeconds),
     async close () {
       try {
+        await cluster?.close()
         await engine.close()
       } finally {
+        await cluster?.end()
         await store.close()
       }
     }
   }
+}
+
+/** Redis' client is loaded by those who use it. */
+async function openCluster (config: Config, log: Logger, store: Store): Promise<ClusterNode | undefined> {
+  const { self } = store.nodes
+  if (config.cluster.redis === '' || self === undefined) return undefined
+  const { ClusterNode } = await import('./cluster/cluster.ts')
+  return new ClusterNode({ config, self, name: await nodeName(config.store.path), store, log: log.child({ part: 'cluster' }) })
 }

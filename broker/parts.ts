@@ -40,7 +40,17 @@ export async function openStore (config: Config, log: Logger, onLost?: (error: E
       const reason = error instanceof Error ? error.message : String(error)
       log.warn({ part: 'store', reason }, 'messages are stored, but what follows from them could not be written: the next reader writes it')
     }
-    return await openMongoStore({ url, database, timeoutMs, resendWindowSeconds, cache: { heads: cacheConversations }, onDerivedFailure, ...onLost !== undefined && { node: { name: await nodeName(path), onLost } } })
+    return await openMongoStore({
+      url,
+      database,
+      timeoutMs,
+      resendWindowSeconds,
+      cache: { heads: cacheConversations },
+      onDerivedFailure,
+      ...onLost !== undefined && { node: { name: await nodeName(path), onLost } },
+      // What others write is read each time.
+      ...config.cluster.redis !== '' && { owns: () => false }
+    })
   }
   const damaged = new Set<string>()
   return await openLevelStore({

@@ -92,7 +92,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
     topics,
     openTopics,
     ordinary,
-    ...kept(core, node),
+    ...kept(config, core, node),
     limits: gatewayLimits(config, log),
     log: log.child({ part: 'access' }),
     ...entrance(config)
@@ -120,10 +120,11 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
 }
 
-/** Where wills are kept; `node`: this process, where it shares the store. */
-function kept ({ records, nodes }: Core, node: string | undefined): Pick<GatewayOptions, 'records' | 'shared'> {
+/** Where wills are kept; `node`: this process, where it shares the store. In a cluster outputs come from elsewhere, too. */
+function kept ({ cluster }: Config, { records, nodes }: Core, node: string | undefined): Pick<GatewayOptions, 'records' | 'shared' | 'lateMs'> {
   if (node === undefined) return { records }
-  return { records, shared: { self: node, over: some => nodes.over(some), swap: (key, from, to) => records.swap(key, from, to) } }
+  const late = cluster.redis === '' ? {} : { lateMs: cluster.lateMs }
+  return { ...late, records, shared: { self: node, over: some => nodes.over(some), swap: (key, from, to) => records.swap(key, from, to) } }
 }
 
 /** Who is let in without a password in CONNECT, or sent elsewhere. */

@@ -60,6 +60,9 @@ export class Link {
   /** Other live servers. */
   get others (): string[] { return [...this.#options.registry.view.nodes.keys()].filter(node => node !== this.#options.self) }
 
+  /** No other server is there. */
+  get isAlone (): boolean { return this.#options.registry.view.nodes.size < 2 }
+
   /** What is told under `kind` goes to `handler`; what it returns, or resolves to, answers who asked. JSON. */
   on (kind: string, handler: Handler): void { this.#handlers.set(kind, handler) }
 
@@ -173,9 +176,11 @@ export class Link {
   }
 
   #gone (node: string): void {
-    const peer = this.#peers.get(node)
+    const peer = this.#peer(node)
     for (const [id, asked] of this.#asked) if (asked.node === node) this.#fail(id, 'is gone')
-    if (peer !== undefined) this.#break(node, peer)
+    // From now on nothing is said to it: if it is there all the same, it is to know that it has missed something.
+    peer.sent++
+    this.#break(node, peer)
   }
 
   #break (node: string, peer: Peer): void {

@@ -43,6 +43,20 @@ export function connectRedis ({ url, timeoutMs, log }: RedisSetup, use: 'command
   return client
 }
 
+/** Resolves when it is connected, or after `timeoutMs` when it is not: what is asked then fails at once. */
+export async function whenReady (client: RedisClient, timeoutMs: number): Promise<void> {
+  if (client.status === 'ready') return
+  await new Promise<void>(resolve => {
+    const timer = setTimeout(done, timeoutMs)
+    function done (): void {
+      clearTimeout(timer)
+      client.off('ready', done)
+      resolve()
+    }
+    client.on('ready', done)
+  })
+}
+
 function made (url: string, options: RedisOptions): RedisClient {
   const [, scheme = '', form, rest = ''] = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(.*)$/.exec(url) ?? []
   if (scheme === '') throw new TypeError('the address of Redis must begin with redis:// or rediss://')

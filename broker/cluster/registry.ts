@@ -31,7 +31,8 @@ export interface RegistryOptions {
 }
 
 export class Registry {
-  view: View
+  /** Empty before the first heartbeat. */
+  view = new View([])
   /** Redis answered the last heartbeat. */
   isLinked = false
   readonly #options: RegistryOptions
@@ -41,10 +42,7 @@ export class Registry {
   #round: Promise<void> | undefined
   #closed = false
 
-  constructor (options: RegistryOptions) {
-    this.#options = options
-    this.view = new View([options.self()])
-  }
+  constructor (options: RegistryOptions) { this.#options = options }
 
   /** Called when a server has come or gone, or drains. */
   onChange (listener: (view: View, before: View) => void): void { this.#listeners.push(listener) }
@@ -73,7 +71,10 @@ export class Registry {
 
   #schedule (): void {
     if (this.#closed) return
-    this.#timer = setTimeout(() => { this.beat().finally(() => { this.#schedule() }) }, this.#options.heartbeatMs)
+    const { heartbeatMs, log } = this.#options
+    this.#timer = setTimeout(() => {
+      this.beat().then(() => { this.#schedule() }, (error: unknown) => { log.error({ err: error }, 'who hears of a heartbeat failed') })
+    }, heartbeatMs)
     this.#timer.unref()
   }
 
@@ -87,6 +88,7 @@ export class Registry {
       this.#take(rows.filter(({ at }) => now - at < leaseMs).map(({ info }) => info))
     } catch (error) {
       this.isLinked = false
+      if (this.view.nodes.size === 0) this.view = new View([self()])
       log.debug({ err: error }, 'a heartbeat was not answered')
     }
     for (const listener of this.#beats) listener()

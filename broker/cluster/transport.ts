@@ -7,6 +7,8 @@ export interface Transport {
   publish (node: string, frame: string): Promise<void>
   /** Takes what comes for `self` from now on; to be called once. */
   listen (self: string, onFrame: (frame: string) => void): void
+  /** Resolves when it is listened to, or after `timeoutMs` when it is not yet. */
+  ready (timeoutMs: number): Promise<void>
   close (): void
 }
 
@@ -16,6 +18,8 @@ export class RedisTransport implements Transport {
   readonly #subscriber: RedisClient
   readonly #namespace: string
   readonly #log: Logger
+  #listening: () => void = () => {}
+  readonly #listens = new Promise<void>(resolve => { this.#listening = resolve })
 
   constructor ({ commands, subscriber, namespace, log }: { commands: RedisClient, subscriber: RedisClient, namespace: string, log: Logger }) {
     this.#commands = commands
@@ -30,10 +34,16 @@ export class RedisTransport implements Transport {
     const subscriber = this.#subscriber
     subscriber.on('message', (_channel: string, frame: string) => { onFrame(frame) })
     const subscribe = (): void => {
-      subscriber.subscribe(this.#channel(self)).catch((error: unknown) => { this.#log.debug({ err: error }, 'the channel is subscribed to with the next connection') })
+      subscriber.subscribe(this.#channel(self)).then(() => { this.#listening() }, (error: unknown) => { this.#log.debug({ err: error }, 'the channel is subscribed to with the next connection') })
     }
     subscriber.on('ready', subscribe)
     if (subscriber.status === 'ready') subscribe()
+  }
+
+  async ready (timeoutMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    await Promise.race([this.#listens, new Promise(resolve => { timer = setTimeout(resolve, timeoutMs) })])
+    clearTimeout(timer)
   }
 
   close (): void { this.#subscriber.disconnect() }

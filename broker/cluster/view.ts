@@ -13,10 +13,12 @@ export interface NodeInfo {
   room: string
   /** It takes no new connections and owns nothing. */
   draining: boolean
-  /** Connections now. */
+  /** Sessions that are connected now. */
   connections: number
   /** Milliseconds since the epoch, by its own clock. */
   startedAt: number
+  /** Milliseconds that its clock is behind Redis' one; absent until it was compared. */
+  offsetMs?: number
 }
 
 export class View {

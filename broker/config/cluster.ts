@@ -16,5 +16,6 @@ export const clusterSection = z.strictObject({
   heartbeatMs: ms(1000, 50, 'Time between two signs of life in Redis and to each other server, milliseconds.'),
   leaseMs: ms(5000, 200, 'Time without a sign of life after which a server counts as gone, milliseconds: its conversations are written by others.'),
   requestTimeoutMs: ms(1000, 50, 'Time that one server waits for the answer of another one, milliseconds; it does the work itself then.'),
+  queueBytes: z.int().min(65_536).max(1_073_741_824).default(16_777_216).describe('Bytes for other servers that may wait for Redis; what is more is left out, and those servers read it from the database.'),
   lateMs: ms(60_000, 1000, 'How long what comes late or twice over Redis is known by what a session has had already, milliseconds.')
 }).prefault({} as never).describe('Several servers that work as one; see docs/cluster.md.')

@@ -72,6 +72,8 @@ export type Output = Verdict | Committed
   | { kind: 'behind', log: string, after: number, upTo: number, senders: string[] }
   /** Members came (their history starts after `joinedSeq`) or went. Comes before messages that they may see. */
   | { kind: 'members', gid: string, added: Array<{ user: string, joinedSeq: number }>, removed: string[] }
+  /** All groups that a user is in, whose sessions look at them, and at the user's events, again: what was said of either may never have come. */
+  | { kind: 'groups', user: string, groups: string[] }
   /** Live words of the server on a user's notice topic. */
   | { kind: 'notice', user: string, payload: Uint8Array }
   /** Close the user's connections (`banned`, `not_found`: removed, `unauthorized`: a new password); `session` narrows it to one. */

@@ -103,6 +103,15 @@ export interface SessionStore {
   cursors (session: string, streams: readonly string[]): Promise<Array<Cursor | undefined>>
 }
 
+/** What several server processes that share a database need of it. */
+export interface SharedStore {
+  /**
+   * Messages that were inserted since `since`, by the clocks of the servers that wrote them, in pages: the numbers of each, and who wrote it. Some that
+   * are a little older may be among them; one that a server had begun to write before `since` may not.
+   */
+  inserted (since: TimeMs): AsyncIterable<Array<{ conv: string, seq: number, from: string }>>
+}
+
 export interface Store extends LogStore, MemberStore, GroupStore, PeopleStore, EventStore, SessionStore {
   /** The newest time that a message (embedded: or an event) was ever given; 0 when there is none. May take a while: asked at the start. */
   newest (): Promise<TimeMs>
@@ -110,6 +119,8 @@ export interface Store extends LogStore, MemberStore, GroupStore, PeopleStore, E
   readonly nodes: Nodes
   /** What was committed, for readers with a cursor; see feed.ts. */
   readonly feed: FeedStore
+  /** Absent where one process has the store for itself. */
+  readonly shared?: SharedStore
   /** A number for the health page; rejects when the store cannot serve. */
   health (): Promise<void>
   /** Writes a copy that `restore` can read into the empty folder `path`, while the store is in use. */

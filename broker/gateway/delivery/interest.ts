@@ -119,6 +119,14 @@ export class Interest {
     for (const gid of lost) session.scan('group', gid)
   }
 
+  /** Looks again at what stays in memory of streams that others write to as well: groups and events. */
+  lookAgain (session: Interested): void {
+    const { event, allGroups, groups } = this.#applied
+    if (event !== -1) rescan(session, 'event', event)
+    rescan(session, 'group', allGroups)
+    if (allGroups === -1) for (const gid of groups.keys()) session.scan('group', gid)
+  }
+
   /** Adds up the filters. `apply` does it too. */
   sum (): void {
     this.inbox = this.event = this.allGroups = -1

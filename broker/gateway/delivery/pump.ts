@@ -176,6 +176,15 @@ export class Pump implements Shared {
     }
   }
 
+  /** What was said of a user's groups and events may never have come. `groups`: all that the user is in now. */
+  lookAgain ({ user, groups }: Extract<Output, { kind: 'groups' }>): void {
+    const members = new Set(groups.map(groupId))
+    for (const session of this.#sessionsOf(user)) {
+      for (const stream of [...session.streams.values()]) if (stream.kind === 'group' && !members.has(stream.id)) session.dropStream(stream)
+      session.interest.lookAgain(session)
+    }
+  }
+
   /** Outputs of a log may never come. */
   behind ({ log, after, upTo, senders }: Extract<Output, { kind: 'behind' }>): void {
     const kind = streamKind(log)

@@ -1,8 +1,9 @@
 /** Reading the log of conversations. */
+import { ObjectId } from 'mongodb'
 import type { Head, StoredMessage } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { whole } from './connection.ts'
-import { expiringKey, place, shownHead, storedMessage } from './documents.ts'
+import { expiringKey, place, placed, shownHead, storedMessage } from './documents.ts'
 import type { HeadRow, MessageDoc } from './documents.ts'
 import { pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
@@ -14,6 +15,7 @@ const messagesOfQuery = 1000
 /** Bytes of a message, as long as none was read. */
 const usualBytes = 200
 const pairsOfQuery = 200
+const insertedOfQuery = 5000
 
 export class Messages {
   readonly #db: Connection
@@ -32,6 +34,19 @@ export class Messages {
       const row = heads.get(conv)
       return row == null || row.seq === 0 ? undefined : shownHead(row)
     })
+  }
+
+  /** What was inserted since then: ids of documents begin with the second in which they were made (`_id` has an index). */
+  async * inserted (since: number): AsyncGenerator<Array<{ conv: string, seq: number, from: string }>> {
+    let after = ObjectId.createFromTime(Math.max(0, Math.floor(since / 1000) - 1))
+    for (;;) {
+      const docs = await this.#db.read(() => this.#db.messages.find({ _id: { $gt: after } }, { ...whole, readPreference: 'primary' }).sort({ _id: 1 }).limit(insertedOfQuery)
+        .project<Pick<MessageDoc, 'c' | 's' | 'f'> & { _id: ObjectId }>({ c: 1, s: 1, f: 1 }).toArray())
+      if (docs.length > 0) yield docs.map(({ c, s, f }) => ({ conv: placed(c), seq: s, from: f }))
+      const last = docs.at(-1)
+      if (last === undefined || docs.length < insertedOfQuery) return
+      after = last._id
+    }
   }
 
   async expiring (conv: string, after: number, limit: number): Promise<Array<{ seq: number, expiresAt: number }>> {

@@ -1,7 +1,7 @@
 /** The MongoDB store. `docs/mongodb.md` describes its collections and what each operation costs. */
 import { Refusal } from '../../errors.ts'
 import type {
-  Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Nodes, Operation, Outcome, Page, Records, SessionRow, Store, StoredEvent, StoredMessage,
+  Conversation, Cursor, GroupMember, GroupRow, Head, Marks, Member, Moved, Nodes, Operation, Outcome, Page, Records, SessionRow, SharedStore, Store, StoredEvent, StoredMessage,
   TimeMs, UserRow
 } from '../store.ts'
 import type { Checkpoint } from '../transfer.ts'
@@ -125,6 +125,7 @@ class MongoStore implements Store {
   readonly records: Records
   readonly feed: MongoFeed
   readonly nodes: Nodes
+  readonly shared: SharedStore
   readonly #db: Connection
   readonly #append: Append
   readonly #events: EventLog
@@ -153,6 +154,7 @@ class MongoStore implements Store {
     this.#sessions = new Sessions(db, cache.cursors)
     this.#purge = new Purge(db, rows, resendWindowMs)
     this.records = records
+    this.shared = { inserted: since => this.#messages.inserted(since) }
     this.#settled = async () => { await Promise.all([records.settled(), nodes.close()]) }
   }
 

@@ -1,0 +1,157 @@
+/** One of several servers that work as one: its parts, and how they are put around store and engine. */
+import type { Logger } from 'pino'
+import type { Config } from '../config/schema.ts'
+import type { Engine, Output } from '../link/port.ts'
+import type { Store } from '../store/store.ts'
+import { packageVersion } from '../version.ts'
+import { Directory } from './directory.ts'
+import { Greetings } from './greetings.ts'
+import { Link } from './link.ts'
+import { fromWire, Outbox } from './outputs.ts'
+import { Presence } from './presence.ts'
+import { connectRedis, whenReady, type RedisClient } from './redis.ts'
+import { Registry } from './registry.ts'
+import { Repair } from './repair.ts'
+import { RedisTransport } from './transport.ts'
+import type { NodeInfo } from './view.ts'
+
+/** A server whose clock nobody has compared yet may be off by so much, milliseconds. */
+const unknownSkewMs = 60_000
+/** Words of another server may come this many heartbeats late before its hash in the directory ends. */
+const outliveBeats = 60
+
+export interface ClusterSetup {
+  config: Pick<Config, 'cluster'>
+  /** `Nodes.self` of the store. */
+  self: string
+  /** What operators call this server when the configuration has no name. */
+  name: string
+  store: Store
+  log: Logger
+}
+
+export class ClusterNode {
+  readonly registry: Registry
+  readonly link: Link
+  readonly #setup: ClusterSetup
+  readonly #directory: Directory
+  readonly #presence: Presence
+  readonly #outbox: Outbox
+  readonly #repair: Repair
+  readonly #greetings: Greetings
+  readonly #commands: RedisClient
+  readonly #transport: RedisTransport
+  readonly #startedAt = Date.now()
+  #deliver: (outputs: Output[]) => void = () => {}
+  #forget: () => Promise<void> = async () => {}
+  #offsetMs: number | undefined
+  #mostSkewMs = 0
+
+  constructor (setup: ClusterSetup) {
+    this.#setup = setup
+    const { config: { cluster }, self, log } = setup
+    const { namespace, heartbeatMs, leaseMs, requestTimeoutMs } = cluster
+    const redis = { url: cluster.redis, timeoutMs: requestTimeoutMs, log }
+    const commands = connectRedis(redis, 'commands')
+    const subscriber = connectRedis(redis, 'subscriber')
+    this.#commands = commands
+    const registry = this.registry = new Registry({ redis: commands, namespace, self: () => this.#self(), heartbeatMs, leaseMs, log, onOffset: offsetMs => { this.#offsetMs = offsetMs } })
+    const transport = this.#transport = new RedisTransport({ commands, subscriber, namespace, log })
+    const link = this.link = new Link({ self, transport, registry, requestTimeoutMs, log })
+    const missed = (sinceMs: number): void => { this.#repair.missed(sinceMs) }
+    const failed = (error: unknown): void => { log.error({ err: error }, 'a heartbeat failed') }
+    const directory = this.#directory = new Directory({ redis: commands, namespace, self, outliveMs: outliveBeats * heartbeatMs, log, onRestored: missed })
+    const presence = this.#presence = new Presence(directory)
+    this.#outbox = new Outbox({ link, directory, maxBytes: cluster.queueBytes, log })
+    this.#repair = new Repair({
+      store: setup.store,
+      users: () => presence.users,
+      output: outputs => { this.#deliver(outputs) },
+      forget: () => this.#forget(),
+      skewMs: () => this.#skewMs(),
+      steady: () => performance.now(),
+      now: Date.now,
+      log
+    })
+    link.on('outputs', (wired: Array<Record<string, unknown>>) => { this.#hear(wired.map(fromWire)) })
+    this.#greetings = new Greetings(self, link, registry, missed, failed)
+    link.onBroken((_node, sinceMs) => { missed(sinceMs) })
+    registry.onBeat(() => { directory.beat().catch(failed) })
+  }
+
+  /** What the engine says goes to this server's sessions at once, and to the other servers that have readers of it. */
+  output (outputs: Output[]): void {
+    this.#deliver(outputs)
+    this.#outbox.push(outputs)
+    this.#enterGroups(outputs)
+  }
+
+  /** Resolves to the engine as the gateway is to see it. `deliver` takes what comes from elsewhere, too. `forget`: what the engine remembers of rows may be another's. */
+  async start (engine: Engine, deliver: (outputs: Output[]) => void, forget: () => Promise<void> = async () => {}): Promise<Engine> {
+    this.#deliver = deliver
+    this.#forget = forget
+    const { requestTimeoutMs } = this.#setup.config.cluster
+    await Promise.all([whenReady(this.#commands, requestTimeoutMs), this.#transport.ready(requestTimeoutMs)])
+    await this.registry.start()
+    await Promise.all([this.#directory.beat(), this.#greetings.settled()])
+    return this.#presence.around(engine)
+  }
+
+  /** To be called before the engine ends, and `end` after it. */
+  async close (): Promise<void> {
+    await this.#repair.close()
+  }
+
+  async end (): Promise<void> {
+    await this.#outbox.settled()
+    await this.registry.close()
+    await this.#directory.close()
+    this.link.close()
+    this.#transport.close()
+    this.#commands.disconnect()
+  }
+
+  #hear (outputs: Output[]): void {
+    this.#deliver(outputs)
+    this.#enterGroups(outputs)
+  }
+
+  /** Users here have come to be members of groups that this server was not told of so far. */
+  #enterGroups (outputs: readonly Output[]): void {
+    if (!outputs.some(({ kind }) => kind === 'members')) return
+    const enter = async (): Promise<void> => {
+      const logs = await this.#presence.joined(outputs)
+      if (logs.length === 0) return
+      const heads = await this.#setup.store.heads(logs)
+      this.#deliver(logs.map((log, i) => ({ kind: 'behind', log, after: 0, upTo: heads[i]?.seq ?? 0, senders: [] })))
+    }
+    enter().catch((error: unknown) => {
+      this.#setup.log.warn({ err: error }, 'the ends of new groups could not be looked up')
+      this.#repair.missed(performance.now())
+    })
+  }
+
+  #skewMs (): number {
+    let most = Math.abs(this.#offsetMs ?? unknownSkewMs)
+    for (const { offsetMs } of this.registry.view.nodes.values()) most = Math.max(most, Math.abs(offsetMs ?? unknownSkewMs))
+    // Of those that are gone, too.
+    this.#mostSkewMs = Math.max(this.#mostSkewMs, most)
+    return 2 * this.#mostSkewMs
+  }
+
+  #self (): NodeInfo {
+    const { config: { cluster }, self, name } = this.#setup
+    return {
+      id: self,
+      name: cluster.name === '' ? name : cluster.name,
+      version: packageVersion(),
+      addresses: cluster.addresses,
+      region: cluster.region,
+      room: cluster.room,
+      draining: false,
+      connections: this.#presence.size,
+      startedAt: this.#startedAt,
+      ...this.#offsetMs !== undefined && { offsetMs: this.#offsetMs }
+    }
+  }
+}
