@@ -59,6 +59,11 @@ export interface NewEvent {
   user: string
   /** For example `read d:alice:bob`; at most one event per slot stays in the log. */
   slot?: string
+  /**
+   * Of a slot: it grows with what the events say. Where several servers share the store, one that is not higher than what the slot holds is left out,
+   * and its outcome says `replay`; that very event (of the same time) is answered as it was stored.
+   */
+  mark?: number
   ts: TimeMs
   /** The event's JSON object text without `eseq`: `{"kind":"…",…}`; the reader of the log adds `eseq`. */
   content: string

@@ -8,7 +8,8 @@
  * - What goes wrong is told apart by the classes of `errors.ts`. A write that was not taken, and a call that gets no answer from a
  *   database on the network, rejects with a `StoreUnavailableError`, in bounded time.
  * - Calls of `commit` may overlap; the backend applies them in the order of the calls.
- * - A backend caches what it likes, within bounds; the process that opened the store is its only writer, but for what `was` guards.
+ * - A backend caches what it likes, within bounds. The process that opened the store is its only writer; where several share it (`shared`) each log has an
+ *   owner, who is told what others write of it, and nothing that one writes undoes what another one has written.
  * - User, group and conversation ids are opaque strings of `A-Z a-z 0-9 . _ - :`, also `__proto__` and `..`.
  */
 
@@ -110,6 +111,16 @@ export interface SharedStore {
    * are a little older may be among them; one that a server had begun to write before `since` may not.
    */
   inserted (since: TimeMs): AsyncIterable<Array<{ conv: string, seq: number, from: string }>>
+  /**
+   * What this process has in memory of these is read anew: conversations (`d:…`, `g:…`: the head and all members' rows), one member's row and the head
+   * (`{user} {conversation}`), event logs (`e:{user}`). Absent: everything. To be called when another process has written it.
+   */
+  forget (rows?: readonly string[]): void
+  /**
+   * `listener` hears, in the words of `forget`, what this process has written, or may have, of logs that it does not own: before the call that wrote it ends. The
+   * owner is to forget it.
+   */
+  onForeign (listener: (rows: string[]) => void): void
 }
 
 export interface Store extends LogStore, MemberStore, GroupStore, PeopleStore, EventStore, SessionStore {

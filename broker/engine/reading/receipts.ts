@@ -137,7 +137,7 @@ function keyOf ({ to, slot, conv }: Receipt): string { return `${to} ${slot} ${c
 
 function event ({ to, slot, conv, by, seq }: Receipt, ts: number): NewEvent {
   const kind = slot === 'self-read' ? 'read' : slot
-  return { op: 'event', user: to, slot: `${slot} ${conv}`, ts, content: JSON.stringify({ kind, conv, seq, by, ts }) }
+  return { op: 'event', user: to, slot: `${slot} ${conv}`, mark: seq, ts, content: JSON.stringify({ kind, conv, seq, by, ts }) }
 }
 
 /** The other user of a direct conversation (oneself in a conversation with oneself). */

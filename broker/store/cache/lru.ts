@@ -45,6 +45,12 @@ export class Lru<T> {
     this.#old.delete(key)
   }
 
+  /** All keys; what is deleted meanwhile does not matter. */
+  * keys (): Generator<string> {
+    yield * this.#young.keys()
+    yield * this.#old.keys()
+  }
+
   clear (): void {
     this.#young.clear()
     this.#old.clear()

@@ -58,7 +58,7 @@ export class Append {
     let view: View
     try {
       await this.#recallResends(entries)
-      view = await this.#rows.load(convs, senders)
+      view = await this.#first(convs, senders)
       const started = performance.now()
       for (let left = unstored(entries); left.length > 0; left = unstored(entries)) {
         if (performance.now() - started > 2 * this.#db.timeoutMs) throw new Error('another process goes on writing the same conversations')
@@ -87,6 +87,14 @@ export class Append {
     const outcomes = entries.map(entry => this.#outcome(entry))
     await this.#addMissed(ops, outcomes)
     return outcomes
+  }
+
+  /** Rows for a commit. Who writes in a group is in it: who is not, as far as is remembered, was added by another process. */
+  async #first (convs: readonly string[], senders: readonly MemberAt[]): Promise<View> {
+    const view = await this.#rows.load(convs, senders)
+    if (!this.#rows.isShared) return view
+    const missing = senders.filter(({ user, conv }) => conv.startsWith('g:') && this.#rows.owns(conv) && view.members.get(memberAt(user, conv)) == null)
+    return missing.length === 0 ? view : await this.#rows.loadAnew(convs, senders, missing)
   }
 
   #doubt (entries: readonly Entry[]): void { for (const { join, key, op } of entries) if (op.cid === undefined && join !== '') this.#resends.doubt(join, key, op) }

@@ -83,7 +83,7 @@ export interface GroupDoc { _id: string, name: string, owner: string, createdAt:
 export interface UserDoc extends Omit<UserRow, 'uid'> { _id: string }
 export interface BlockDoc { _id: string, u: string, b: string }
 /** A user's event; `_id` is `user slot` or `user` and the number, so that a newer event of a slot takes the older one's place. */
-export interface EventDoc { _id: string, u: string, s: number, ts: number, p: string }
+export interface EventDoc { _id: string, u: string, s: number, ts: number, p: string, /** how far what it tells of is */ m?: number }
 export interface EventHeadDoc { _id: string, s: number, d: number }
 export interface SessionDoc extends Omit<SessionRow, 'session'> { _id: string }
 export interface CursorDoc { /** `stream session` */ _id: string, p: string, s: number, t: number }

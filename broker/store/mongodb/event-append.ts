@@ -12,6 +12,7 @@ import type { Connection } from './connection.ts'
 import { oneOf, whole } from './connection.ts'
 import type { EventDoc, EventHeadDoc } from './documents.ts'
 import { duplicates, isUnnamedDuplicate } from './failure.ts'
+import { slotId } from './event-marks.ts'
 import { pieces } from './rows.ts'
 
 export interface EventHead { seq: number, deliveredSeq: number }
@@ -95,9 +96,10 @@ export class EventAppend {
 
   /** What is there is no match, and then its key is taken. */
   #write (at: number): AnyBulkWriteOperation<EventDoc> {
-    const { user, ts, content } = this.#ops[at] as NewEvent
+    const { user, ts, content, mark: m } = this.#ops[at] as NewEvent
     const s = this.seqs[at] as number
-    return { replaceOne: { filter: { _id: this.#id(at), u: user, s: { $lt: s } }, replacement: { u: user, s, ts, p: content } as EventDoc, upsert: true } }
+    const replacement = { u: user, s, ts, p: content, ...m !== undefined && { m } } as EventDoc
+    return { replaceOne: { filter: { _id: this.#id(at), u: user, s: { $lt: s } }, replacement, upsert: true } }
   }
 
   /** The places of events that are not there as they were written. */
@@ -162,5 +164,3 @@ export function forward (user: string, head: EventHead, first?: number): AnyBulk
 
 /** Servers differ in which one they say it was, so what is there is looked up. */
 function isTaken (error: unknown): boolean { return duplicates(error) !== undefined || isUnnamedDuplicate(error) }
-
-function slotId ({ user, slot }: NewEvent): string { return `${user} s${slot ?? ''}` }

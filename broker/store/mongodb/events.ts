@@ -1,6 +1,6 @@
 /**
  * Users' event logs. The insert of an event is what counts, and (user, number) is unique; the head is derived: one that is
- * not in memory is read together with what the log holds behind it.
+ * not in memory is read together with what the log holds behind it. Of logs that another process owns nothing is kept in memory.
  */
 import { Lru } from '../cache/lru.ts'
 import type { NewEvent, Outcome, StoredEvent } from '../store.ts'
@@ -8,6 +8,7 @@ import type { Connection } from './connection.ts'
 import { oneOf, quick, whole } from './connection.ts'
 import type { EventDoc } from './documents.ts'
 import { EventAppend, forward } from './event-append.ts'
+import { EventMarks } from './event-marks.ts'
 import type { EventHead, EventHeads } from './event-append.ts'
 import { pieces } from './rows.ts'
 
@@ -18,18 +19,41 @@ export class EventLog implements EventHeads {
   readonly #cache: Lru<EventHead>
   /** Users of rejected commits, with the last number that was told. */
   readonly #told = new Map<string, number>()
+  /** Hears of logs that are written here and belong to another process, in the words of `SharedStore.forget`. */
+  onForeign: (row: string) => void = () => {}
+  /** Where several processes write. */
+  readonly #marks: EventMarks | undefined
+  readonly #owns: (user: string) => boolean
   #changes = 0
+  /** How often others have told what they wrote. */
+  #othersTold = 0
 
-  constructor (db: Connection, cacheSize: number) {
+  /** `owns`: whether this process writes a log (`e:{user}`); absent: all, and nobody else does. */
+  constructor (db: Connection, cacheSize: number, owns?: (log: string) => boolean) {
     this.#db = db
     this.#cache = new Lru(cacheSize)
+    this.#owns = owns === undefined ? () => true : user => owns(`e:${user}`)
+    if (owns !== undefined) this.#marks = new EventMarks(db, cacheSize, this.#owns)
   }
 
   /** Appends events in their order. Inside `exclusive`. */
   async append (ops: readonly NewEvent[]): Promise<Outcome[]> {
+    const marks = this.#marks
+    if (marks === undefined) return await this.#append(ops)
+    const begun = marks.begin()
+    const behind = await marks.behind(ops)
+    const ahead = ops.filter((_, at) => !behind.has(at))
+    const appended = ahead.length === 0 ? [] : await this.#append(ahead)
+    marks.settle(ahead, appended, begun)
+    let next = 0
+    return ops.map((_, at) => behind.get(at) ?? appended[next++] as Outcome)
+  }
+
+  async #append (ops: readonly NewEvent[]): Promise<Outcome[]> {
     const append = new EventAppend(this.#db, this, ops)
+    const told = this.#othersTold
     try {
-      this.#settle(await append.run())
+      this.#settle(await append.run(), told)
       return await this.#outcomes(ops, append.seqs)
     } catch (error) {
       this.forget(ops.map(op => op.user))
@@ -68,7 +92,7 @@ export class EventLog implements EventHeads {
   }
 
   async head (user: string): Promise<EventHead> {
-    const cached = this.#cache.get(user)
+    const cached = this.#owns(user) ? this.#cache.get(user) : undefined
     if (cached !== undefined) return { ...cached }
     return (await this.heads([user])).get(user) as EventHead
   }
@@ -78,7 +102,7 @@ export class EventLog implements EventHeads {
     const heads = new Map<string, EventHead>()
     const missing: string[] = []
     for (const user of users) {
-      const head = this.#cache.get(user)
+      const head = this.#owns(user) ? this.#cache.get(user) : undefined
       heads.set(user, { ...head ?? { seq: 0, deliveredSeq: 0 } })
       if (head === undefined) missing.push(user)
     }
@@ -93,13 +117,14 @@ export class EventLog implements EventHeads {
         head.seq = Math.max(head.seq, s)
       }
     }))
-    if (changes === this.#changes) for (const user of missing) this.#cache.set(user, { ...heads.get(user) as EventHead })
+    if (changes === this.#changes) for (const user of missing) if (this.#owns(user)) this.#cache.set(user, { ...heads.get(user) as EventHead })
     return heads
   }
 
   /** Delivered marks forward. Inside `exclusive`. */
   async advance (marks: ReadonlyArray<{ user: string, deliveredSeq: number }>): Promise<void> {
-    const heads = await this.heads([...new Set(marks.map(mark => mark.user))])
+    const told = this.#othersTold
+    const heads = await this.#marked(marks)
     const moved = new Map<string, EventHead>()
     for (const { user, deliveredSeq } of marks) {
       const head = heads.get(user) as EventHead
@@ -115,17 +140,41 @@ export class EventLog implements EventHeads {
       this.forget(moved.keys())
       throw error
     }
-    this.#settle(moved)
+    this.#settle(moved, told)
   }
 
-  #settle (heads: ReadonlyMap<string, EventHead>): void {
+  /** What a device has received is there: a head before it is one that another process has moved on a moment ago. */
+  async #marked (marks: ReadonlyArray<{ user: string, deliveredSeq: number }>): Promise<Map<string, EventHead>> {
+    const users = [...new Set(marks.map(mark => mark.user))]
+    const heads = await this.heads(users)
+    const late = marks.filter(({ user, deliveredSeq }) => deliveredSeq > (heads.get(user) as EventHead).seq)
+    if (this.#marks === undefined || late.length === 0) return heads
+    for (const { user } of late) this.#cache.delete(user)
+    return await this.heads(users)
+  }
+
+  /** `told`: what had been told by others when the heads were read. */
+  #settle (heads: ReadonlyMap<string, EventHead>, told: number): void {
+    if (this.#marks !== undefined) this.forget(heads.keys())
     this.#changes++
-    for (const [user, head] of heads) this.#cache.set(user, head)
+    if (told === this.#othersTold) for (const [user, head] of heads) if (this.#owns(user)) this.#cache.set(user, head)
   }
 
   /** They are read anew. */
   forget (users: Iterable<string>): void {
     this.#changes++
-    for (const user of users) this.#cache.delete(user)
+    for (const user of users) {
+      this.#cache.delete(user)
+      if (!this.#owns(user)) this.onForeign(`e:${user}`)
+    }
+  }
+
+  /** Another process has written these logs (all: when absent). */
+  forgetLogs (users?: readonly string[]): void {
+    this.#changes++
+    this.#othersTold++
+    this.#marks?.forget()
+    if (users === undefined) this.#cache.clear()
+    else for (const user of users) this.#cache.delete(user)
   }
 }

@@ -140,6 +140,13 @@ export class GroupChanges {
     this.#sizeChanged(gid)
   }
 
+  /** Another process has changed these groups (all: when absent), by their conversations. */
+  forgetSizes (convs?: Iterable<string>): void {
+    this.changes++
+    if (convs === undefined) this.sizes.clear()
+    else for (const conv of convs) this.sizes.delete(conv.slice(2))
+  }
+
   #forgetSizes (ops: ReadonlyArray<{ gid: string }>): void { for (const gid of new Set(ops.map(op => op.gid))) this.#sizeChanged(gid) }
 
   #sizeChanged (gid: string): void {

@@ -77,7 +77,7 @@ export class Members {
 
   /** Watermarks forward; the last second of them may be lost with the server. Inside `exclusive`. */
   async advance (marks: Marks): Promise<Moved> {
-    const { members, heads } = await this.#rows.load(marks.members.map(mark => mark.conv), marks.members)
+    const { members, heads } = await this.#marked(marks.members)
     const moved: MovedRows = new Map()
     const changed = new Map<string, Member>()
     for (const mark of marks.members) {
@@ -104,6 +104,17 @@ export class Members {
       const row = changed.get(key) as Member
       return { user: row.user, conv: row.conv, ...what, row: shown(row, heads.get(row.conv) ?? null) }
     })
+  }
+
+  /** Rows for marks. What a device has acknowledged is there: a head before it, or no row, is one that others have gone beyond a moment ago. */
+  async #marked (marks: Marks['members']): Promise<View> {
+    const convs = marks.map(mark => mark.conv)
+    const view = await this.#rows.load(convs, marks)
+    if (!this.#rows.isShared) return view
+    const missing = marks.filter(({ user, conv, readSeq = 0, deliveredSeq = 0 }) => {
+      return this.#rows.owns(conv) && (view.members.get(memberAt(user, conv)) == null || Math.max(readSeq, deliveredSeq) > (view.heads.get(conv)?.seq ?? 0))
+    })
+    return missing.length === 0 ? view : await this.#rows.loadAnew(convs, marks, missing)
   }
 
   /** Some rows were not as remembered: another server has written them. Leaves in `changed` what is stored, and in `moved` what moved. */

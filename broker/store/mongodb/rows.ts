@@ -9,7 +9,8 @@
  * A conversation that was found so stays true in memory as long as this process is the only one that writes it. When
  * another one does (both believe to own it), the unique index refuses the insert, and the conversation is read anew.
  * What another process owns (`owns`) is read each time and not kept, and a reader repairs nothing of it: that would be
- * the commit that is under way there.
+ * the commit that is under way there. Who owns what may change at any time. What this process writes of others' is told (`onForeign`), as what they write
+ * of its own is told to it (`forgetRows`): what was read before that is not kept either.
  */
 import type { AnyBulkWriteOperation, Filter } from 'mongodb'
 import { Lru } from '../cache/lru.ts'
@@ -21,7 +22,7 @@ import { headRow, memberDoc, memberKey, memberRow, place, placed } from './docum
 import type { HeadDoc, HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
 import type { MongoFeed } from './feed.ts'
 import { countHidden } from './hidden-counts.ts'
-import { Repair, memberAt, membersOf, traceFields } from './views.ts'
+import { keysOf, Repair, memberAt, membersOf, traceFields } from './views.ts'
 import type { MemberAt, Trace, View } from './views.ts'
 
 export { memberAt } from './views.ts'
@@ -45,14 +46,20 @@ export class Rows {
   repairs = 0
   /** Whether this process is the one that writes a conversation and its members' rows. */
   readonly owns: (conv: string) => boolean
+  /** Others write, too. */
+  readonly isShared: boolean
+  /** Hears of rows that are written here and belong to another process, in the words of `SharedStore.forget`. */
+  onForeign: (row: string) => void = () => {}
   readonly #db: Connection
   readonly #feed: MongoFeed | undefined
-  readonly #ownsAll: boolean
+  /** How often others have told what they wrote; and how often they had when the present job began to read. */
+  #told = 0
+  #toldAtLoad = 0
 
   constructor (db: Connection, sizes: CacheSizes, feed?: MongoFeed, owns?: (conv: string) => boolean) {
     this.#db = db
     this.#feed = feed
-    this.#ownsAll = owns === undefined
+    this.isShared = owns !== undefined
     this.owns = owns ?? (() => true)
     this.heads = new Lru(sizes.heads)
     this.members = new Lru(sizes.members)
@@ -87,26 +94,75 @@ export class Rows {
 
   /** Rows for a job that writes, repaired. Inside `exclusive`. */
   async load (convs: readonly string[], members: readonly MemberAt[]): Promise<View> {
+    this.#toldAtLoad = this.#told
     const { view, missing } = this.#recall(convs, members)
     if (missing === undefined) return view
     const behind = await this.#fetch(view, missing)
     if (behind.length > 0) await this.#repair(view, behind)
-    this.#keep(view)
+    if (this.#toldAtLoad === this.#told) this.#keep(view)
     return view
+  }
+
+  /** `load`, of rows in which something is missing that must be there: another process may have written it a moment ago. */
+  loadAnew (convs: readonly string[], members: readonly MemberAt[], missing: readonly MemberAt[]): Promise<View> {
+    for (const { user, conv } of missing) {
+      this.heads.delete(conv)
+      this.members.delete(memberAt(user, conv))
+    }
+    return this.load(convs, members)
   }
 
   /** Puts rows that were written into the caches. */
   settle (heads: Iterable<[string, HeadRow | null]>, members: Iterable<[string, Member | null]>): void {
     this.changes++
-    for (const [conv, row] of heads) if (this.owns(conv)) this.heads.set(conv, row)
-    for (const [key, row] of members) if (this.#keeps(key)) this.members.set(key, row)
+    if (this.isShared) return this.#settleShared(new Map(heads), new Map(members))
+    for (const [conv, row] of heads) this.heads.set(conv, row)
+    for (const [key, row] of members) this.members.set(key, row)
+  }
+
+  #settleShared (heads: Map<string, HeadRow | null>, members: Map<string, Member | null>): void {
+    this.forget(heads.keys(), members.keys())
+    if (this.#toldAtLoad === this.#told) this.#keep({ heads, members })
   }
 
   /** Forgets rows whose writes failed, or that another process has written. */
   forget (convs: Iterable<string>, members: Iterable<string>): void {
     this.changes++
-    for (const conv of convs) this.heads.delete(conv)
-    for (const key of members) this.members.delete(key)
+    const [heads, keys] = [[...convs], [...members]]
+    for (const conv of heads) this.heads.delete(conv)
+    for (const key of keys) this.members.delete(key)
+    if (this.isShared) this.#tell(heads, keys)
+  }
+
+  /** Another process has written these rows (all: when absent). */
+  forgetRows (rows?: readonly string[]): void {
+    this.changes++
+    this.#told++
+    if (rows === undefined) {
+      this.heads.clear()
+      this.members.clear()
+      return
+    }
+    const groups = new Set<string>()
+    for (const row of rows) {
+      const { conv, users } = keysOf(row)
+      this.heads.delete(conv)
+      for (const user of users ?? []) this.members.delete(memberAt(user, conv))
+      if (users === undefined) groups.add(conv)
+    }
+    if (groups.size === 0) return
+    for (const key of this.members.keys()) if (groups.has(convOf(key))) this.members.delete(key)
+  }
+
+  #tell (convs: readonly string[], keys: readonly string[]): void {
+    const told = new Set<string>()
+    for (const key of keys) {
+      const conv = convOf(key)
+      if (this.owns(conv)) continue
+      told.add(conv)
+      this.onForeign(key)
+    }
+    for (const conv of convs) if (!told.has(conv) && !this.owns(conv)) this.onForeign(conv)
   }
 
   /** Members' rows of documents; what they hide is counted where the document says that its number may be behind. */
@@ -180,13 +236,16 @@ export class Rows {
   }
 
   /** Of a key of `memberAt`: whether its row is kept. */
-  #keeps (key: string): boolean { return this.#ownsAll || this.owns(key.slice(key.indexOf(' ') + 1)) }
+  #keeps (key: string): boolean { return !this.isShared || this.owns(convOf(key)) }
 
   #keep (view: View): void {
     for (const [conv, row] of view.heads) if (this.owns(conv)) this.heads.set(conv, row)
     for (const [key, row] of view.members) if (this.#keeps(key)) this.members.set(key, row)
   }
 }
+
+/** The conversation of a key of `memberAt`. */
+function convOf (key: string): string { return key.slice(key.indexOf(' ') + 1) }
 
 /** The two members of new direct conversations; those that are there are left as they are. */
 export async function openMembers (db: Connection, rows: readonly Member[]): Promise<void> {

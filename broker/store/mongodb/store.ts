@@ -23,6 +23,7 @@ import { Purge } from './purge.ts'
 import { MongoNodes } from './nodes.ts'
 import type { NodeOptions } from './nodes.ts'
 import { MongoRecords } from './records.ts'
+import { SharedRows } from './shared.ts'
 import { Rows, defaultCacheSizes } from './rows.ts'
 import type { CacheSizes } from './rows.ts'
 import { Sessions } from './sessions.ts'
@@ -43,10 +44,10 @@ export interface MongoStoreOptions {
   /** Seconds in which a DUP without `cid` is joined to its first try. Default 86400. */
   resendWindowSeconds?: number
   /**
-   * Whether this process is the one that writes a conversation (its log, its members' rows). What it does not own it reads from the database each time. Default: it
-   * owns all. The answer for a conversation stays the same as long as the store is open.
+   * Whether this process is the one that writes a conversation (`d:…`, `g:…`: its log, its members' rows) or an event log (`e:{user}`). What it does not own it reads
+   * from the database each time. The answer may change at any time; then `shared.forget` is to be called. Absent: nobody else writes anything.
    */
-  owns?: (conv: string) => boolean
+  owns?: (log: string) => boolean
   /** Rows that are kept in memory, by kind. */
   cache?: Partial<CacheSizes>
   /** Milliseconds after which an operation that gets no answer fails. Default 5000. */
@@ -146,7 +147,7 @@ class MongoStore implements Store {
     this.feed = feed
     this.nodes = nodes
     this.#append = new Append(db, rows, feed, resendWindowMs, options.onDerivedFailure)
-    this.#events = new EventLog(db, cache.events)
+    this.#events = new EventLog(db, cache.events, options.owns)
     this.#groups = new GroupChanges(db, rows, cache.groups)
     this.#messages = new Messages(db, rows)
     this.#members = new Members(db, rows)
@@ -154,7 +155,7 @@ class MongoStore implements Store {
     this.#sessions = new Sessions(db, cache.cursors)
     this.#purge = new Purge(db, rows, resendWindowMs)
     this.records = records
-    this.shared = { inserted: since => this.#messages.inserted(since) }
+    this.shared = new SharedRows({ rows, groups: this.#groups, events: this.#events, messages: this.#messages })
     this.#settled = async () => { await Promise.all([records.settled(), nodes.close()]) }
   }
 

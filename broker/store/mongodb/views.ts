@@ -12,6 +12,13 @@ export interface View { heads: Map<string, HeadRow | null>, members: Map<string,
 /** The key of a member's row in a view. */
 export function memberAt (user: string, conv: string): string { return `${user} ${conv}` }
 
+/** A conversation (`users` undefined: all its members; of a direct one they are known), or one member's row: as told to `SharedStore.forget`. */
+export function keysOf (row: string): { conv: string, users: readonly string[] | undefined } {
+  const space = row.indexOf(' ')
+  if (space >= 0) return { conv: row.slice(space + 1), users: [row.slice(0, space)] }
+  return { conv: row, users: row.startsWith('d:') ? directUsers(row) : undefined }
+}
+
 /** What is read of a message to derive rows from it. */
 export type Trace = Pick<MessageDoc, 'c' | 's' | 'n' | 'f' | 'o' | 'ts' | 'ec'>
 export const traceFields = { _id: 0, c: 1, s: 1, n: 1, f: 1, o: 1, ts: 1, ec: 1 } as const
