@@ -21,6 +21,7 @@ export function arrived (world: World, session: Session, connection: Connection,
   const copies = session.copies.get(key) ?? []
   session.copies.set(key, copies)
   let copy = packet.qos === 0 ? undefined : copies.find(one => one.packetId === packet.messageId && one.connection !== connection && (packet.dup || one.answeredOn === undefined))
+  const resent = copy !== undefined
   if (copy !== undefined) again(copy, connection, arrival, fault)
   else {
     copy = { topic: packet.topic, packetId: packet.messageId ?? 0, qos: packet.qos, at, connection, acknowledged: Infinity, answeredOn: undefined, early: false }
@@ -33,7 +34,7 @@ export function arrived (world: World, session: Session, connection: Connection,
   }
   inOrder(session, arrival, `on ${connection.from}`, fault)
   expiry(arrival, fault)
-  if (share === undefined) explained(session, arrival, fault)
+  if (share === undefined) explained(session, arrival, resent, fault)
   else dealt(world, session, arrival, share, copy, fault)
   world.arrived()
   return copy
@@ -85,7 +86,7 @@ function readsAgain (session: Session, { chat }: Message): boolean {
 /** So many copies a session may have. */
 function allowed (session: Session, { message, packet }: Arrival, copies: readonly Copy[]): number {
   const published = message.qos === 1 && message.chat === undefined ? message.attempts : 1
-  // What is retained is read when there is room to send it: it may have been published after it was asked for, and have come live.
+  // What is retained is read when there is room to send it, maybe on a later connection: it may have been published after it was asked for, and have come live.
   const retained = message.retain ? session.triggers.filter(({ subscription }) => matches(subscription.filter, message.topic)).length : 0
   // What was read at QoS 0 is no mark in the log: read anew at QoS 1 it comes.
   const readAnew = message.chat !== undefined && packet.qos === 1 && copies.length > 0 && copies.every(({ qos }) => qos === 0) ? copies.length : 0
@@ -122,7 +123,7 @@ function expiry ({ message, packet }: Arrival, fault: (text: string) => void): v
 }
 
 /** Topic, QoS, RETAIN and identifiers are those of subscriptions that there were. */
-function explained (session: Session, arrival: Arrival, fault: (text: string) => void): void {
+function explained (session: Session, arrival: Arrival, resent: boolean, fault: (text: string) => void): void {
   const { message, packet, identifiers, at } = arrival
   if (message.chat === undefined && !asked(session, message)) {
     if (!retainedBy(session, arrival)) fault(`${packet.topic} at QoS ${packet.qos}: no subscription when it was published [MQTT-3.3.2-3]`)
@@ -131,7 +132,7 @@ function explained (session: Session, arrival: Arrival, fault: (text: string) =>
   const snapshots = session.during(message.start, at)
   const found = message.chat === undefined
     ? queued(session, arrival, snapshots)
-    : read(session, arrival, snapshots)
+    : read(session, arrival, snapshots, resent)
   if (!found && !retainedBy(session, arrival)) fault(`${packet.topic} QoS ${packet.qos} RETAIN ${packet.retain ? 1 : 0} identifiers ${identifiers.join()}: no subscriptions are like that [MQTT-3.3.4-3]`)
 }
 
@@ -147,15 +148,17 @@ function retains (by: readonly Subscription[], { message, packet }: Arrival): bo
 }
 
 /** A chat message is read from a log, while subscriptions change: where it comes, at which QoS and with which identifiers may each be of another moment. */
-function read (session: Session, { message, packet, identifiers }: Arrival, snapshots: readonly Snapshot[]): boolean {
+function read (session: Session, { message, packet, identifiers }: Arrival, snapshots: readonly Snapshot[], resent: boolean): boolean {
   const all = snapshots.map(({ subscriptions }) => [...subscriptions.values()])
   const matching = all.map(one => one.filter(({ filter }) => matches(filter, packet.topic)))
   // Who had not asked a filter for No Local when he published is sent by it what he published; and what was sent is sent again.
   const anyway = session.begun > message.start || snapshots.length > 1 || packet.dup
-  return !packet.retain && all.some(one => topicFor(session.user, one, message) === packet.topic) &&
-    // A conversation is read at one QoS, that of all filters that match, whoever sends.
-    matching.some(one => one.length > 0 && qosBy(one, message) === packet.qos) &&
+  // A conversation is read at one QoS, that of all filters that match, whoever sends.
+  const isWanted = all.some(one => topicFor(session.user, one, message) === packet.topic) && matching.some(one => one.length > 0 && qosBy(one, message) === packet.qos)
+  // What was sent is completed, whatever is subscribed to by then [MQTT-3.10.4-3].
+  return !packet.retain && (resent || isWanted) &&
     matching.some(one => {
+      if (one.length === 0) return resent && identifiers.length === 0
       const others = one.filter(({ nl }) => !nl || session.id !== message.from)
       return (others.length > 0 && same(identifiersOf(others), identifiers)) || (anyway && one.length > 0 && same(identifiersOf(one), identifiers))
     })
