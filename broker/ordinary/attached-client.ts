@@ -46,6 +46,8 @@ export class AttachedClient implements OrdinaryClient, Dealer {
   readonly #internals: ClientInternals
   readonly #filters = new Set<string>()
   readonly #retained: RetainedSending
+  /** Subscriptions whose retained messages an earlier connection was not sent, or not all of them. */
+  readonly #owed = new Map<string, SubscriptionLike>()
   #coming = 0
 
   constructor (options: AttachedClientOptions) {
@@ -63,20 +65,32 @@ export class AttachedClient implements OrdinaryClient, Dealer {
         if (kept && packet.qos > 0) persistence.resendRetained(session, packet)
         this.#send(packet, done)
       },
+      owe: (filter, owed, sent) => { persistence.owe(session, filter, owed, sent) },
       get closed () { return stream.destroyed }
     })
   }
 
   /** Aedes has the client: from here on it gets what it subscribes to. */
   join (): void {
-    const { router, session, kept, persistence, stream } = this.#options
+    const { client, router, session, kept, persistence, stream } = this.#options
     router.join(session, this.#deliver)
     if (!kept) return
     for (const subscription of persistence.subscriptionsOf(session)) {
       // The configuration may have changed.
       if (!stream.rights.maySubscribe(isShared(subscription.topic) ? shareOf(subscription.topic).filter : subscription.topic)) continue
       this.#add(subscription)
+      if (subscription.owed !== undefined) this.#owed.set(subscription.topic, subscription)
     }
+    // Behind what is queued: without room in the window all of it would be queued, too.
+    if (this.#owed.size > 0) client.on('connected', () => { this.#sendOwed() })
+  }
+
+  #sendOwed (): void {
+    const owed = [...this.#owed.values()]
+    this.#owed.clear()
+    this.#retained.find(owed).then(async found => {
+      await this.#retained.send(found.filter(({ subscription: { topic } }) => this.#filters.has(topic)))
+    }).catch(this.#options.onError)
   }
 
   #add (subscription: SubscriptionLike): void {
@@ -125,12 +139,13 @@ export class AttachedClient implements OrdinaryClient, Dealer {
   async subscribe (subscriptions: Subscription[], identifier: number | undefined, granted: () => void): Promise<void> {
     const { stream, persistence, session, kept, onError } = this.#options
     // Of a filter that comes twice the last one counts.
-    const rows = new Map(subscriptions.map(({ filter, qos, noLocal, rap, rh }) => [filter, {
+    const rows = new Map<string, SubscriptionLike>(subscriptions.map(({ filter, qos, noLocal, rap, rh }) => [filter, {
       topic: filter, qos, rh, rap, nl: noLocal, ...identifier !== undefined && { subscriptionIdentifier: identifier }
     }]))
     if (stream.destroyed) return
     // [MQTT-3.3.1-9] to [MQTT-3.3.1-11] of MQTT 5.
     const wanted = [...rows.values()].filter(({ topic }) => !isShared(topic)).filter(({ topic, rh }) => rh === 0 || (rh === 1 && !this.#filters.has(topic)))
+    this.#owe([...rows.values()], wanted)
     // In force at once, as for its queue: what was only queued meanwhile would come with the next connection, behind what is newer.
     for (const row of rows.values()) this.#add(row)
     if (kept) await persistence.addSubscriptions({ id: session }, [...rows.values()])
@@ -145,11 +160,24 @@ export class AttachedClient implements OrdinaryClient, Dealer {
     this.#retained.send(found).catch(onError)
   }
 
+  /** What is to be sent now is owed until it is, as the connection may end; what was owed before comes as it is subscribed to now. */
+  #owe (rows: readonly SubscriptionLike[], wanted: readonly SubscriptionLike[]): void {
+    const { kept, persistence } = this.#options
+    for (const row of rows) {
+      const before = this.#owed.get(row.topic)
+      if (wanted.includes(row)) {
+        this.#owed.delete(row.topic)
+        if (kept && persistence.mayRetain(row.topic)) row.owed = []
+      } else if (before?.owed !== undefined) this.#owed.set(row.topic, { ...row, owed: before.owed })
+    }
+  }
+
   async unsubscribe (filters: string[]): Promise<void> {
     const { router, groups, persistence, session } = this.#options
     for (const filter of filters) {
       this.#filters.delete(filter)
       this.#retained.forget(filter)
+      this.#owed.delete(filter)
       if (isShared(filter)) groups.leave(session, filter)
       else router.unsubscribe(session, filter)
     }

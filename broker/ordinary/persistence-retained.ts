@@ -85,6 +85,9 @@ export class RetainedMessages {
     }
   }
 
+  /** Something may match the filter. */
+  mayMatch (filter: string): boolean { return /[+#]/.test(filter) ? this.size > 0 : this.#tree.get(filter) !== undefined }
+
   /** Unexpired messages that match `filter`, page by page as they are taken, the first of them `share` of a page; `onExpired` gets the topics of the others. */
   async * match (filter: string, onExpired: (topic: string) => void, share = 1): AsyncGenerator<FoundRetained> {
     const found = this.#tree.match(filter)

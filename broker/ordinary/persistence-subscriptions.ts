@@ -4,8 +4,8 @@ import type { RecordChange, RecordsLike } from './persistence-records.ts'
 import { FilterTree } from './persistence-trie.ts'
 import { isShared } from './shared-filter.ts'
 
-/** A subscription as Aedes gives it (`topic` is the filter). */
-export interface SubscriptionLike { topic: string, qos: 0 | 1 | 2, rh?: number, rap?: boolean, nl?: boolean, subscriptionIdentifier?: number }
+/** A subscription as Aedes gives it (`topic` is the filter). `owed`: its retained messages are still to be sent, but for those of these topics. */
+export interface SubscriptionLike { topic: string, qos: 0 | 1 | 2, rh?: number, rap?: boolean, nl?: boolean, subscriptionIdentifier?: number, owed?: readonly string[] }
 /** A subscription that a message matches. */
 export type MatchedSubscription = SubscriptionLike & { clientId: string }
 
@@ -23,19 +23,36 @@ export class Subscriptions {
     }
   }
 
-  /** The changes are empty when nothing is new. */
+  /** The changes are empty when nothing is new. What is owed stays so unless it is given anew. */
   add (client: string, subscriptions: readonly SubscriptionLike[]): RecordChange[] {
     const changes: RecordChange[] = []
     for (const given of subscriptions) {
       const { topic, qos, rh, rap, nl, subscriptionIdentifier } = given
-      const row = { topic, qos, rh, rap, nl, ...subscriptionIdentifier !== undefined && { subscriptionIdentifier } } as SubscriptionLike
-      const text = JSON.stringify(row)
       const before = this.#clients.get(client)?.get(topic)
-      if (before !== undefined && JSON.stringify(before) === text) continue
-      this.#put(client, row)
-      changes.push({ key: subscriptionKey(client, topic), value: Buffer.from(text) })
+      const owed = given.owed ?? before?.owed
+      const row = { topic, qos, rh, rap, nl, ...subscriptionIdentifier !== undefined && { subscriptionIdentifier }, ...owed !== undefined && { owed } } as SubscriptionLike
+      if (before !== undefined && before.owed === owed && JSON.stringify(before) === JSON.stringify(row)) continue
+      changes.push(this.#write(client, row))
     }
     return changes
+  }
+
+  /**
+   * Retained messages were sent of what was `owed` before: those of the topics `sent`; all, when that is undefined. Nothing changes when
+   * the subscription was asked for anew meanwhile.
+   */
+  owe (client: string, filter: string, owed: readonly string[], sent: readonly string[] | undefined): RecordChange[] {
+    const before = this.#clients.get(client)?.get(filter)
+    if (before?.owed !== owed) return []
+    const row = { ...before }
+    if (sent === undefined) delete row.owed
+    else row.owed = sent
+    return [this.#write(client, row)]
+  }
+
+  #write (client: string, row: SubscriptionLike): RecordChange {
+    this.#put(client, row)
+    return { key: subscriptionKey(client, row.topic), value: Buffer.from(JSON.stringify(row)) }
   }
 
   remove (client: string, filters: Iterable<string>): RecordChange[] {

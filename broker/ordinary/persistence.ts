@@ -164,11 +164,11 @@ export class RecordsPersistence {
   async outgoingEnqueueCombi (subscriptions: Recipient[], packet: PacketLike): Promise<void> { this.#publishing.enqueue(subscriptions, packet) }
 
   createRetainedStream (filter: string): Readable { return this.createRetainedStreamCombi([filter]) }
-
   createRetainedStreamCombi (filters: string[]): Readable {
     return Readable.from(this.#retained.packets(filters, this.#dropRetained))
   }
 
+  mayRetain (filter: string): boolean { return this.#retained.mayMatch(filter) }
   /** There is room for a retained message. */
   retains (topic: string, payloadBytes: number): boolean { return payloadBytes === 0 || this.#retained.fits(topic, payloadBytes) }
 
@@ -199,6 +199,8 @@ export class RecordsPersistence {
   }
 
   subscriptionsOf (session: string): SubscriptionLike[] { return this.#subscriptions.of(session) }
+  /** As `Subscriptions.owe`; not waited for. */
+  owe (...of: Parameters<Subscriptions['owe']>): void { this.#writer.later(this.#subscriptions.owe(...of)) }
 
   /** True when a session, connected or not, would get what `publisher` sends. */
   expects (topic: string, publisher: string): boolean { return mergeRecipients(this.#subscriptions.match(topic), 0, publisher).size > 0 }
@@ -213,13 +215,11 @@ export class RecordsPersistence {
   }
 
   async countOffline (): Promise<{ subsCount: number, clientsCount: number }> { return this.#subscriptions.counts() }
-
   getClientList (topic: string): Readable { return Readable.from(this.#subscriptions.clientsOf(topic)) }
 
   /** True when something is stored for a session. */
   keeps (session: string): boolean { return this.#subscriptions.has(session) || this.#outgoing.size(session) > 0 || this.#incoming.keeps(session) }
 
-  /** Ends a session, as `cleanSubscriptions`. */
   async forget (session: string): Promise<void> { await this.cleanSubscriptions({ id: session }) }
 
   /** Client ids of all sessions that left something here. */

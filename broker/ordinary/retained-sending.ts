@@ -12,6 +12,8 @@ export interface RetainedSendingOptions {
   /** The properties of a message as they go to the client. */
   properties (packet: PacketLike, identifiers: readonly number[]): { properties?: Properties }
   send (packet: PacketLike, done: () => void): void
+  /** Of what was owed to the subscription by `owed`, `sent` were sent before the connection ended; undefined: all. */
+  owe (filter: string, owed: readonly string[], sent: readonly string[] | undefined): void
   readonly closed: boolean
 }
 
@@ -25,6 +27,9 @@ interface Wanted {
 
 /** Filters of one SUBSCRIBE whose first messages (together about a page) are read before it is answered. */
 const readAhead = 8
+/** Of a filter whose sending a connection ends so many topics are remembered, and characters of them. With more, all come again. */
+const mostTopics = 1000
+const mostCharacters = 65_536
 
 /** One filter after another. What a client asks for again and again while it takes nothing is asked for once. */
 export class RetainedSending {
@@ -71,31 +76,69 @@ export class RetainedSending {
     if (this.#current === filter) this.#current = ''
   }
 
-  async #send ({ subscription: { topic: filter, qos, subscriptionIdentifier }, found: matching, first }: Wanted): Promise<void> {
+  async #send ({ subscription: { topic: filter, qos, subscriptionIdentifier, owed }, found: matching, first }: Wanted): Promise<void> {
     const options = this.#options
+    const sent = new SentTopics(owed)
     const identifiers = subscriptionIdentifier === undefined ? [] : [subscriptionIdentifier]
     for (let next = first ?? await matching.next(); next.done !== true; next = await matching.next()) {
       const found = next.value
       // The configuration may have changed.
-      if (!options.mayRead(found.topic)) continue
+      if (!options.mayRead(found.topic) || sent.before.has(found.topic)) continue
       await options.room()
       // What was read may have been replaced meanwhile, and its successor sent already.
       const latest = found.latest()
       const packet = latest instanceof Promise ? await latest : latest
-      if (options.closed || this.#current !== filter) return
-      if (packet === undefined) continue
-      const { topic, payload, qos: published } = packet
-      const own: PacketLike = {
-        cmd: 'publish',
-        topic,
-        // A view of its own: it is not the message that was queued once.
-        payload: typeof payload === 'string' ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.length),
-        qos: Math.min(qos, published) as 0 | 1 | 2,
-        retain: true,
-        ...options.properties(packet, identifiers)
+      if (this.#current !== filter) return
+      if (options.closed) {
+        if (owed !== undefined && sent.isLonger) options.owe(filter, owed, sent.list)
+        return
       }
-      if (packet.messageExpiry !== undefined) own.messageExpiry = packet.messageExpiry
+      if (packet === undefined) continue
+      const own = ownPacket(packet, qos, options.properties(packet, identifiers))
       await new Promise<void>(resolve => { options.send(own, resolve) })
+      if (owed !== undefined) sent.add(found.topic)
     }
+    if (owed !== undefined) options.owe(filter, owed, undefined)
+  }
+}
+
+function ownPacket ({ topic, payload, qos: published, messageExpiry }: PacketLike, qos: 0 | 1 | 2, properties: { properties?: Properties }): PacketLike {
+  return {
+    cmd: 'publish',
+    topic,
+    // A view of its own: it is not the message that was queued once.
+    payload: typeof payload === 'string' ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.length),
+    qos: Math.min(qos, published) as 0 | 1 | 2,
+    retain: true,
+    ...properties,
+    ...messageExpiry !== undefined && { messageExpiry }
+  }
+}
+
+/** The topics of a filter whose retained messages were sent, as long as they are few. */
+class SentTopics {
+  /** On earlier connections. */
+  readonly before: ReadonlySet<string>
+  #list: string[]
+  #characters: number
+  #isFull = false
+
+  constructor (before: readonly string[] = []) {
+    this.before = new Set(before)
+    this.#list = [...before]
+    this.#characters = before.join('').length
+  }
+
+  get list (): readonly string[] { return this.#list }
+  /** Others than before. */
+  get isLonger (): boolean { return this.#isFull || this.#list.length > this.before.size }
+
+  add (topic: string): void {
+    if (this.#isFull) return
+    this.#list.push(topic)
+    this.#characters += topic.length
+    if (this.#list.length <= mostTopics && this.#characters <= mostCharacters) return
+    this.#isFull = true
+    this.#list = []
   }
 }

@@ -1,6 +1,7 @@
 /** What a session is owed on ordinary topics, whatever became of the connection: retained messages that it has not acknowledged, and nothing whose time has passed. */
+import type { IPublishPacket } from 'mqtt-packet'
 import t from 'tap'
-import { Clients, fresh, payloads, versions } from '../support/clauses.ts'
+import { ask, Clients, fresh, payloads, versions } from '../support/clauses.ts'
 import { complete, messagesUntil, publish2, release } from '../support/ordinary-flows.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
@@ -67,6 +68,95 @@ for (const version of versions) {
     const got: string[] = []
     while (got.length < texts.length) got.push((await client.next()).payload.toString())
     t.strictSame(got.sort(), [...texts].sort())
+  })
+
+  await t.test(`retained messages that a connection ended in the middle of come with the next one, each once, version ${version}`, async t => {
+    const root = fresh('rest')
+    const sender = await clients.connect(t)
+    const texts = Array.from({ length: 50 }, (_, i) => String(i))
+    for (const text of texts) await sender.publish(`${root}/${text}`, text, { retain: true })
+    const clientId = fresh('c')
+    const { client: first } = await clients.keep(t, clientId, { acknowledge: false })
+    await first.subscribe(`${root}/+`, 1)
+    const begun = [await first.next(), await first.next(), await first.next(), await first.next()]
+    for (const { messageId } of begun.slice(0, 2)) first.puback(messageId)
+    const got = payloads([...begun, await first.next(), await first.next()])
+    first.cut()
+    await first.closed
+    await sender.publish(`${root}/7`, 'newer', { retain: true })
+    await sender.publish(`${root}/gone`, 'x', { retain: true })
+    await sender.publish(`${root}/gone`, '', { retain: true })
+    const { client: second } = await clients.keep(t, clientId, { acknowledge: false })
+    const again = [await second.next(), await second.next(), await second.next(), await second.next()]
+    t.strictSame(again.map(({ dup, payload }) => [dup, payload.toString()]), got.slice(2).map(text => [true, text]), 'what was not acknowledged, first')
+    second.cut()
+    await second.closed
+    const { client: third } = await clients.keep(t, clientId)
+    const more = []
+    // Some of it comes as the retained message, and what was published meanwhile, as it was.
+    const wanted = new Set([...texts.filter(text => text !== '7' && !got.includes(text)), ...got.slice(2), 'newer'])
+    while (wanted.size > 0) {
+      const packet = await third.next()
+      more.push(packet)
+      wanted.delete(packet.payload.toString())
+    }
+    await sender.publish(`${root}/end`, 'end')
+    more.push(...await messagesUntil(third, 'end'))
+    const each = payloads(more).filter(text => /^\d+$/.test(text))
+    t.strictSame([...each].sort(), [...new Set(each)].sort(), 'each once')
+    t.notOk(more.some(({ payload }) => got.slice(0, 2).includes(payload.toString())), 'but for what was acknowledged')
+    await third.disconnect()
+    const { client: last } = await clients.keep(t, clientId)
+    await sender.publish(`${root}/end`, 'end')
+    t.strictSame(payloads(await messagesUntil(last, 'end')), [], 'and then no more')
+  })
+
+  await t.test(`they come once when the client subscribes anew at once, and not at all when it unsubscribes, version ${version}`, async t => {
+    const root = fresh('anew')
+    const sender = await clients.connect(t)
+    const texts = Array.from({ length: 20 }, (_, i) => String(i))
+    for (const text of texts) await sender.publish(`${root}/${text}`, text, { retain: true })
+    for (const unsubscribes of [false, true]) {
+      const clientId = fresh('c')
+      const { client: first } = await clients.keep(t, clientId, { acknowledge: false })
+      await first.subscribe(`${root}/+`, 1)
+      const begun = payloads([await first.next(), await first.next(), await first.next(), await first.next()])
+      first.cut()
+      await first.closed
+      const { client: back } = await clients.keep(t, clientId, { acknowledge: false })
+      if (unsubscribes) await ask(back, { cmd: 'unsubscribe', messageId: 9, unsubscriptions: [`${root}/+`] }, 'unsuback')
+      else await back.subscribe(`${root}/+`, 1)
+      const again = [await back.next(), await back.next(), await back.next(), await back.next()]
+      t.strictSame(payloads(again), begun)
+      back.acknowledge = true
+      for (const { messageId } of again) back.puback(messageId)
+      if (unsubscribes) await back.subscribe(`${root}/end`, 1)
+      const rest: IPublishPacket[] = []
+      if (!unsubscribes) {
+        while (rest.length < texts.length) rest.push(await back.next())
+      }
+      await sender.publish(`${root}/end`, 'end')
+      rest.push(...await messagesUntil(back, 'end'))
+      t.strictSame(payloads(rest).sort(), unsubscribes ? [] : [...texts].sort())
+    }
+  })
+
+  await t.test(`they come at the end of the server, too, version ${version}`, async t => {
+    const own = await startServer(t, { config: { mqtt: { openTopics: ['#'], limits: { inflight: 4 } } } })
+    const root = fresh('killed')
+    const texts = Array.from({ length: 20 }, (_, i) => String(i))
+    const sender = await new Clients(own.mqttPort, version).connect(t)
+    for (const text of texts) await sender.publish(`${root}/${text}`, text, { retain: true })
+    const clientId = fresh('c')
+    const { client: first } = await new Clients(own.mqttPort, version).keep(t, clientId, { acknowledge: false })
+    await first.subscribe(`${root}/+`, 1)
+    await first.next()
+    await own.kill9()
+    await own.restart()
+    const { client: back } = await new Clients(own.mqttPort, version).keep(t, clientId)
+    const missing = new Set(texts)
+    while (missing.size > 0) missing.delete((await back.next()).payload.toString())
+    t.pass('each of them')
   })
 
   for (const kept of [false, true]) {

@@ -32,14 +32,17 @@ function lacks (world: World, session: Session, message: Message): boolean {
   return session.connections.length === 1 && each.every(qos => qos === 0) && connections.every(({ from, to }) => from < message.start && to === Infinity)
 }
 
-/** A subscription that brought nothing retained, though there was something, and it never changed nor did the connection. */
+/** A subscription that brought nothing retained, though there was something, and it never changed. */
 function unretained (world: World, session: Session): string[] {
   if (!session.alive) return []
   return session.triggers.flatMap(({ at, subscription }) => {
     const last = retainedAt(world, at, subscription.filter)
-    if (last === undefined || session.current.asked > at || session.connection === undefined || session.connection.from > at) return []
-    const { maximumPacketSize } = session.connection
-    if (maximumPacketSize > 0 && world.messages.some(message => message.retain && mostBytes(message) > maximumPacketSize)) return []
+    if (last === undefined || session.current.asked > at) return []
+    const connections = session.connections.filter(({ to }) => to > at)
+    const since = world.messages.filter(message => message.retain && message.number >= last.number)
+    // What is sent at QoS 0 may be lost with its connection.
+    if (connections.length > 1 && (subscription.qos === 0 || since.some(({ qos }) => qos === 0))) return []
+    if (connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && world.messages.some(message => message.retain && mostBytes(message) > maximumPacketSize))) return []
     // What has taken its place meanwhile may have come instead.
     const got = world.messages.some(message => message.retain && message.end >= last.start && (session.copies.get(`${message.number} `) ?? []).some(copy => copy.at > at))
     return got ? [] : [`what was retained (m${last.number}) did not come to ${session.id} with ${subscription.filter}`]
