@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Code } from '../errors.ts'
-import type { Engine } from '../link/port.ts'
+import type { Engine, KickCode } from '../link/port.ts'
 import { disconnectReasons } from './connection/disconnect-reasons.ts'
 import type { Elsewhere } from './connection/elsewhere.ts'
 import type { Evidence } from './connection/evidence.ts'
@@ -83,7 +83,8 @@ export class Sessions {
   }
 
   /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */
-  kick (user: string, session?: string, code: Code = 'unauthorized'): void {
+  kick (user: string, session?: string, code: KickCode = 'unauthorized'): void {
+    if (code === 'taken_over') return this.#takenOver(session)
     // Who is banned or removed says nothing more, not even by a will.
     const silent = code === 'banned' || code === 'not_found'
     if (silent) this.#context.waiting.discard(user)
@@ -93,6 +94,13 @@ export class Sessions {
       if (connection.user !== user || (session !== undefined && connection.session?.id !== session)) continue
       if (silent) connection.dropWill()
       connection.close({ reason: disconnectReasons.administrative })
+    }
+  }
+
+  /** The session goes on at another server [MQTT-3.1.4-3]. Not by `connected`: it may not be there yet. */
+  #takenOver (session: string | undefined): void {
+    for (const connection of [...this.connections]) {
+      if (session !== undefined && connection.session?.id === session) connection.close({ reason: disconnectReasons.takenOver })
     }
   }
 

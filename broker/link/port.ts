@@ -61,6 +61,9 @@ export interface Committed {
   expiresAt?: number
 }
 
+/** Why a connection is closed. */
+export type KickCode = Code | 'taken_over'
+
 export type Output = Verdict | Committed
   /** A new entry of a user's event log. */
   | { kind: 'event', user: string, seq: number, payload: Uint8Array }
@@ -76,8 +79,11 @@ export type Output = Verdict | Committed
   | { kind: 'groups', user: string, groups: string[] }
   /** Live words of the server on a user's notice topic. */
   | { kind: 'notice', user: string, payload: Uint8Array }
-  /** Close the user's connections (`banned`, `not_found`: removed, `unauthorized`: a new password); `session` narrows it to one. */
-  | { kind: 'kick', user: string, session?: string, code: Code }
+  /**
+   * Close the user's connections (`banned`, `not_found`: removed, `unauthorized`: a new password); `session` narrows it to one. `taken_over`: the
+   * session goes on at another server, so this is of the connections here alone, and is never said to other servers.
+   */
+  | { kind: 'kick', user: string, session?: string, code: KickCode }
   /**
    * While `held`, read nothing from the session's connection: what it sent waits for its sender's rate. May be said more than once. `full`: so much waits
    * that a new connection of the session is not read either, until it is no longer held.
@@ -132,6 +138,8 @@ export interface SessionResume {
   resends?: Resends
   /** The process that had the session last, when that was another one, or an earlier start of this one. */
   from?: string
+  /** It was connected at another server, which was told to end that connection. */
+  takenOver?: true
 }
 
 /** What the server says of itself, and how late it was when it was asked. */
