@@ -8,6 +8,7 @@ import type { RequestOptions } from './engine/requests/request.ts'
 import type { LoadedPlugin } from './engine/plugins/plugin-loader.ts'
 import { loadPlugins } from './engine/plugins/plugin-loader.ts'
 import type { Output } from './link/port.ts'
+import type { Others } from './link/remote.ts'
 import { nodeName } from './node-name.ts'
 import type { SignInLimitsOptions } from './engine/people/sign-in-limits.ts'
 import { refuseSecond } from './http/control-socket.ts'
@@ -69,7 +70,7 @@ export async function openStore (config: Config, log: Logger, onLost?: (error: E
 }
 
 /** The engine with the configured plugins, and what `sabethes plugin list` shows of them. */
-export async function openEngine (config: Config, deps: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
+export async function openEngine (config: Config, deps: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void, others?: Others | undefined }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
   // Paths of plugins are relative to the working folder, as store.path is.
   const plugins = await loadPlugins(config.plugins, { baseDir: process.cwd(), timeoutMs: config.pluginLimits.startTimeoutMs })
   const engine = await createEngine({

@@ -14,6 +14,8 @@ import type { EngineHost } from './host.ts'
 import { History } from './reading/history.ts'
 import { defaultKeepAlive, KeepAliveAdvice, type KeepAliveOptions } from './keep-alive-advice.ts'
 import { Marks } from './reading/marks.ts'
+import { createRemote } from './remote.ts'
+import type { Remote } from '../link/remote.ts'
 import { Purge } from './messages/purge.ts'
 import { Receipts } from './reading/receipts.ts'
 import { Conversations } from './reading/conversations.ts'
@@ -41,6 +43,7 @@ export interface ControlSetup extends ControlOptions {
 /** `Control` with what the operator's channel needs. */
 export interface ControlParts extends Control {
   readonly accounts: Accounts
+  readonly remote: Remote
   /** A message of `user` moved their own read mark past messages of others, to `seq`. */
   replied (user: string, conv: string, seq: number): void
   /** Takes up what is kept of an earlier run; to be called before the server is described. */
@@ -84,6 +87,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   return {
     rules,
     accounts,
+    remote: createRemote({ host, accounts, blocks, consents, groups, keepAlive, seats: sessions.seats }),
     replied: (user, conv, seq) => { receipts.read(user, conv, seq) },
     authenticate: request => accounts.authenticate(request),
     authenticateStep: request => accounts.authenticateStep(request),

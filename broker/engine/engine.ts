@@ -22,6 +22,7 @@ import { closePlugins, startPlugins } from './plugins/plugin-runtime.ts'
 import type { PluginCounts, RunningPlugin } from './plugins/running-plugin.ts'
 import { Recipient } from './intake/recipient.ts'
 import type { Engine, Output } from '../link/port.ts'
+import type { Others, Remote } from '../link/remote.ts'
 import { freeRequests, type RequestOptions, Requests } from './requests/request.ts'
 import { ServerClock } from '../server-clock.ts'
 import { sendingMs, Turns } from '../turns.ts'
@@ -49,6 +50,8 @@ export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   receiptIntervalMs: number
   /** Takes the ordered stream of outputs; called at once, must not throw. */
   output: (outputs: Output[]) => void
+  /** The other servers that share the store; absent where this engine has it for itself. */
+  others?: Others | undefined
   /** Makes the control side; tests replace it. */
   control?: (host: EngineHost, setup: ControlSetup) => ControlParts
 }
@@ -56,6 +59,8 @@ export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
 export interface EngineInstance extends Engine {
   readonly host: EngineHost
   readonly control: ControlParts
+  /** What other servers that share the store may tell it. */
+  readonly remote: Remote
   /** What was committed, for readers that must miss nothing. */
   readonly feed: Feed
   /** What was committed since the start. */
@@ -110,6 +115,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     },
     host,
     control,
+    remote: control.remote,
     feed,
     counts: committer.counts,
     plugins: running.map(({ name, counts }) => ({ name, counts })),
@@ -137,7 +143,7 @@ async function serverTime ({ store, log, now: wall = Date.now, maxClockBackMs = 
 
 /** The parts that know each other: intake and rules in front of the committer, and what it has to say to them. */
 function wire (options: EngineOptions, time: Time, running: readonly RunningPlugin[], listenerPending: number) {
-  const { store, limits, mode, log, output, control: makeControl = createControl } = options
+  const { store, limits, mode, log, output, others, control: makeControl = createControl } = options
   let committedAt = -Infinity
   const emit = (outputs: Output[]): void => { if (outputs.length > 0) output(outputs) }
   const pauses = new Pauses(emit)
@@ -170,7 +176,8 @@ function wire (options: EngineOptions, time: Time, running: readonly RunningPlug
       for (const output of outputs) if (output.kind === 'kick') lanes.cut(output.user, output.session)
       emit(outputs)
     },
-    userExists: uid => mode === 'dev' || control.userExists(uid)
+    userExists: uid => mode === 'dev' || control.userExists(uid),
+    ...others !== undefined && { remote: { others, cut: (user, session) => { lanes.cut(user, session) }, settled: session => committer.settled(session) } }
   }
   const control = makeControl(host, options)
   const recipient = new Recipient({ host, gates, mayPost: (user, gid) => control.mayPost(user, gid) })

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { Operation, Outcome, Store } from '../store/store.ts'
 import type { Output } from '../link/port.ts'
+import type { Others } from '../link/remote.ts'
 
 export type { Caller, Pause } from '../operations/rules.ts'
 
@@ -33,6 +34,15 @@ export interface EngineLimits {
   retentionSeconds: number
 }
 
+/** Of an engine that shares its store with others. */
+export interface HostRemote {
+  readonly others: Others
+  /** A session goes on elsewhere: what waits in its lane is neither stored nor acknowledged. */
+  cut (user: string, session: string | undefined): void
+  /** Resolves when the session's messages that are to be committed have their verdicts. */
+  settled (session: string): Promise<unknown>
+}
+
 export interface EngineHost {
   readonly store: Store
   readonly limits: EngineLimits
@@ -50,6 +60,8 @@ export interface EngineHost {
    */
   commit (operations: readonly Operation[]): Promise<Outcome[]>
   emit (outputs: Output[]): void
+  /** Absent where this engine has the store for itself. */
+  readonly remote?: HostRemote
   /** In `dev` mode always true; otherwise whether the account exists. */
   userExists (uid: string): boolean | Promise<boolean>
 }

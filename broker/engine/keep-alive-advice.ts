@@ -41,9 +41,26 @@ export class KeepAliveAdvice {
 
   /** Takes up what was said in an earlier run. */
   async load (): Promise<void> {
+    this.#said = await this.#stored() ?? {}
+  }
+
+  /** Takes up what another server may have changed. */
+  async reload (key = recordKey): Promise<void> {
+    if (key !== recordKey) return
+    const turn = this.#last.then(async () => {
+      const before = JSON.stringify(this.current)
+      this.#said = await this.#stored() ?? {}
+      if (JSON.stringify(this.current) !== before) this.#changed()
+    })
+    this.#last = turn.catch(() => {
+      // Who asked for it is told.
+    })
+    await turn
+  }
+
+  async #stored (): Promise<Partial<KeepAlive> | undefined> {
     const bytes = await this.#host.store.records.get(recordKey)
-    if (bytes === undefined) return
-    this.#said = JSON.parse(Buffer.from(bytes).toString()) as Partial<KeepAlive>
+    return bytes === undefined ? undefined : JSON.parse(Buffer.from(bytes).toString()) as Partial<KeepAlive>
   }
 
   /** Throws `Refusal`. Resolves when it is on disk. */

@@ -30,7 +30,7 @@ export class LookupCache<Value> {
     this.#loading.delete(key)
   }
 
-  /** Forgets everything. */
+  /** Forgets everything; costs nothing where there is nothing. */
   clear (): void {
     this.#values.clear()
     this.#loading.clear()

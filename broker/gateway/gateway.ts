@@ -145,7 +145,7 @@ export class Gateway implements Acceptor {
       },
       handlers: {
         auth,
-        connect: new ConnectHandler({ engine, admission, auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, topics, ordinarySide, limits, elsewhere, log }),
+        connect: new ConnectHandler({ engine, admission, auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, fetched: new PerSecond(limits.takeoversPerSecond), topics, ordinarySide, limits, elsewhere, log }),
         publish: new PublishHandler({ topics, limits, pending, tick, intake, publishAnswers, answerRoom, ordinarySide }),
         subscribe: new SubscribeHandler({ engine, serverDocument, topics, limits, ordinarySide, shares, sys }),
         unsubscribe: new UnsubscribeHandler({ engine, topics })

@@ -71,6 +71,8 @@ export interface GroupStore {
 /** Accounts and block lists. */
 export interface PeopleStore {
   user (uid: string): Promise<UserRow | undefined>
+  /** `user` for many at once. */
+  usersAt (uids: readonly string[]): Promise<Array<UserRow | undefined>>
   putUser (user: UserRow): Promise<void>
   /**
    * Removes the account with its blocks and sessions; messages stay. `keep` takes the account's place: a crash leaves the

@@ -194,6 +194,8 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
       ...['a', 'ü/b', 'c:d'].map(id => store.putSession(session('bob', id))), store.putSession(session('bob-2', 'a'))
     ])
     t.same(await store.user('bob'), { uid: 'bob', createdAt: 1, name: 'bob' })
+    t.same(await store.usersAt(['bob', 'nobody', 'al', 'bob']), [await store.user('bob'), undefined, await store.user('al'), await store.user('bob')])
+    t.same(await store.usersAt([]), [])
     t.same((await store.users({ limit: 2 })).map(u => u.uid), ['al', 'bob'])
     t.same((await store.users({ limit: 2, after: 'bob' })).map(u => u.uid), ['bob-2'])
     t.same(await store.blocks('bob'), ['eve', 'mallory'])

@@ -1,6 +1,7 @@
 /** A connection that was taken over by the session's next one has nothing to say any more. */
 import t from 'tap'
 import { FakeOrdinary } from '../support/fake-ordinary.ts'
+import { until } from '../support/mailbox.ts'
 import { bench, settled } from '../support/memory-client.ts'
 
 const filters = (subscriptions: Array<{ filter: string }> | undefined): string[] => (subscriptions ?? []).map(one => one.filter).sort()
@@ -55,4 +56,34 @@ await t.test('nor one whose list is being stored', async t => {
   engine.next().now()
   await settled(engine)
   t.equal(ordinary.attached, 0)
+})
+
+await t.test('connections that fight for a session at several servers are refused, a second late', async t => {
+  const { engine, access, client } = bench(t, { takeoversPerSecond: 3 })
+  const { openSession } = engine
+  let takenOver = true
+  engine.openSession = async start => {
+    const answer = await openSession.call(engine, start)
+    return answer.ok && takenOver ? { ok: true, value: { ...answer.value, takenOver: true } } : answer
+  }
+  const most = access.limits.takeoversPerSecond
+  for (let at = 0; at < most; at++) {
+    const one = client({ version: 5 })
+    await one.connect('bob', { clean: false })
+    // It is at another server by now.
+    engine.output([{ kind: 'kick', user: 'bob', session: 'bob/phone', code: 'taken_over' }])
+    await settled(engine)
+    t.ok(one.closed)
+  }
+  const before = engine.ends.length
+  const late = client({ version: 5 })
+  late.hello('bob', { clean: false })
+  await settled(engine)
+  t.notOk(late.closed, 'it waits')
+  const other = client({ version: 5 })
+  takenOver = false
+  await other.connect('bob', { clean: false, clientId: 'tv' })
+  await until(() => late.closed, 5_000, 'the refusal')
+  t.match(late.packets.waiting, [{ cmd: 'connack', reasonCode: 0x97 }])
+  t.equal(engine.ends.length, before, 'the engine was not asked')
 })

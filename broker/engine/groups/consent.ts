@@ -20,7 +20,8 @@ const rowsOfLookup = 200
 /** Users who are looked up before others have their turn. */
 const usersOfPiece = 50
 
-const settingKey = (user: string): string => `groups/consent/${user}`
+const settingPrefix = 'groups/consent/'
+const settingKey = (user: string): string => settingPrefix + user
 
 /** Who does not want to hear of whom. */
 export interface BlockLists { has (receiver: string, sender: string): boolean | Promise<boolean> }
@@ -55,6 +56,11 @@ export class Consents {
     }
     return consent ?? this.#fallback
   }
+
+  /** Another server has changed the row. */
+  forget (key: string): void { if (key.startsWith(settingPrefix)) this.#settings.forget(key.slice(settingPrefix.length)) }
+
+  clear (): void { this.#settings.clear() }
 
   async #look (user: string, by: string): Promise<Admission> {
     const [blocked, consent] = await Promise.all([this.#blocks.has(user, by), this.#settings.get(user)])

@@ -38,6 +38,21 @@ export class Groups {
     this.#changes = new GroupChanges(host, counts, (user, gid) => { memberships.forget(user, gid) })
   }
 
+  /** Another server has changed members of a group: `users`, or any of them. */
+  forget (gid: string, users: readonly string[] | undefined): void {
+    if (users === undefined) return this.clear()
+    for (const user of users) {
+      this.#memberships.forget(user, gid)
+      this.#counts.forget(user)
+    }
+  }
+
+  /** What is in memory may be of the past. */
+  clear (): void {
+    this.#memberships.clear()
+    this.#counts.clear()
+  }
+
   /** A member that is not muted may post; synchronous when the membership is in memory. */
   mayPost (user: string, gid: string): Posting | Promise<Posting> { return this.#memberships.mayPost(user, gid) }
 
@@ -190,8 +205,7 @@ export class Groups {
       try {
         await this.#host.commit([{ op: 'group.drop', gid }])
       } finally {
-        this.#memberships.clear()
-        this.#counts.clear()
+        this.clear()
       }
     })
   }

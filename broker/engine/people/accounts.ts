@@ -33,6 +33,12 @@ export interface Accounts {
   admits (user: string): Promise<boolean>
   /** In `dev` mode every valid id exists; synchronous when it is in memory. */
   exists (uid: string): boolean | Promise<boolean>
+  /** Another server may have changed the account; `kicked`: and the user's connections end. */
+  forget (uid: string, kicked?: boolean): void
+  /** Other servers may have changed what they share. */
+  clear (): void
+  /** Ends the connections of those of the users who are shut out by now. */
+  verify (users: Iterable<string>): Promise<void>
   /** For the operator. */
   readonly users: AccountChanges
   /** Resolves when what was begun is stored. */
@@ -55,6 +61,12 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     authenticateStep: request => scram.step(request),
     admits: user => signIn.admits(user),
     exists: uid => rows.exists(uid),
+    forget: (uid, kicked) => { rows.forget(uid, kicked) },
+    clear () {
+      rows.clear()
+      scramPasswords.forget()
+    },
+    verify: users => rows.verify(users),
     users: new AccountChanges(host, rows, passwords, limits, scramPasswords),
     async close () {
       even.close()

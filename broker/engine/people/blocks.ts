@@ -46,8 +46,10 @@ export class Blocks {
     return this.#queue.run(user, () => this.#set(user, other, false))
   }
 
-  /** To call when the account went. */
+  /** To call when the account went, or another server has changed the list. */
   forget (user: string): void { this.#lists.forget(user) }
+
+  clear (): void { this.#lists.clear() }
 
   async #set (user: string, other: string, blocked: boolean): Promise<void> {
     try {

@@ -70,6 +70,9 @@ export class ScramPasswords {
     }).finally(() => { this.#due.delete(uid) })
   }
 
+  /** Another server may have changed what the store keeps for the answers to names. */
+  forget (): void { this.#kept = undefined }
+
   /** Resolves when what was begun is stored; what waits is not begun any more. */
   async close (): Promise<void> {
     this.#closing = true

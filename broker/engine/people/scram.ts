@@ -81,6 +81,7 @@ export class Scram {
     limits.succeeded(user, address)
     // Said to those only who know the password.
     if (now.banned === true) throw new Refusal('banned')
+    rows.signedIn(now)
     return { user, data: Buffer.from(serverFinal(signature)) }
   }
 }

@@ -35,6 +35,7 @@ export class SignIn {
     const row = await this.#checkPassword(user, password, network(address))
     // Said to those only who know the password.
     if (row.banned === true) throw new Refusal('banned')
+    this.#rows.signedIn(row)
     this.#scram.renew(row, password)
     return { user }
   }

@@ -1,15 +1,17 @@
 /** Persistent sessions: what of a client id outlives its connection, and for how long. [MQTT-3.1.2-4] to [MQTT-3.1.2-6], MQTT 5 section 3.1.2.11.2 */
-import { randomBytes } from 'node:crypto'
 import { Refusal } from '../../errors.ts'
-import type { SessionRow, TimeMs } from '../../store/store.ts'
+import type { SessionRow } from '../../store/store.ts'
 import type { Topics } from '../../topics.ts'
 import type { EngineHost } from '../host.ts'
 import { KeyedQueue } from '../keyed-queue.ts'
 import type { Engine, SessionResume, SessionStart } from '../../link/port.ts'
+import type { Holder } from '../../link/remote.ts'
+import { Seats, type Elsewhere, type Opening } from './seats.ts'
 import { SubscriptionDates, withDates } from './subscription-dates.ts'
 import { SessionEnds, withEnd, type SessionEnd } from './session-ends.ts'
 import { SessionRows } from './session-rows.ts'
 import { Sweep } from './sweep.ts'
+import { userOf } from './user-of.ts'
 
 /** What has been acknowledged on its way to the store. */
 export interface PendingMarks {
@@ -35,12 +37,9 @@ export class Sessions {
   readonly #marks: PendingMarks
   readonly #topics: Topics
   readonly #queue = new KeyedQueue()
-  /** Sessions with a connection, and since when. */
-  readonly #live = new Map<string, { /** in the store, with their cursors */ persistent: boolean, openedAt: TimeMs }>()
+  /** Sessions with a connection. */
+  readonly seats: Seats
   readonly #ends: SessionEnds
-  /** Connections are told apart by it and their number: also from those of an earlier start. */
-  readonly #epochs = randomBytes(9).toString('base64url')
-  #opened = 0
   readonly #rows: SessionRows
   readonly #sweep: Sweep
 
@@ -50,24 +49,26 @@ export class Sessions {
     this.#marks = marks
     const put = (session: string, end: SessionEnd): Promise<void> => this.#queue.run(end.user, () => this.#putAway(session, end))
     this.#ends = new SessionEnds({ max: maxUnstoredEnds, put, log: host.log, ...(retryMs !== undefined && { firstRetryMs: retryMs }) }, host.now())
-    const isLive = (session: string): boolean => this.#live.has(session)
+    this.seats = new Seats(host, user => this.#queue.run(user, async () => {}))
+    const isLive = (session: string): boolean => this.seats.has(session)
     this.#rows = new SessionRows(host, this.#ends, isLive)
     this.#sweep = new Sweep({ host, rows: this.#rows, ends: this.#ends, queue: this.#queue, isLive }, sweepIntervalMs)
   }
 
   /** False only for a session that is known to begin and end with its connection. One that is taken up goes on from its cursors, also when it is to end now. */
-  isPersistent (session: string): boolean { return this.#live.get(session)?.persistent !== false }
+  isPersistent (session: string): boolean { return this.seats.get(session)?.persistent !== false }
 
   /** Since when a session subscribes to what, by connections before this one. */
   async dates (session: string): Promise<SubscriptionDates> {
-    const openedAt = this.#live.get(session)?.openedAt ?? Infinity
+    const openedAt = this.seats.get(session)?.since ?? Infinity
     const row = await this.#host.store.session(session)
     return new SubscriptionDates(this.#topics, row, openedAt)
   }
 
-  /** Throws `Refusal` (`rate_limited`) when the user has too many sessions and all of them are connected. */
+  /** Throws `Refusal`: `rate_limited` when the user has too many sessions and all of them are connected, `unavailable` when it is taken up at another server meanwhile. */
   open (start: SessionStart): Promise<SessionResume> {
-    return this.#queue.run(start.user, () => this.#open(start))
+    const { session, user, share = false } = start
+    return this.seats.open(session, share, opening => this.#queue.run(user, () => this.#open(start, opening)))
   }
 
   /** Rejects when the session has gone: it must not be told that its subscriptions are kept. */
@@ -77,7 +78,7 @@ export class Sessions {
       const row = await this.#host.store.session(session)
       const isKept = row !== undefined && !this.#rows.isForeign(row) &&
         await this.#host.store.putSession({ ...row, subscriptions: withDates(this.#topics, subscriptions, row, now) }, row)
-      if (!isKept && this.#live.get(session)?.persistent === true) throw new Error(row === undefined ? 'the session is not stored any more' : 'the session goes on at another server')
+      if (!isKept && this.seats.get(session)?.persistent === true) throw new Error(row === undefined ? 'the session is not stored any more' : 'the session goes on at another server')
     })
   }
 
@@ -85,9 +86,10 @@ export class Sessions {
   close (end: Parameters<Engine['closeSession']>[0]): Promise<void> {
     const { session, inflight } = end
     const user = userOf(session)
+    this.seats.ending(session)
     let ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, proven: end.proven }
     return this.#queue.run(user, async () => {
-      const persistent = this.#live.get(session)?.persistent !== false || ended.expirySeconds > 0
+      const persistent = this.seats.get(session)?.persistent !== false || ended.expirySeconds > 0
       try {
         await this.#marks.settled(user)
         if (end.unwanted === true && !(await this.#rows.isWanted(user, session))) ended = { ...ended, expirySeconds: 0 }
@@ -98,7 +100,7 @@ export class Sessions {
         // One that was never stored has no end that could be missed.
         if (persistent) this.#ends.keep(session, ended, error)
       } finally {
-        this.#live.delete(session)
+        this.seats.leave(session)
       }
     })
   }
@@ -109,27 +111,37 @@ export class Sessions {
     await this.#ends.close()
   }
 
-  async #open (start: SessionStart): Promise<SessionResume> {
-    const { session, user } = start
+  async #open (start: SessionStart, opening: Opening): Promise<SessionResume | Elsewhere> {
+    const { session, user, share = false } = start
+    const { epoch, openedAt } = opening.seat
     // A mark of the session's earlier life must not land in this one.
     await this.#marks.settled(user)
     const expirySeconds = this.#clamp(start.expirySeconds)
-    const epoch = `${this.#epochs}.${(++this.#opened).toString(36)}`
-    const { row, from } = await this.#resumed(start)
-    // Two servers would deal what is one's: a device is at one of them by itself.
-    if (start.share === true && row !== undefined && this.#rows.isElsewhere(row, await this.#rows.over([row]))) throw new Refusal('unavailable', 'the shared subscription is open at another server')
-    if (row === undefined && expirySeconds > 0) await this.#rows.makeRoom(user, start.share === true)
+    const stored = await this.#host.store.session(session)
+    const holder = await this.#holder(stored, opening)
+    if (holder !== undefined) return { elsewhere: holder }
+    const { row, from } = await this.#resumed(start, stored)
+    if (row === undefined && expirySeconds > 0) await this.#rows.makeRoom(user, share)
     const isStored = row !== undefined || expirySeconds > 0
+    this.seats.check(opening)
     if (isStored) await this.#putOpen(start, row, expirySeconds, epoch)
     this.#ends.forget(session)
-    this.#live.set(session, { persistent: isStored, openedAt: this.#host.now() })
+    this.seats.take({ session, epoch, openedAt, persistent: isStored, share, since: this.#host.now() })
     return { ...resumeOf(row, isStored ? epoch : undefined), ...from !== undefined && { from } }
   }
 
+  /** Another server that is to end its connection of the session before it is opened here. */
+  async #holder (row: SessionRow | undefined, { share, asked }: Opening): Promise<Holder | undefined> {
+    if (row?.node === undefined || (!share && (this.#host.remote === undefined || asked.has(row.node)))) return undefined
+    if (!this.#rows.isElsewhere(row, await this.#rows.over([row]))) return undefined
+    // Two servers would deal what is one's.
+    if (share) throw new Refusal('unavailable', 'the shared subscription is open at another server')
+    return { node: row.node, ...row.connection !== undefined && { epoch: row.connection.epoch } }
+  }
+
   /** The session that goes on, and from which other process; one that is over, or not wanted, is dropped. */
-  async #resumed ({ session, cleanStart }: SessionStart): Promise<{ row: SessionRow | undefined, from: string | undefined }> {
+  async #resumed ({ session, cleanStart }: SessionStart, stored: SessionRow | undefined): Promise<{ row: SessionRow | undefined, from: string | undefined }> {
     const { store } = this.#host
-    const stored = await store.session(session)
     if (stored === undefined) return { row: undefined, from: undefined }
     const row = this.#rows.seen(stored)
     const from = this.#rows.isForeign(row) ? row.node : undefined
@@ -170,15 +182,12 @@ export class Sessions {
   /** Another try for an end that was kept; nothing when the session was opened, or ended again, meanwhile. */
   async #putAway (session: string, end: SessionEnd): Promise<void> {
     if (this.#ends.get(session) !== end) return
-    if (!this.#live.has(session)) await this.#store(session, end)
+    if (!this.seats.has(session)) await this.#store(session, end)
     this.#ends.forget(session)
   }
 
   #clamp (expirySeconds: number): number { return Math.min(expirySeconds, this.#host.limits.maxSessionExpirySeconds) }
 }
-
-/** The user of `{user}/{clientId}`; client ids may contain a slash, user ids do not. */
-function userOf (session: string): string { return session.slice(0, session.indexOf('/')) }
 
 /** What a client is told of its session; `epoch` of one that is stored. */
 function resumeOf (row: SessionRow | undefined, epoch: string | undefined): SessionResume {

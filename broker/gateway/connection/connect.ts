@@ -3,7 +3,7 @@ import { Refusal } from '../../errors.ts'
 import type { Engine, SessionResume, SessionStart } from '../../link/port.ts'
 import { encodeConnackRefusal, type ConnectFrame } from '../../mqtt/index.ts'
 import type { PerSecond } from '../../per-second.ts'
-import { isId, isShared, type Topics } from '../../topics.ts'
+import { isShared, type Topics } from '../../topics.ts'
 import type { Pump } from '../delivery/pump.ts'
 import { Session } from '../delivery/session.ts'
 import type { Few } from '../../few.ts'
@@ -14,7 +14,7 @@ import type { Admission } from './admission.ts'
 import type { AuthHandler, ProvingClient } from './auth.ts'
 import { Authentication } from './authentication.ts'
 import type { CompactForms } from './compact-forms.ts'
-import { connackCodes, encodeConnack, expiryOf, serverKeepAlive } from './connack.ts'
+import { encodeConnack, expiryOf, serverKeepAlive } from './connack.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
 import { withRoom, type Elsewhere } from './elsewhere.ts'
 import { Evidence } from './evidence.ts'
@@ -23,6 +23,7 @@ import { takeSeats, type OpenShares } from './memberships.ts'
 import { MqttSink, type SinkPeer } from './mqtt-sink.ts'
 import type { OrdinarySide, OrdinarySideClient } from './ordinary-side.ts'
 import { maxWindow } from './packet-ids.ts'
+import { named, refuse } from './refused.ts'
 import { GivenAliases } from './topic-aliases.ts'
 
 /** Return code of CONNACK (3.1.1, table 3.1). */
@@ -68,6 +69,8 @@ export interface ConnectContext {
   readonly opening: Few
   /** Of sessions, by their ids. */
   readonly takeovers: PerSecond
+  /** The same of those that were at another server. */
+  readonly fetched: PerSecond
   readonly topics: Topics
   readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'forget' | 'knows' | 'open'>
   readonly limits: Pick<GatewayLimits, 'connectionsPerUser' | 'pendingPublishes' | 'pendingQos2' | 'packetBytes' | 'inflight' | 'topicAliases' | 'keepAliveMaxSeconds' | 'sessionExpirySeconds' | 'maxSessionExpirySeconds'>
@@ -102,12 +105,11 @@ export class ConnectHandler {
 
   /** Throws `Refusal`. */
   async #open (client: ConnectingClient, frame: ConnectFrame): Promise<void> {
-    const { admission, limits, locks, sessions, takeovers } = this.#context
+    const { admission, limits, locks, sessions } = this.#context
     if (this.#turnsAway(client, frame)) return
     if (isShared(frame.clientId)) throw new Refusal('too_large', 'client ids that begin with $share/ are the names of shared subscriptions')
     // Those who fight for a session are turned away before their passwords are hashed; only who was let in is counted.
-    const claimed = `${frame.username ?? ''}/${frame.clientId}`
-    if (sessions.connected.has(claimed) && !takeovers.has(claimed)) throw tooManyTakeovers()
+    this.#checkFight(`${frame.username ?? ''}/${frame.clientId}`)
     const user = await admission.admit(client, frame)
     if (user === undefined || client.isClosed) return
     // In one turn with the entry, from which on a kick closes the connection.
@@ -134,6 +136,12 @@ export class ConnectHandler {
     } finally {
       unlock()
     }
+  }
+
+  /** Throws `Contested`. */
+  #checkFight (id: string): void {
+    const { fetched, sessions, takeovers } = this.#context
+    if ((sessions.connected.has(id) && !takeovers.has(id)) || !fetched.has(id)) throw tooManyTakeovers()
   }
 
   /** Whoever it is; the connection is over when this is true. */
@@ -170,7 +178,8 @@ export class ConnectHandler {
 
   /** [MQTT-3.1.4-2]: the same user's earlier connection ends first. */
   async #takeOver (id: string): Promise<void> {
-    const { sessions, takeovers } = this.#context
+    const { fetched, sessions, takeovers } = this.#context
+    if (!fetched.has(id)) throw tooManyTakeovers()
     const old = sessions.connected.get(id)
     if (old === undefined) return
     if (!takeovers.take(id)) throw tooManyTakeovers()
@@ -180,10 +189,13 @@ export class ConnectHandler {
 
   /** Thousands may come back in one moment: those who go on meanwhile wait for a few of them, not for all. Undefined when the client has gone before its turn. */
   async #resume (client: ConnectingClient, start: SessionStart): Promise<SessionResume | undefined> {
-    const { engine, opening } = this.#context
+    const { engine, fetched, opening } = this.#context
     await new Promise<void>(resolve => { opening.enter(resolve) })
     try {
-      return client.isClosed ? undefined : valueOf(await engine.openSession(start))
+      if (client.isClosed) return undefined
+      const resume = valueOf(await engine.openSession(start))
+      if (resume.takenOver === true) fetched.take(start.session)
+      return resume
     } finally {
       opening.leave()
     }
@@ -282,18 +294,3 @@ export class ConnectHandler {
 }
 
 function tooManyTakeovers (): Refusal { return new Contested('the session is taken over too often') }
-
-/** As whom a client comes, for the log. What is no user name may be a password in the wrong place. */
-function named ({ claims }: ConnectingClient, { username = claims, clientId }: ConnectFrame): { user?: string, clientId: string } {
-  return { ...(username !== undefined && isId(username) ? { user: username } : {}), clientId }
-}
-
-function refuse (log: Logger, client: ConnectingClient, frame: ConnectFrame, refusal: Refusal): void {
-  if (client.isClosed) return
-  const [returnCode, reasonCode] = connackCodes[refusal.code] ?? [3, 0x80]
-  log.info({ code: refusal.code, reason: refusal.message, ...named(client, frame), address: client.transport.address }, 'connection refused')
-  client.output.write(encodeConnackRefusal(frame.protocolVersion, frame.protocolVersion === 5 ? reasonCode : returnCode))
-  // It is the will of a CONNECT that is accepted [MQTT-3.1.2-8].
-  client.dropWill()
-  client.close()
-}

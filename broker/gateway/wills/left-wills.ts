@@ -17,6 +17,7 @@ export interface LeftWillsContext {
 /** Milliseconds between two looks for servers that are over. */
 const lookMs = 5_000
 const maxUnreadable = 1_000
+const mostTries = 3
 
 export class LeftWills {
   readonly #context: LeftWillsContext
@@ -79,20 +80,26 @@ export class LeftWills {
 
   /** The session is open here: `goesOn`, or an earlier one of its name is over. What has no delay is sent by the other server, or when that is over. */
   async moved (session: string, from: string, goesOn: boolean): Promise<void> {
-    const { rows, log, send } = this.#context
+    const { log } = this.#context
     try {
-      for await (const left of rows.ofSession(from, session)) {
-        if (left.kept.delaySeconds === 0) continue
-        if (goesOn) {
-          await rows.remove(left)
-          continue
-        }
-        const id = await rows.claim(left)
-        if (id !== undefined) await send(id, left.kept)
-      }
+      // Its server may put down when it is due in this moment, of which the row is another one then: once.
+      for (let tries = 0; tries < mostTries && await this.#missed(session, from, goesOn); tries++);
     } catch (err) {
       logFailure(log, err as Error, { session }, 'the will of a session that was at another server was not looked for')
     }
+  }
+
+  /** Resolves to whether a row was changed before it could be removed. */
+  async #missed (session: string, from: string, goesOn: boolean): Promise<boolean> {
+    const { rows, send } = this.#context
+    let missed = false
+    for await (const left of rows.ofSession(from, session)) {
+      if (left.kept.delaySeconds === 0) continue
+      const id = goesOn ? undefined : await rows.claim(left)
+      if (id !== undefined) await send(id, left.kept)
+      else if (!goesOn || !await rows.remove(left)) missed = true
+    }
+    return missed
   }
 
   async close (): Promise<void> {

@@ -109,7 +109,8 @@ export class WillRows {
     return undefined
   }
 
-  async remove ({ id, value }: LeftWill): Promise<void> { await this.shared?.swap(this.key(id), value, null) }
+  /** False: its process has changed it meanwhile. */
+  async remove ({ id, value }: LeftWill): Promise<boolean> { return await this.shared?.swap(this.key(id), value, null) ?? true }
 
   /** Of a process that is over. */
   async begin ({ id, value, kept }: LeftWill, dueAt: number): Promise<void> { await this.shared?.swap(this.key(id), value, encode({ ...kept, dueAt })) }

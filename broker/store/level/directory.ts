@@ -37,6 +37,11 @@ export class Directory {
   }
 
   user (uid: string): Promise<UserRow | undefined> { return this.#json<UserRow>(key.user(uid)) }
+  async usersAt (uids: readonly string[]): Promise<Array<UserRow | undefined>> {
+    const texts = await this.#db.getMany(uids.map(uid => key.user(uid)))
+    return texts.map(text => text === undefined ? undefined : JSON.parse(text) as UserRow)
+  }
+
   users (page: Page): Promise<UserRow[]> { return this.#page<UserRow>(key.users(), page) }
   putUser (user: UserRow): Promise<void> {
     return this.#db.put([{ key: key.user(user.uid), value: JSON.stringify(user) }], true)

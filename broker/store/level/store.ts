@@ -183,6 +183,7 @@ class LevelStore implements Store {
   groups (page: Page): Promise<GroupRow[]> { return this.#directory.groups(page) }
 
   user (uid: string): Promise<UserRow | undefined> { return this.#directory.user(uid) }
+  usersAt (uids: readonly string[]): Promise<Array<UserRow | undefined>> { return this.#directory.usersAt(uids) }
   putUser (user: UserRow): Promise<void> { return this.#directory.putUser(user) }
   dropUser (uid: string, keep?: UserRow): Promise<void> { return this.#db.exclusive(() => this.#sessions.dropUser(uid, keep)) }
   users (page: Page): Promise<UserRow[]> { return this.#directory.users(page) }

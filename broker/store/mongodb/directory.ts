@@ -68,6 +68,12 @@ export class Directory {
     return doc === null ? undefined : userRow(doc)
   }
 
+  async usersAt (uids: readonly string[]): Promise<Array<UserRow | undefined>> {
+    const docs = await Promise.all(pieces([...new Set(uids)], idsOfQuery).map(some => this.#db.users.find({ _id: { $in: some } }, whole).toArray()))
+    const found = new Map(docs.flat().map(doc => [doc._id, userRow(doc)]))
+    return uids.map(uid => found.get(uid))
+  }
+
   async putUser ({ uid, ...row }: UserRow): Promise<void> {
     await this.#db.users.replaceOne({ _id: uid }, row, { upsert: true })
   }

@@ -208,6 +208,7 @@ class MongoStore implements Store {
   groups (page: Page): Promise<GroupRow[]> { return this.#db.read(() => this.#directory.groups(page)) }
 
   user (uid: string): Promise<UserRow | undefined> { return this.#db.read(() => this.#directory.user(uid)) }
+  usersAt (uids: readonly string[]): Promise<Array<UserRow | undefined>> { return this.#db.read(() => this.#directory.usersAt(uids)) }
   putUser (user: UserRow): Promise<void> { return this.#db.exclusive(() => this.#directory.putUser(user)) }
   dropUser (uid: string, keep?: UserRow): Promise<void> { return this.#sessions.dropUser(uid, keep) }
   users (page: Page): Promise<UserRow[]> { return this.#db.read(() => this.#directory.users(page)) }
