@@ -2,16 +2,19 @@
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import type { Engine, Output } from '../link/port.ts'
+import type { Others, Remote } from '../link/remote.ts'
 import type { Store } from '../store/store.ts'
 import { packageVersion } from '../version.ts'
 import { Directory } from './directory.ts'
 import { Greetings } from './greetings.ts'
 import { Link } from './link.ts'
+import { Memory } from './memory.ts'
 import { fromWire, Outbox } from './outputs.ts'
 import { Presence } from './presence.ts'
 import { connectRedis, whenReady, type RedisClient } from './redis.ts'
 import { Registry } from './registry.ts'
 import { Repair } from './repair.ts'
+import { Seats } from './seats.ts'
 import { RedisTransport } from './transport.ts'
 import type { NodeInfo } from './view.ts'
 
@@ -33,6 +36,10 @@ export interface ClusterSetup {
 export class ClusterNode {
   readonly registry: Registry
   readonly link: Link
+  /** The store as the engine is to have it. */
+  readonly store: Store
+  readonly #memory: Memory
+  readonly #seats: Seats
   readonly #setup: ClusterSetup
   readonly #directory: Directory
   readonly #presence: Presence
@@ -43,7 +50,6 @@ export class ClusterNode {
   readonly #transport: RedisTransport
   readonly #startedAt = Date.now()
   #deliver: (outputs: Output[]) => void = () => {}
-  #forget: () => Promise<void> = async () => {}
   #offsetMs: number | undefined
   #mostSkewMs = 0
 
@@ -59,15 +65,22 @@ export class ClusterNode {
     const transport = this.#transport = new RedisTransport({ commands, subscriber, namespace, log })
     const link = this.link = new Link({ self, transport, registry, requestTimeoutMs, log })
     const missed = (sinceMs: number): void => { this.#repair.missed(sinceMs) }
+    const restored = (sinceMs: number): void => {
+      missed(sinceMs)
+      this.#memory.claimsLost()
+    }
     const failed = (error: unknown): void => { log.error({ err: error }, 'a heartbeat failed') }
-    const directory = this.#directory = new Directory({ redis: commands, namespace, self, outliveMs: outliveBeats * heartbeatMs, log, onRestored: missed })
+    const directory = this.#directory = new Directory({ redis: commands, namespace, self, outliveMs: outliveBeats * heartbeatMs, log, onRestored: restored })
+    const memory = this.#memory = new Memory({ link, registry, log })
+    this.store = memory.noticed(setup.store)
+    this.#seats = new Seats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 2 * requestTimeoutMs, log })
     const presence = this.#presence = new Presence(directory)
     this.#outbox = new Outbox({ link, directory, maxBytes: cluster.queueBytes, log })
     this.#repair = new Repair({
       store: setup.store,
       users: () => presence.users,
       output: outputs => { this.#deliver(outputs) },
-      forget: () => this.#forget(),
+      forget: () => memory.missed(),
       skewMs: () => this.#skewMs(),
       steady: () => performance.now(),
       now: Date.now,
@@ -79,6 +92,9 @@ export class ClusterNode {
     registry.onBeat(() => { directory.beat().catch(failed) })
   }
 
+  /** What the engine asks of the other servers. */
+  get others (): Others { return this.#seats }
+
   /** What the engine says goes to this server's sessions at once, and to the other servers that have readers of it. */
   output (outputs: Output[]): void {
     this.#deliver(outputs)
@@ -86,10 +102,11 @@ export class ClusterNode {
     this.#enterGroups(outputs)
   }
 
-  /** Resolves to the engine as the gateway is to see it. `deliver` takes what comes from elsewhere, too. `forget`: what the engine remembers of rows may be another's. */
-  async start (engine: Engine, deliver: (outputs: Output[]) => void, forget: () => Promise<void> = async () => {}): Promise<Engine> {
+  /** Resolves to the engine as the gateway is to see it. `deliver` takes what comes from elsewhere, too. */
+  async start (engine: Engine & { readonly remote: Remote }, deliver: (outputs: Output[]) => void): Promise<Engine> {
     this.#deliver = deliver
-    this.#forget = forget
+    this.#memory.attach(engine.remote)
+    this.#seats.serve(engine.remote)
     const { requestTimeoutMs } = this.#setup.config.cluster
     await Promise.all([whenReady(this.#commands, requestTimeoutMs), this.#transport.ready(requestTimeoutMs)])
     await this.registry.start()
@@ -103,6 +120,7 @@ export class ClusterNode {
   }
 
   async end (): Promise<void> {
+    this.#seats.close()
     await this.#outbox.settled()
     await this.registry.close()
     await this.#directory.close()
@@ -112,6 +130,7 @@ export class ClusterNode {
   }
 
   #hear (outputs: Output[]): void {
+    this.#memory.hear(outputs)
     this.#deliver(outputs)
     this.#enterGroups(outputs)
   }

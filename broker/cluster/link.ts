@@ -78,10 +78,10 @@ export class Link {
   tellAll (kind: string, body: unknown): void { for (const node of this.others) this.tell(node, kind, body) }
 
   /** Rejects with `PeerUnavailableError` when no answer comes in time, and with an `Error` that has the other one's words when it could not do it. */
-  ask (node: string, kind: string, body: unknown): Promise<unknown> {
+  ask (node: string, kind: string, body: unknown, timeoutMs = this.#options.requestTimeoutMs): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
-      const timer = setTimeout(() => { this.#fail(id, 'did not answer in time') }, this.#options.requestTimeoutMs)
+      const timer = setTimeout(() => { this.#fail(id, 'did not answer in time') }, timeoutMs)
       timer.unref()
       this.#asked.set(id, { node, resolve, reject, timer })
       if (!this.#options.registry.view.nodes.has(node)) this.#fail(id, 'is not there')

@@ -8,8 +8,8 @@ import { directUsers } from '../topics.ts'
 import { userKey, type Directory } from './directory.ts'
 import type { Link } from './link.ts'
 
-/** What is for one server alone: verdicts, and how fast its own connections are read. */
-const local: ReadonlySet<Output['kind']> = new Set(['verdict', 'hold', 'intake', 'behind'])
+/** What is for one server alone: verdicts, how fast its own connections are read, what it says of itself. */
+const local: ReadonlySet<Output['kind']> = new Set(['verdict', 'hold', 'intake', 'behind', 'server'])
 
 export interface OutboxOptions {
   link: Link
@@ -34,7 +34,7 @@ export class Outbox {
     const { link, maxBytes } = this.#options
     if (link.isAlone) return
     for (const output of outputs) {
-      if (local.has(output.kind)) continue
+      if (local.has(output.kind) || isTakeover(output)) continue
       this.#bytes += sizeOf(output)
       this.#waiting.push(output)
     }
@@ -88,6 +88,9 @@ export class Outbox {
     log.debug({ reason }, 'what other servers were to hear is lost: they read it from the database')
   }
 }
+
+/** Of a connection here, whose session goes on there. */
+function isTakeover (output: Output): boolean { return output.kind === 'kick' && output.code === 'taken_over' }
 
 /** Who is to hear of it, by key of the directory; undefined: all servers. */
 function readersOf (output: Output): string[] | undefined {

@@ -23,10 +23,13 @@ export async function startCluster (t: Test, nodes: number, { redis: redisOption
   const { url, database } = mongodb
   const shared = { store: { driver: 'mongodb', url, database }, cluster: { redis: redis.url } }
   const servers: Server[] = []
+  const folder = t.testdirName
   const join = async (more: ServerOptions = {}): Promise<Server> => {
     const name = `n${servers.length + 1}`
     const config = merge(merge(shared, { cluster: { name } }), merge(options.config ?? {}, more.config ?? {}))
-    const server = await startServer(t, { ...options, ...more, config, data: `${t.testdir()}/${name}` })
+    // A folder of its own: who makes one anew removes what is in it.
+    t.testdirName = `${folder}-${name}`
+    const server = await startServer(t, { ...options, ...more, config })
     servers.push(server)
     return server
   }
