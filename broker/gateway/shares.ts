@@ -166,7 +166,7 @@ export class Shares implements OpenShares {
   async #close (share: Share, unwanted: boolean): Promise<void> {
     const { engine, pump } = this.#context
     const { session } = share
-    const inflight = session.unacknowledged().map(place => ({ packetId: 0, ...place }))
+    const inflight = share.left.map(place => ({ packetId: 0, ...place }))
     const sent = share.ahead
     pump.remove(session)
     session.close()

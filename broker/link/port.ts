@@ -133,7 +133,8 @@ export interface SessionResume {
   /** A stored session was taken up. */
   present: boolean
   subscriptions: StoredSubscription[]
-  inflight: Array<{ packetId: number, stream: string, seq: number }>
+  /** `had`: of a share, kept sessions that were sent it. */
+  inflight: Array<{ packetId: number, stream: string, seq: number, had?: readonly string[] }>
   /** Absent for a session that ends with its connection: nothing is remembered of it. */
   resends?: Resends
   /** The process that had the session last, when that was another one, or an earlier start of this one. */

@@ -184,8 +184,8 @@ export interface SessionRow {
   clientId: string
   /** `since`: when the SUBSCRIBE came; absent in rows of earlier versions. `identifier`, `noLocal`: of MQTT 5. */
   subscriptions: Array<{ filter: string, qos: 0 | 1, since?: TimeMs, identifier?: number, noLocal?: true }>
-  /** Packets sent and not acknowledged when the connection ended: sent again with DUP and the same packet id. */
-  inflight: Array<{ packetId: number, stream: string, seq: number }>
+  /** Packets sent and not acknowledged when the connection ended: sent again with DUP and the same packet id. `had`: see `SessionResume`. */
+  inflight: Array<{ packetId: number, stream: string, seq: number, had?: readonly string[] }>
   /** When it ends if nobody connects; absent while connected. */
   expiresAt?: TimeMs
   /** Seconds that it outlives its connection (4294967295 = for ever). */

@@ -183,7 +183,7 @@ export async function rest (t: Test, name: string, open: Open): Promise<void> {
       user,
       clientId,
       subscriptions: [{ filter: 'im/u/bob/#', qos: 1 }],
-      inflight: [{ packetId: 3, stream: 'd:a:b', seq: 9 }],
+      inflight: [{ packetId: 3, stream: 'd:a:b', seq: 9 }, { packetId: 0, stream: 'd:a:b', seq: 10, had: ['bob/a'] }],
       expirySeconds: 60,
       expiresAt: 1000,
       createdAt: 1

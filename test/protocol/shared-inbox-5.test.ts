@@ -156,6 +156,33 @@ await t.test('a slow worker gets no more than it takes; what it had goes to othe
   t.strictSame(await gathered(t, [fast], 5), [numbers(5, 4)])
 })
 
+await t.test('the only worker, too, though its share was closed while it was away', async t => {
+  for (const how of ['its connection ends', 'the server stops'] as const) {
+    const [bot, alice] = [fresh('bot'), fresh('alice')]
+    const options: RawConnect = { ...kept, acknowledge: false }
+    const worker = await connect(t, bot, 'w1', options)
+    await subscribe(worker, shared(bot))
+    await send(await connect(t, alice, 'a'), bot, numbers(3))
+    t.strictSame(await gathered(t, [worker], 3), [numbers(3)])
+    if (how === 'the server stops') {
+      await server.stop()
+      await server.restart()
+    } else {
+      worker.cut()
+      await worker.closed
+    }
+    const back = await connect(t, bot, 'w1', options)
+    await send(await connect(t, alice, 'b'), bot, ['4'])
+    const again = [await back.next(), await back.next(), await back.next(), await back.next()]
+    t.strictSame(again.map(packet => [body(packet), packet.dup]), [['1', true], ['2', true], ['3', true], ['4', false]], `[MQTT-3.3.1-1] when ${how}`)
+    back.cut()
+    await back.closed
+    const other = await connect(t, bot, 'w2')
+    await subscribe(other, shared(bot))
+    t.strictSame([await other.next(), await other.next(), await other.next(), await other.next()].map(packet => [body(packet), packet.dup]), numbers(4).map(text => [text, false]), 'who never had it gets it without')
+  }
+})
+
 await t.test('who comes back with its session gets with DUP what it had', async t => {
   const [bot, alice] = [fresh('bot'), fresh('alice')]
   const options: RawConnect = { acknowledge: false, clean: false, properties: { sessionExpiryInterval: 1000, receiveMaximum: 4 } }

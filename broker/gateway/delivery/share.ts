@@ -8,6 +8,11 @@ import { Stream, streamKind, type Entry, type StreamKind } from './stream.ts'
 
 /** Of what was given back, so many are read at once. */
 const handful = 64
+/** Of those that had an entry, so many are remembered over the end of a share: for more a row would grow. */
+const mostHad = 4
+
+/** An entry that nobody has acknowledged, and the kept sessions that had it. */
+export interface LeftPlace extends Place { had?: readonly string[] }
 
 export interface ShareOptions {
   user: string
@@ -57,10 +62,25 @@ export class Share implements Sink {
   }
 
   /** Its session, with what that had left unacknowledged when it ended. */
-  begin (session: Session, left: readonly Place[]): void {
+  begin (session: Session, left: readonly LeftPlace[]): void {
     this.#session = session
     session.restore(left)
-    this.#waiting = left.map(({ stream, seq }) => ({ stream, seq, order: ++this.#order, at: 0, had: undefined }))
+    this.#waiting = left.map(({ stream, seq, had }) => ({ stream, seq, order: ++this.#order, at: 0, had: had === undefined ? undefined : new Set(had) }))
+  }
+
+  /** What nobody has acknowledged, in the order of sending. */
+  get left (): LeftPlace[] {
+    const had = new Map<string, readonly string[]>()
+    const note = ({ stream, seq, had: sessions }: Deal, last: string[] = []): void => {
+      const all = [...sessions ?? [], ...last]
+      if (all.length > 0) had.set(`${seq} ${stream}`, all.slice(-mostHad))
+    }
+    for (const deal of this.#waiting) note(deal)
+    for (const { hand, held } of [...this.#members.values(), ...this.#former]) for (const deal of held.values()) note(deal, hand.kept ? [hand.id] : [])
+    return this.session.unacknowledged().map(({ stream, seq }) => {
+      const sessions = had.get(`${seq} ${stream}`)
+      return { stream, seq, ...sessions !== undefined && { had: sessions } }
+    })
   }
 
   get crowded (): boolean { return this.#waiting.length > 0 || this.#best() === undefined }
