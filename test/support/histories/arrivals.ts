@@ -78,14 +78,23 @@ function again (copy: Copy, connection: Connection, { packet }: Arrival, fault: 
   Object.assign(copy, { connection, acknowledged: Infinity, answeredOn: undefined })
 }
 
-/** Clients acknowledge in order [MQTT-4.6.0-2]. Of one that did not a log knows up to where it has everything: what is behind that may come again. */
-function readsAgain (session: Session, { chat }: Message): boolean {
-  return chat !== undefined && session.connections.length > 1 && [...session.copies.values()].some(copies => copies.some(({ early }) => early))
+/**
+ * Clients acknowledge in order [MQTT-4.6.0-2]. Of one that did not a log knows up to where it has everything: what is behind that may come again. So may what
+ * was passed over behind something unacknowledged, as it was too large for its connection.
+ */
+function readsAgain (session: Session, message: Message): boolean {
+  if (message.chat === undefined || session.connections.length === 1) return false
+  return isTooLarge(session, message) || [...session.copies.values()].some(copies => copies.some(({ early }) => early))
+}
+
+function isTooLarge ({ connections }: Session, message: Message): boolean {
+  return connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && mostBytes(message) > maximumPacketSize)
 }
 
 /** So many copies a session may have. */
 function allowed (session: Session, { message, packet }: Arrival, copies: readonly Copy[]): number {
-  const published = message.qos === 1 && message.chat === undefined ? message.attempts : 1
+  // In chat a repeat is known by its connection, or the one before: of a third try nothing is said (ADR 4).
+  const published = message.chat !== undefined ? Math.max(1, message.attempts - 1) : message.qos === 1 ? message.attempts : 1
   // What is retained is read when there is room to send it, maybe on a later connection: it may have been published after it was asked for, and have come live.
   const retained = message.retain ? session.triggers.filter(({ subscription }) => matches(subscription.filter, message.topic)).length : 0
   // What was read at QoS 0 is no mark in the log: read anew at QoS 1 it comes.
@@ -103,8 +112,9 @@ function inOrder (session: Session, { message, packet, seq, share }: Arrival, sc
   }
   if (message.chat !== undefined) {
     // What was too large for an earlier connection was passed over by it.
-    if (session.connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && mostBytes(message) > maximumPacketSize)) return
-    if (readsAgain(session, message)) return
+    if (isTooLarge(session, message) || readsAgain(session, message)) return
+    // What No Local left out may come when what is unacknowledged around it comes again (docs/mqtt5.md).
+    if (message.from === session.id && packet.dup) return
     // Whoever subscribes anew may read anew.
     if (later(`${scope} ${message.chat.conversation} ${session.snapshots.length} ${packet.qos} ${packet.topic}`, seq)) fault(`seq ${seq} of ${message.chat.conversation} behind a later one, ${scope}`)
     return

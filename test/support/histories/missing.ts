@@ -26,7 +26,8 @@ function lacks (world: World, session: Session, message: Message): boolean {
   const connections = session.connections.filter(({ to }) => to > message.start)
   if (connections.some(({ maximumPacketSize }) => maximumPacketSize > 0 && mostBytes(message) > maximumPacketSize)) return false
   // At QoS 0 it is for who is there.
-  const each = by.map(one => qosBy(one, message))
+  // A conversation is read at one QoS, that of all filters that match, whoever sends.
+  const each = snapshots.map(snapshot => qosBy(bringing(session, snapshot, message, message.chat !== undefined), message))
   if (each.every(qos => qos > 0)) return true
   // What waited at QoS 1 is not waited for at QoS 0; and a session that goes on is sent what is live a little after its CONNACK.
   return session.connections.length === 1 && each.every(qos => qos === 0) && connections.every(({ from, to }) => from < message.start && to === Infinity)
