@@ -18,9 +18,9 @@ module.exports = {
     { name: 'backends-do-not-know-each-other', severity: 'error', from: { path: '^broker/store/(level|mongodb)/' }, to: { path: '^broker/store/(level|mongodb)/', pathNot: '^broker/store/$1/' } },
     { name: 'only-level-imports-classic-level', severity: 'error', from: { pathNot: '^(broker/store/level|test|bench)/' }, to: { path: 'node_modules/classic-level/' } },
     { name: 'only-mongodb-imports-mongodb', severity: 'error', from: { pathNot: '^(broker/store/mongodb|test)/' }, to: { path: 'node_modules/mongodb/' } },
-    { name: 'only-cluster-imports-ioredis', severity: 'error', from: { pathNot: '^(broker/cluster|test)/' }, to: { path: 'node_modules/ioredis/' } },
+    { name: 'only-cluster-and-ordinary-topics-import-ioredis', severity: 'error', from: { pathNot: '^(broker/cluster|broker/ordinary/cluster|test)/' }, to: { path: 'node_modules/ioredis/' } },
     { name: 'only-http-imports-fastify', severity: 'error', from: { pathNot: '^(broker/http|test)/' }, to: { path: 'node_modules/fastify/' } },
-    { name: 'only-ordinary-imports-aedes', severity: 'error', from: { pathNot: '^(broker/ordinary|test|bench)/' }, to: { path: 'node_modules/(aedes|aedes-packet|aedes-persistence|qlobber|mqtt-packet)/' } },
+    { name: 'only-ordinary-imports-aedes', severity: 'error', from: { pathNot: '^(broker/ordinary|test|bench)/' }, to: { path: 'node_modules/(aedes|aedes-packet|aedes-persistence|aedes-persistence-redis|mqemitter-redis|qlobber|mqtt-packet)/' } },
     { name: 'product-does-not-import-tests', severity: 'error', from: { path: '^(broker|plugins)/' }, to: { path: '^(test|bench|examples)/' } }
   ],
   options: {

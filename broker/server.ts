@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import { Gateway, type GatewayOptions } from './gateway/gateway.ts'
 import type { OrdinaryBroker } from './ordinary/adapter.ts'
+import type { ClusterSetup } from './ordinary/cluster/open.ts'
 import { elsewhere } from './gateway/connection/elsewhere.ts'
 import { connectionsThatFit, descriptorLimit } from './gateway/listener/descriptors.ts'
 import type { GatewayLimits } from './gateway/limits.ts'
@@ -195,7 +196,19 @@ async function openOrdinary (config: Config, records: Records, openTopics: OpenT
   const { limits } = config.mqtt
   // Aedes is loaded by those who use it: it costs start-up time and memory.
   const { OrdinaryBroker } = await import('./ordinary/adapter.ts')
-  return await OrdinaryBroker.start({ records, limits, openTopics, log: log.child({ part: 'ordinary' }) })
+  const own = log.child({ part: 'ordinary' })
+  return await OrdinaryBroker.start({ records, limits, openTopics, log: own, cluster: await ordinaryCluster(config, own) })
+}
+
+/** How ordinary topics reach the other servers; undefined: there are none. */
+async function ordinaryCluster ({ cluster, store }: Config, log: Logger): Promise<ClusterSetup | undefined> {
+  if (cluster.redis === '') return undefined
+  const { connectRedis } = await import('./cluster/redis.ts')
+  return {
+    namespace: cluster.namespace,
+    timeoutMs: store.timeoutMs,
+    connect: (use, keyPrefix) => connectRedis({ url: cluster.redis, timeoutMs: cluster.requestTimeoutMs, keyPrefix, log }, use)
+  }
 }
 
 function gatewayLimits (config: Config, log: Logger): GatewayLimits {

@@ -8,6 +8,8 @@ export interface RedisSetup {
   url: string
   /** Milliseconds after which a command that gets no answer fails. */
   timeoutMs: number
+  /** Before the names of all keys of its commands, not before those of channels. */
+  keyPrefix?: string
   log: Logger
 }
 
@@ -20,7 +22,7 @@ const mostDelayMs = 1_000
  * Begins to connect, and goes on trying for ever: what is asked while there is no connection fails at once. The caller ends it with `disconnect`.
  * Throws `TypeError` when the URL is none.
  */
-export function connectRedis ({ url, timeoutMs, log }: RedisSetup, use: 'commands' | 'subscriber'): RedisClient {
+export function connectRedis ({ url, timeoutMs, keyPrefix = '', log }: RedisSetup, use: 'commands' | 'subscriber'): RedisClient {
   const client = made(url, {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -28,6 +30,7 @@ export function connectRedis ({ url, timeoutMs, log }: RedisSetup, use: 'command
     ...use === 'commands' ? { commandTimeout: timeoutMs } : {},
     autoResubscribe: true,
     keepAlive: 10_000,
+    keyPrefix,
     retryStrategy: tries => Math.min(50 * tries, mostDelayMs)
   })
   let isAway = false
@@ -57,7 +60,7 @@ export async function whenReady (client: RedisClient, timeoutMs: number): Promis
   })
 }
 
-function made (url: string, options: RedisOptions): RedisClient {
+function made (url: string, options: RedisOptions & { enableOfflineQueue: boolean, keyPrefix: string }): RedisClient {
   const [, scheme = '', form, rest = ''] = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(.*)$/.exec(url) ?? []
   if (scheme === '') throw new TypeError('the address of Redis must begin with redis:// or rediss://')
   const tls = scheme === 'rediss' ? { tls: {} } : {}
@@ -71,6 +74,6 @@ function made (url: string, options: RedisOptions): RedisClient {
     return { host: address.hostname, port: Number(address.port || (form === 'sentinel' ? 26379 : 6379)) }
   })
   if (form === 'sentinel') return new Redis({ ...options, ...access, ...tls, sentinels: servers, name, sentinelRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
-  const { enableOfflineQueue, retryStrategy, maxRetriesPerRequest, ...each } = options
-  return new Cluster(servers, { redisOptions: { ...each, ...access, ...tls }, enableOfflineQueue: enableOfflineQueue ?? false, clusterRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
+  const { enableOfflineQueue, retryStrategy, maxRetriesPerRequest, keyPrefix, ...each } = options
+  return new Cluster(servers, { redisOptions: { ...each, ...access, ...tls }, enableOfflineQueue, keyPrefix, clusterRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
 }

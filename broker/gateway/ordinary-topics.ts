@@ -2,6 +2,8 @@
 import type { ProtocolVersion, Subscription, Will } from '../mqtt/index.ts'
 
 export interface OrdinaryTopics {
+  /** Shared subscriptions are served. */
+  readonly shares: boolean
   /** True when something is stored for the session, so that it has to be attached when it comes back. */
   knows (session: string): boolean
   /** `dropped`: messages that queues lost to their bounds since the start. */

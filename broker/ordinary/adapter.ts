@@ -7,10 +7,15 @@ import type { GatewayLimits } from '../gateway/limits.ts'
 import type { OpenTopics, TopicRights } from '../gateway/open-topics.ts'
 import type { OrdinaryClient, OrdinaryPeer, OrdinaryTopics } from '../gateway/ordinary-topics.ts'
 import type { Will } from '../mqtt/index.ts'
-import { AttachedClient } from './attached-client.ts'
+import { AttachedClient, propertiesOf } from './attached-client.ts'
+import type { ClusterSetup, ClusterSide } from './cluster/open.ts'
+import { sendQueue } from './cluster/queue-sending.ts'
+import type { SessionQueue } from './cluster/session-queue.ts'
 import { nextPacketId } from './next-packet-id.ts'
+import type { Groups, Persistence } from './persistence-interface.ts'
 import { recordsPersistence, type RecordsLike, type RecordsPersistence } from './persistence.ts'
 import { Router } from './router.ts'
+import type { Dealer } from './shared-group.ts'
 import { SharedGroups } from './shared-groups.ts'
 import { AedesStream } from './stream.ts'
 import { willPacket } from './will-packet.ts'
@@ -26,14 +31,26 @@ export interface OrdinaryOptions {
   openTopics: OpenTopics
   limits: Pick<GatewayLimits, 'offlineQueue' | 'offlineQueueBytes' | 'offlineBytes' | 'retained' | 'retainedBytes' | 'outputBytes'>
   log: Logger
+  /** Where several servers have them together: what is kept is in Redis. */
+  cluster?: ClusterSetup | undefined
+}
+
+/** What the broker is made of, alone or with others. */
+interface Parts {
+  persistence: Persistence
+  router: Router
+  /** Alone: what sessions that fell behind have left. */
+  backlog: RecordsPersistence | undefined
+  side: ClusterSide | undefined
 }
 
 /** Every dependence on Aedes: ordinary topics of the sessions that use them. Chat topics never pass here. */
 export class OrdinaryBroker implements OrdinaryTopics {
   readonly #broker: Aedes
-  readonly #persistence: RecordsPersistence
+  readonly #parts: Parts
+  readonly #persistence: Persistence
   readonly #router: Router
-  readonly #groups: SharedGroups
+  readonly #groups: Groups<Dealer>
   readonly #log: Logger
   /** Clients that Aedes has; resolved when it has done with them. */
   readonly #leaving = new Map<string, { gone: Promise<void>, leave: () => void }>()
@@ -42,17 +59,13 @@ export class OrdinaryBroker implements OrdinaryTopics {
   readonly #openTopics: OpenTopics
   readonly #outputBytes: number
 
-  private constructor (broker: Aedes, persistence: RecordsPersistence, router: Router, { openTopics, limits, log }: OrdinaryOptions) {
+  private constructor (broker: Aedes, parts: Parts, { openTopics, limits, log }: OrdinaryOptions) {
+    const { persistence, router } = parts
     this.#broker = broker
+    this.#parts = parts
     this.#persistence = persistence
     this.#router = router
-    this.#groups = new SharedGroups({
-      queues: persistence.shared,
-      router,
-      mayShare: (session, filter) => openTopics.ofSession(session).maySubscribe(filter),
-      onError: err => { logFailure(log, err, {}, 'a shared subscription was not served') }
-    })
-    this.#groups.restore()
+    this.#groups = groupsOf(parts, openTopics, log)
     this.#log = log
     this.#openTopics = openTopics
     this.#outputBytes = limits.outputBytes
@@ -63,16 +76,9 @@ export class OrdinaryBroker implements OrdinaryTopics {
   }
 
   static async start (options: OrdinaryOptions): Promise<OrdinaryBroker> {
-    const { log, limits } = options
-    const persistence = recordsPersistence({
-      records: options.records,
-      ...limits,
-      minPacketId: maxChatPacketId + 1,
-      routed: true,
-      log,
-      onDrop: dropped => { log.warn(dropped, 'a limit of ordinary topics was reached') }
-    })
-    const router = new Router()
+    const { log } = options
+    const parts = await partsOf(options)
+    const { persistence, router } = parts
     const settings: AedesOptions = {
       persistence,
       mq: router,
@@ -102,11 +108,14 @@ export class OrdinaryBroker implements OrdinaryTopics {
     const broker = new Aedes(settings)
     broker.on('error' as 'closed', ((err: Error) => { logFailure(log, err, {}, 'Aedes') }) as () => void)
     await broker.listen()
-    return new OrdinaryBroker(broker, persistence, router, options)
+    return new OrdinaryBroker(broker, parts, options)
   }
 
   /** True when something is stored for the session, so that it has to be attached when it comes back. */
   knows (session: string): boolean { return this.#persistence.keeps(session) }
+
+  /** Several servers have no queue that they deal from together. */
+  get shares (): boolean { return this.#parts.side === undefined }
 
   counts (): { retained: number, queuedBytes: number, dropped: number } { return this.#persistence.counts() }
   retains (topic: string, payloadBytes: number): boolean { return this.#persistence.retains(topic, payloadBytes) }
@@ -123,11 +132,13 @@ export class OrdinaryBroker implements OrdinaryTopics {
     const kept = session.persistent || this.knows(session.id)
     // Aedes takes its time to let a client go; the end of the old one must not be taken for the new one's.
     await this.#leaving.get(session.id)?.gone
+    const { backlog, side } = this.#parts
+    const queue = kept ? side?.persistence.queueOf(session.id) : undefined
     let join = (): void => {}
     const stream: AedesStream = new AedesStream(peer, this.#openTopics.ofSession(session.id), this.#outputBytes, {
       connected: () => { join() },
       woken: () => { this.#groups.wake(session.id) },
-      fellBehind: kept ? () => attached.fallBehind() : undefined,
+      fellBehind: kept && backlog !== undefined ? () => attached.fallBehind() : undefined,
       caughtUp: () => { attached.catchUp() }
     })
     const client = this.#broker.handle(stream)
@@ -137,6 +148,8 @@ export class OrdinaryBroker implements OrdinaryTopics {
       router: this.#router,
       groups: this.#groups,
       persistence: this.#persistence,
+      queue,
+      backlog,
       session: session.id,
       kept,
       onError: err => { logFailure(this.#log, err, { session: session.id }, 'retained messages were not sent') }
@@ -149,15 +162,7 @@ export class OrdinaryBroker implements OrdinaryTopics {
       }
       stream.once('close', () => { reject(new Error('Aedes closed the connection')) })
     })
-    stream.push(mqttPacket.generate({
-      cmd: 'connect',
-      protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
-      protocolVersion: version,
-      clientId: session.id,
-      clean: !kept,
-      keepalive: 0,
-      ...(version === 5 && kept ? { properties: { sessionExpiryInterval: neverExpires } } : {})
-    }))
+    stream.push(connectPacket(session.id, version, kept))
     let leave = (): void => {}
     const gone = new Promise<void>(resolve => { leave = resolve })
     // From here on, also when the connection ends meanwhile: then the client is let go as soon as Aedes has it.
@@ -166,14 +171,25 @@ export class OrdinaryBroker implements OrdinaryTopics {
       await connected
     } catch (err) {
       this.#leaving.delete(session.id)
+      queue?.close()
       leave()
       throw err
     }
     // Which packet ids its queue has is known before anything else has one.
     if (kept) await this.#persistence.warm(session.id)
     // Aedes ends a client that breaks its rules; when the connection itself ended, this finds it closed.
-    stream.once('close', () => { peer.close() })
+    stream.once('close', () => {
+      queue?.close()
+      peer.close()
+    })
+    if (queue !== undefined) this.#send(queue, attached, stream, client)
     return attached
+  }
+
+  /** The queue is sent as long as the connection lasts. */
+  #send (queue: SessionQueue, attached: AttachedClient, stream: AedesStream, client: Client): void {
+    sendQueue({ queue, client, stream, nextId: () => attached.nextId(), properties: body => propertiesOf(body, []) })
+      .catch((err: Error) => { stream.destroy(err) })
   }
 
   async publishWill (session: string, will: Will, key: string): Promise<void> {
@@ -200,7 +216,44 @@ export class OrdinaryBroker implements OrdinaryTopics {
   async close (): Promise<void> {
     await new Promise<void>(resolve => { this.#broker.close(resolve) })
     await this.#persistence.destroy()
+    this.#parts.side?.close()
   }
+}
+
+async function partsOf ({ records, limits, log, cluster }: OrdinaryOptions): Promise<Parts> {
+  const onDrop = (dropped: object): void => { log.warn(dropped, 'a limit of ordinary topics was reached') }
+  if (cluster !== undefined) {
+    // Loaded by those who use it.
+    const { openClusterSide } = await import('./cluster/open.ts')
+    const side = await openClusterSide({ setup: cluster, records, ...limits, onDrop, onError: err => { logFailure(log, err as Error, {}, 'ordinary topics: Redis did not do what it was asked') } })
+    return { persistence: side.persistence, router: side.router, backlog: undefined, side }
+  }
+  const persistence = recordsPersistence({ records, ...limits, minPacketId: maxChatPacketId + 1, routed: true, log, onDrop })
+  return { persistence, router: new Router(), backlog: persistence, side: undefined }
+}
+
+function groupsOf ({ backlog, router }: Parts, openTopics: OpenTopics, log: Logger): Groups<Dealer> {
+  if (backlog === undefined) return noGroups
+  const groups = new SharedGroups({
+    queues: backlog.shared,
+    router,
+    mayShare: (session, filter) => openTopics.ofSession(session).maySubscribe(filter),
+    onError: err => { logFailure(log, err, {}, 'a shared subscription was not served') }
+  })
+  groups.restore()
+  return groups
+}
+
+function connectPacket (session: string, version: OrdinaryPeer['version'], kept: boolean): Buffer {
+  return mqttPacket.generate({
+    cmd: 'connect',
+    protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
+    protocolVersion: version,
+    clientId: session,
+    clean: !kept,
+    keepalive: 0,
+    ...(version === 5 && kept ? { properties: { sessionExpiryInterval: neverExpires } } : {})
+  })
 }
 
 function rightsOf (client: Client): TopicRights { return (client as unknown as ClientInternals).conn.rights }
@@ -212,14 +265,23 @@ function unwritten (client: Client | null, err: Error, done: (err: Error) => voi
 }
 
 /** A packet above QoS 0 that is about to be sent: its packet id, and when it expires, which a client before MQTT 5 is not told. */
-function nameForwarded (client: Client, packet: ForwardedPacket, queues: Pick<RecordsPersistence, 'hasPacketId'>): void {
+function nameForwarded (client: Client, packet: ForwardedPacket, queues: Pick<Persistence, 'hasPacketId'>): void {
   assignPacketId(client, packet, queues)
   if (client.version !== 5) (client as unknown as ClientInternals).conn.expires(packet.messageId as number, packet.messageExpiry)
 }
 
 /** Packet ids above `maxChatPacketId` are Aedes': the two sides of a connection never use the same one. */
-function assignPacketId (client: Client, packet: ForwardedPacket, queues: Pick<RecordsPersistence, 'hasPacketId'>): void {
+function assignPacketId (client: Client, packet: ForwardedPacket, queues: Pick<Persistence, 'hasPacketId'>): void {
   if (packet.messageId !== undefined && packet.messageId > maxChatPacketId) return
   const { inFlight } = (client as unknown as ClientInternals).conn
   packet.messageId = nextPacketId(client, id => inFlight.has(id) || queues.hasPacketId(client.id, id))
+}
+
+/** Shared subscriptions are not there for several servers. */
+const noGroups: Groups<Dealer> = {
+  join: () => {},
+  leave: () => {},
+  disconnected: () => {},
+  wake: () => {},
+  ended: async () => {}
 }

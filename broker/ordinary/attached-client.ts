@@ -8,12 +8,12 @@ import { nextPacketId } from './next-packet-id.ts'
 import type { PacketLike, Properties } from './persistence-packets.ts'
 import type { Receiver } from './persistence-recipients.ts'
 import type { SubscriptionLike } from './persistence-subscriptions.ts'
-import type { RecordsPersistence } from './persistence.ts'
+import type { Groups, Persistence } from './persistence-interface.ts'
 import { RetainedSending } from './retained-sending.ts'
+import type { RecordsPersistence } from './persistence.ts'
 import type { Deliver, Router } from './router.ts'
 import { isShared, shareOf } from './shared-filter.ts'
 import type { Dealer } from './shared-group.ts'
-import type { SharedGroups } from './shared-groups.ts'
 import type { AedesStream } from './stream.ts'
 import { gatherUserProperties } from './user-properties.ts'
 
@@ -28,12 +28,23 @@ interface ClientInternals {
 /** Of each broker nothing was sent yet: a client is sent each message once, and none is one of the past. */
 const nothingTwice: Record<string, number> = new Proxy({}, { set: () => true })
 
+/** The session's queue, from which somebody else sends. */
+export interface QueueLike {
+  /** There is more in it. */
+  wake (): void
+  stop (): void
+}
+
 export interface AttachedClientOptions {
   client: Client
   stream: AedesStream
   router: Router
-  groups: SharedGroups
-  persistence: RecordsPersistence
+  groups: Groups<Dealer>
+  persistence: Persistence
+  /** Where several servers share what is kept: what is above QoS 0 goes by it alone. */
+  queue: QueueLike | undefined
+  /** Where the server is alone: what the session was not sent when it fell behind. */
+  backlog: Pick<RecordsPersistence, 'again' | 'fallBehind'> | undefined
   session: string
   /** What waits for the session, and its subscriptions, are stored. */
   kept: boolean
@@ -62,8 +73,10 @@ export class AttachedClient implements OrdinaryClient, Dealer {
       mayRead: topic => stream.rights.mayRead(topic),
       properties: propertiesOf,
       send: (packet, done) => {
-        if (kept && packet.qos > 0) persistence.resendRetained(session, packet)
-        this.#send(packet, done)
+        if (!kept || packet.qos === 0) return this.#send(packet, done)
+        const queued = persistence.resendRetained(session, packet)
+        if (queued === undefined) this.#send(packet, done)
+        else queued.catch(options.onError).finally(done)
       },
       owe: (filter, owed, sent) => { persistence.owe(session, filter, owed, sent) },
       get closed () { return stream.destroyed }
@@ -101,17 +114,17 @@ export class AttachedClient implements OrdinaryClient, Dealer {
   }
 
   /** Too much waits for the client: its queue has what comes from here on. */
-  fallBehind (): boolean { return this.#options.persistence.fallBehind(this.#options.client) }
+  fallBehind (): boolean { return this.#options.backlog?.fallBehind(this.#options.client) === true }
 
   /** Sends what was left to the queue, as Aedes does with what waits for a session. */
   catchUp (): void {
-    const { stream } = this.#options
-    this.#catchUp().catch((err: Error) => { stream.destroy(err) })
+    const { stream, backlog } = this.#options
+    if (backlog !== undefined) this.#catchUp(backlog).catch((err: Error) => { stream.destroy(err) })
   }
 
-  async #catchUp (): Promise<void> {
+  async #catchUp (backlog: Pick<RecordsPersistence, 'again'>): Promise<void> {
     const { persistence, client, stream } = this.#options
-    for await (const one of persistence.again(client)) {
+    for await (const one of backlog.again(client)) {
       const packet = one as PacketLike
       if (stream.destroyed) return
       if (packet.cmd !== 'publish') continue
@@ -187,7 +200,8 @@ export class AttachedClient implements OrdinaryClient, Dealer {
   filters (): string[] { return [...this.#filters] }
 
   end (graceful: boolean): void {
-    const { router, groups, session, stream } = this.#options
+    const { router, groups, session, stream, queue } = this.#options
+    queue?.stop()
     // Not when the session has a newer client.
     if (router.leave(session, this.#deliver)) groups.disconnected(session)
     if (stream.destroyed) return
@@ -221,8 +235,12 @@ export class AttachedClient implements OrdinaryClient, Dealer {
   }
 
   readonly #deliver: Deliver = (packet, { qos, rap, identifiers }, done) => {
-    const { kept } = this.#options
+    const { kept, queue } = this.#options
     const granted = Math.min(qos, packet.qos) as Receiver['qos']
+    if (queue !== undefined && granted > 0) {
+      queue.wake()
+      return done()
+    }
     // Aedes keeps no account of what has RETAIN set: the queue's entry has the flag, and gives it back.
     const retain = rap && packet.retain && !(kept && granted > 0)
     const { topic, payload, brokerId, brokerCounter, messageExpiry } = packet
@@ -240,7 +258,7 @@ export class AttachedClient implements OrdinaryClient, Dealer {
 }
 
 /** The properties as they go to one client: what is left of the message's time [MQTT-3.3.2-6], and the identifiers of its subscriptions. */
-function propertiesOf ({ properties, messageExpiry }: Pick<PacketLike, 'properties' | 'messageExpiry'>, identifiers: readonly number[]): { properties?: Properties } {
+export function propertiesOf ({ properties, messageExpiry }: Pick<PacketLike, 'properties' | 'messageExpiry'>, identifiers: readonly number[]): { properties?: Properties } {
   if (identifiers.length === 0 && messageExpiry === undefined) return properties === undefined ? {} : { properties }
   const own: Properties = { ...properties }
   if (messageExpiry !== undefined) own['messageExpiryInterval'] = Math.max(0, Math.ceil((messageExpiry - Date.now()) / 1000))

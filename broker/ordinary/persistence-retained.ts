@@ -26,11 +26,11 @@ const pageBytes = 1_048_576
 
 export class RetainedMessages {
   readonly #tree = new TopicTree<Row>()
-  readonly #records: RecordsLike
+  readonly #records: Pick<RecordsLike, 'get' | 'range'>
   readonly #limits: RetainedLimits
   #bytes = 0
 
-  constructor (records: RecordsLike, limits: RetainedLimits) {
+  constructor (records: Pick<RecordsLike, 'get' | 'range'>, limits: RetainedLimits) {
     this.#records = records
     this.#limits = limits
   }
@@ -87,6 +87,13 @@ export class RetainedMessages {
 
   /** Something may match the filter. */
   mayMatch (filter: string): boolean { return /[+#]/.test(filter) ? this.size > 0 : this.#tree.get(filter) !== undefined }
+
+  /** It was written, by another server too; without payload it is gone. `expires`: milliseconds since the epoch, 0: never. */
+  note (topic: string, payloadBytes: number, expires: number): void {
+    const before = this.#tree.get(topic)
+    if (payloadBytes > 0) this.#put(topic, { bytes: Buffer.byteLength(topic) + payloadBytes, expires, fresh: undefined })
+    else if (before !== undefined) this.#remove(topic, before)
+  }
 
   /** Unexpired messages that match `filter`, page by page as they are taken, the first of them `share` of a page; `onExpired` gets the topics of the others. */
   async * match (filter: string, onExpired: (topic: string) => void, share = 1): AsyncGenerator<FoundRetained> {

@@ -2,6 +2,7 @@
 import type { OrdinaryClient, OrdinaryPeer, OrdinaryTopics } from '../../broker/gateway/ordinary-topics.ts'
 
 export class FakeOrdinary implements OrdinaryTopics {
+  readonly shares = true
   readonly frames: Buffer[] = []
   readonly known = new Set<string>()
   readonly ended: boolean[] = []

@@ -72,7 +72,7 @@ export interface ConnectContext {
   /** The same of those that were at another server. */
   readonly fetched: PerSecond
   readonly topics: Topics
-  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'forget' | 'knows' | 'open'>
+  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'forget' | 'knows' | 'shares'>
   readonly limits: Pick<GatewayLimits, 'connectionsPerUser' | 'pendingPublishes' | 'pendingQos2' | 'packetBytes' | 'inflight' | 'topicAliases' | 'keepAliveMaxSeconds' | 'sessionExpirySeconds' | 'maxSessionExpirySeconds'>
   /** Another server. */
   readonly elsewhere: Elsewhere | undefined
@@ -283,7 +283,7 @@ export class ConnectHandler {
       receiveMaximum: this.#receiveMaximum,
       maximumPacketBytes: limits.packetBytes,
       topicAliases: limits.topicAliases,
-      shares: ordinarySide.open || user !== '',
+      shares: ordinarySide.shares || user !== '',
       ...(asksForResponses ? { responseInformation: topics.answers(user) } : {}),
       ...(client.authentication !== undefined ? { authentication: client.authentication } : {}),
       ...(frame.clientId === '' ? { assignedClientId: client.clientId } : {}),

@@ -54,6 +54,9 @@ export class OrdinarySide {
   /** There are ordinary topics. */
   get open (): boolean { return this.#context.ordinary !== undefined }
 
+  /** Subscriptions to ordinary topics may be shared. */
+  get shares (): boolean { return this.#context.ordinary?.shares === true }
+
   mayPublish (client: NamedClient, topic: string): boolean { return this.open && this.#rightsOf(client).mayPublish(topic) }
   maySubscribe (client: NamedClient, filter: string): boolean { return this.open && this.#rightsOf(client).maySubscribe(filter) }
   retains (topic: string, payloadBytes: number): boolean { return this.#context.ordinary?.retains(topic, payloadBytes) === true }

@@ -29,7 +29,7 @@ export interface SubscribeContext {
   readonly serverDocument: Pick<ServerDocument, 'tell'>
   readonly topics: Topics
   readonly limits: Pick<GatewayLimits, 'subscriptionsPerSession'>
-  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'maySubscribe' | 'open'>
+  readonly ordinarySide: Pick<OrdinarySide, 'attach' | 'maySubscribe' | 'shares'>
   readonly shares: OpenShares
   readonly sys: Pick<SysTopics, 'mayRead' | 'tellAll'>
 }
@@ -133,7 +133,7 @@ export class SubscribeHandler {
     if (client.version < 5) return refusal.failure
     const shared = sharedFilter(filter)
     if (topics.isChat(shared)) return await this.#judgeShare(client, session, filter)
-    if (!ordinarySide.open) return refusal.sharedUnavailable
+    if (!ordinarySide.shares) return refusal.sharedUnavailable
     return ordinarySide.maySubscribe(client, shared) ? 'ordinary' : refusal.notAuthorized
   }
 

@@ -1,0 +1,78 @@
+/** What the change log tells, in memory: who subscribes, which sessions have something stored, which messages are retained, who is in which group. */
+import type { RedisClient } from '../../cluster/redis.ts'
+import { mergeRecipients, type Receiver } from '../persistence-recipients.ts'
+import { bounds } from '../persistence-records.ts'
+import { RetainedMessages, type RetainedLimits } from '../persistence-retained.ts'
+import { Subscriptions, type SubscriptionLike } from '../persistence-subscriptions.ts'
+import type { Change } from './change-log.ts'
+import { library, sessionsKey } from './library.ts'
+
+/** Sessions whose subscriptions are read at once. */
+const atOnce = 256
+
+export class Tables {
+  readonly subscriptions = new Subscriptions()
+  readonly sessions = new Set<string>()
+  readonly retained: RetainedMessages
+  readonly #redis: RedisClient
+
+  constructor (redis: RedisClient, limits: RetainedLimits) {
+    this.#redis = redis
+    const read = library(redis)
+    const [prefix] = bounds('r')
+    this.retained = new RetainedMessages({
+      async get (key) {
+        const { done, value } = await read.createRetainedStream(key.slice(prefix.length)).next()
+        return done === true ? undefined : value.payload
+      },
+      async * range () {
+        for await (const { topic, payload } of read.createRetainedStream('#')) yield [prefix + topic, payload] as [string, Uint8Array]
+      }
+    }, limits)
+  }
+
+  /** Reads all that is there. */
+  async load (): Promise<void> {
+    const read = library(this.#redis)
+    const sessions = await this.#redis.smembers(sessionsKey)
+    for (let i = 0; i < sessions.length; i += atOnce) {
+      await Promise.all(sessions.slice(i, i + atOnce).map(async session => {
+        this.sessions.add(session)
+        this.subscriptions.add(session, await read.subscriptionsByClient({ id: session }) as SubscriptionLike[])
+      }))
+    }
+    await this.retained.load(() => {})
+  }
+
+  take (change: Change): void {
+    switch (change.kind) {
+      case 'subscribed':
+        this.sessions.add(change.session)
+        this.subscriptions.add(change.session, change.subscriptions)
+        break
+      case 'unsubscribed':
+        this.subscriptions.remove(change.session, change.filters)
+        break
+      case 'kept':
+        this.sessions.add(change.session)
+        break
+      case 'ended':
+        this.sessions.delete(change.session)
+        this.subscriptions.clear(change.session)
+        break
+      case 'retained':
+        this.retained.note(change.topic, change.bytes, change.expires)
+        break
+    }
+  }
+
+  /** Whose queues a message goes into, and at what their subscriptions add up to. */
+  recipients (topic: string, qos: 1 | 2, publisher: string): Map<string, Receiver & { qos: 1 | 2 }> {
+    const found = new Map<string, Receiver & { qos: 1 | 2 }>()
+    for (const [session, receiver] of mergeRecipients(this.subscriptions.match(topic), qos, publisher)) {
+      const granted = Math.min(receiver.qos, qos) as 0 | 1 | 2
+      if (granted > 0) found.set(session, { ...receiver, qos: granted as 1 | 2 })
+    }
+    return found
+  }
+}
