@@ -13,7 +13,7 @@ import type { Acceptor } from './gateway/listener/transport.ts'
 import { serveWebSocket } from './gateway/listener/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
-import { markOnOwnThread } from './collector.ts'
+import { tuneCollector } from './collector.ts'
 import { isLoopback } from './config/cross-checks.ts'
 import type { Config } from './config/schema.ts'
 import { openCore } from './core.ts'
@@ -64,7 +64,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const { log, close: closeLog } = createLog(config.log)
   cleanup.add(closeLog)
   const startedAt = performance.now()
-  if (markOnOwnThread()) log.info('one core: the event loop marks garbage itself')
+  if (tuneCollector()) log.info('one core: the event loop marks garbage itself')
   let lost: Error | undefined
   let lose: (error: Error) => void = () => {}
   const failed = new Promise<Error>(resolve => { lose = resolve })

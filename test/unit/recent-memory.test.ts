@@ -8,6 +8,8 @@ import { Recent } from '../../broker/gateway/delivery/recent.ts'
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as () => void
 const MB = 1_000_000
+/** A reader that has had nothing yet. */
+const far = { sentTo: 0 }
 const collected = async (): Promise<number> => {
   for (let i = 0; i < 3; i++) { gc(); await new Promise(resolve => { setImmediate(resolve) }) }
   return process.memoryUsage().arrayBuffers
@@ -16,12 +18,12 @@ const collected = async (): Promise<number> => {
 await t.test('entries that were dropped are let go', async t => {
   const recent = new Recent({ maxBytes: 4 * MB })
   const before = await collected()
-  recent.begin('d:a:b', { seq: 1, payload: Buffer.alloc(100_000) })
+  recent.begin('d:a:b', { seq: 1, payload: Buffer.alloc(100_000) }, far)
   let most = 0
   // A slow conversation of large messages whose reader is a little behind all the time.
   for (let seq = 2; seq <= 1000; seq++) {
     recent.note('d:a:b', { seq, payload: Buffer.alloc(100_000) })
-    recent.after('d:a:b', seq - 1, 1, Infinity)
+    recent.after('d:a:b', { sentTo: seq - 1 }, 1, Infinity)
     if (seq % 10 === 0) recent.trim()
     most = Math.max(most, recent.bytes)
   }
@@ -41,7 +43,7 @@ await t.test('engine.thread: an entry does not keep what came with it', async t 
     const heard = structuredClone(items, { transfer: [buffer as ArrayBuffer] })
     for (const message of heard) {
       recent.note(message.conv, message)
-      if (message.conv === 'd:a:b') recent.begin('d:a:b', message)
+      if (message.conv === 'd:a:b') recent.begin('d:a:b', message, far)
     }
   }
   const held = await collected() - before

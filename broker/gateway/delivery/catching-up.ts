@@ -100,7 +100,7 @@ export class CatchingUp {
     if (stream === undefined || session.free === 0 || session.crowded) return
     if (this.#ahead?.stream === stream) return this.#deliver(this.#ahead)
     this.#ahead = undefined
-    const kept = this.#shared.recent.after(stream.id, stream.sentTo, maxReadAhead, readBytes)
+    const kept = this.#shared.recent.after(stream.id, stream, maxReadAhead, readBytes)
     if (kept !== undefined) return this.#deliver({ stream, entries: kept, at: 0, last: (kept.at(-1) as Entry).seq, head: stream.head })
     if (!this.#shared.pauses.holds(this)) this.#read(stream)
   }
@@ -144,6 +144,7 @@ export class CatchingUp {
     this.#behind.shift()
     stream.queued = false
     const isOlder = entries.length === 0 && stream.sentTo === before && stream.head === head
+    if (stream.sentTo >= stream.head) this.#shared.recent.done(stream.id, stream)
     if (stream.sentTo < stream.head && !stream.closed && isOlder) this.#wait(stream)
     else if (stream.sentTo < stream.head) this.queue(stream)
     else if (this.#behind.length === 0) this.#readAhead = 0

@@ -4,7 +4,13 @@ import type { Entry } from './stream.ts'
 const maxEntries = 1024
 const maxBytes = 16 * 1024 * 1024
 
+/** Of a log with more readers that are behind it is not looked which of them is last. */
+const fewReaders = 8
+
 export interface RecentLimits { maxEntries?: number, maxBytes?: number }
+
+/** Who is a little behind in a log: a stream. */
+interface Reader { readonly sentTo: number }
 
 /** The newest entries of a log, without gaps. */
 interface Tail {
@@ -12,6 +18,8 @@ interface Tail {
   /** Of those in front that were dropped, before the rest moves up. */
   first: number
   bytes: number
+  /** Those who go on from here. */
+  readonly readers: Set<Reader>
   /** Asked for since the last trim. */
   used: boolean
   /** The newest number at the last trim. */
@@ -43,7 +51,8 @@ function own (tail: Tail, payload: Uint8Array): Uint8Array {
 
 /**
  * What was committed a moment ago to logs of which a connected session is a little behind: it goes on from here, and the store is not asked.
- * A log is kept as long as somebody reads on from it, and each entry for two trims at most.
+ * A log is kept as long as somebody reads on from it, each entry until all of those have had it, and for two trims at most: what stays longer than a
+ * young generation of V8 costs more to collect than to send.
  */
 export class Recent {
   readonly #maxEntries: number
@@ -66,12 +75,23 @@ export class Recent {
     if (tail !== undefined) this.#push(id, tail, entry)
   }
 
-  /** A session could not be sent this entry, the newest of its log: from here on the log is kept. */
-  begin (id: string, entry: Entry): void {
-    if (this.#tails.has(id)) return
-    const tail: Tail = { entries: [], first: 0, bytes: 0, used: true, old: 0, slab: new Uint8Array(0), slabAt: 0 }
+  /** A session could not be sent this entry, the newest of its log: from here on the log is kept, until `done`. */
+  begin (id: string, entry: Entry, reader: Reader): void {
+    const kept = this.#tails.get(id)
+    if (kept !== undefined) {
+      kept.readers.add(reader)
+      return
+    }
+    const tail: Tail = { entries: [], first: 0, bytes: 0, readers: new Set([reader]), used: true, old: 0, slab: new Uint8Array(0), slabAt: 0 }
     this.#tails.set(id, tail)
     this.#push(id, tail, entry)
+  }
+
+  /** The reader has caught up, or has gone. */
+  done (id: string, reader: Reader): void {
+    if (this.#tails.size === 0) return
+    const tail = this.#tails.get(id)
+    if (tail?.readers.delete(reader) === true && tail.readers.size === 0) this.#drop(id, tail)
   }
 
   #push (id: string, tail: Tail, entry: Entry): void {
@@ -81,10 +101,12 @@ export class Recent {
       if (entry.seq > newest.seq) this.#drop(id, tail)
       return
     }
-    entry = { ...entry, payload: own(tail, entry.payload) }
-    tail.entries.push(entry)
-    tail.bytes += entry.payload.length
-    this.#bytes += entry.payload.length
+    const { seq, payload, expiresAt } = entry
+    const kept: Entry = { seq, payload: own(tail, payload) }
+    if (expiresAt !== undefined) kept.expiresAt = expiresAt
+    tail.entries.push(kept)
+    tail.bytes += payload.length
+    this.#bytes += payload.length
     if (tail.entries.length - tail.first > this.#maxEntries) this.#shift(tail)
     // The one that has been kept for longest.
     for (const [other, oldest] of this.#bytes > this.#maxBytes ? this.#tails : []) {
@@ -109,20 +131,31 @@ export class Recent {
     this.#bytes -= tail.bytes
   }
 
-  /** The log's entries after `seq`, at most `limit` and about `maxBytes` (at least one); `undefined` when they are not kept. */
-  after (id: string, seq: number, limit: number, maxBytes: number): Entry[] | undefined {
+  /** The log's entries after the last one that the reader was sent, at most `limit` and about `maxBytes` (at least one); `undefined` when they are not kept. */
+  after (id: string, reader: Reader, limit: number, maxBytes: number): Entry[] | undefined {
     const tail = this.#tails.get(id)
+    const seq = reader.sentTo
     const oldest = tail?.entries[tail.first]
     if (tail === undefined || oldest === undefined || seq + 1 < oldest.seq) return undefined
     const at = tail.first + seq + 1 - oldest.seq
     if (at >= tail.entries.length) return undefined
     tail.used = true
+    tail.readers.add(reader)
     let to = at
     for (let bytes = 0; to < tail.entries.length && to < at + limit; to++) {
       bytes += (tail.entries[to] as Entry).payload.length
       if (bytes > maxBytes && to > at) break
     }
-    return tail.entries.slice(at, to) as Entry[]
+    const page = tail.entries.slice(at, to) as Entry[]
+    if (tail.readers.size <= fewReaders) this.#shiftHad(tail)
+    return page
+  }
+
+  /** What all readers have had goes. */
+  #shiftHad (tail: Tail): void {
+    let had = Infinity
+    for (const { sentTo } of tail.readers) had = Math.min(had, sentTo)
+    while (tail.first < tail.entries.length && (tail.entries[tail.first] as Entry).seq <= had) this.#shift(tail)
   }
 
   /** To be called about once a second: what has become old goes, and logs that nobody reads on from. */

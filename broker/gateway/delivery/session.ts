@@ -113,6 +113,7 @@ export class Session {
     stream.closed = true
     if (stream.inflight > 0) this.#orphans = true
     this.#shared.pressure.ease(stream)
+    this.#shared.recent.done(stream.id, stream)
     this.#shared.cursors.report(stream)
     this.passed?.note(stream.id, stream.acked)
     this.streams.delete(stream.id)
@@ -158,7 +159,7 @@ export class Session {
     const behind = entry.seq - stream.sentTo
     // Who comes back with a backlog was never live: nobody waits for that.
     if (behind > nearly) return pressure.ease(stream)
-    recent.begin(stream.id, entry)
+    recent.begin(stream.id, entry, stream)
     if (behind === 1) this.#catchingUp.again(stream)
     if (behind >= this.#pressingAt && this.keepsPace) pressure.press(stream)
   }
