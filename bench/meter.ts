@@ -6,6 +6,9 @@ export interface Usage {
   seconds: number
   /** Share of one core, 0 to 1 (above with several threads on several cores). */
   brokerCpu: number
+  /** Of the broker's time: the kernel's part, and that of its first thread (a Node program's event loop). */
+  systemShare: number
+  firstThreadShare: number
   generatorCpu: number
   /** Of the broker's database, where it has one of the bench's own; else NaN. */
   databaseCpu: number
@@ -16,7 +19,7 @@ export interface Usage {
 
 export interface Cores { brokerCpu: number | undefined, generatorCpu: number | undefined, databaseCpus: string | undefined }
 
-interface Moment { at: number, broker: number, generator: number, database: number, core: number, generatorCore: number }
+interface Moment { at: number, broker: number, system: number, first: number, generator: number, database: number, core: number, generatorCore: number }
 
 /** Busy seconds of one core (user, nice, system), or of none when it is not known. */
 function coreSeconds (cpu: number | undefined): number {
@@ -50,6 +53,8 @@ export class Meter {
     return {
       seconds,
       brokerCpu: broker / seconds,
+      systemShare: (to.system - from.system) / broker,
+      firstThreadShare: (to.first - from.first) / broker,
       generatorCpu: generator / seconds,
       databaseCpu: this.#database === undefined ? Number.NaN : database / seconds,
       foreignCpu: this.#cpus.brokerCpu === undefined ? 0 : Math.max(0, to.core - from.core - broker) / seconds,
@@ -62,6 +67,7 @@ export class Meter {
     return {
       at: performance.now(),
       broker: this.#broker.cpuSeconds(),
+      ...this.#broker.cpuParts(),
       generator: (user + system) / 1e6,
       database: this.#database?.cpuSeconds() ?? 0,
       core: coreSeconds(this.#cpus.brokerCpu),

@@ -37,10 +37,20 @@ export function byPart ({ nodes, samples, timeDeltas }: CpuProfile): Map<string,
   return spent
 }
 
-/** A table of the parts that took at least `least` per cent, most first; empty without profiles. */
-export function profileTable (profiles: readonly CpuProfile[], least = 1): string {
+/** The area of a part: a folder of the server, the binding of LevelDB, other packages, V8's collections, or Node. */
+export function areaOf (part: string): string {
+  if (part === '(garbage collector)') return part
+  const [top = '', folder = ''] = part.split('/')
+  if (top === 'broker') return part.split('/').length > 2 ? `${top}/${folder}` : top
+  if (top === 'plugins') return top
+  if (top === 'classic-level' || top === 'abstract-level') return 'binding of LevelDB'
+  return part.startsWith('node:') || part.startsWith('(') ? 'Node' : 'other packages'
+}
+
+/** A table of the parts that took at least `least` per cent, most first; empty without profiles. `sum`: what a part counts for. */
+export function profileTable (profiles: readonly CpuProfile[], least = 1, sum: (part: string) => string = part => part): string {
   const spent = new Map<string, number>()
-  for (const profile of profiles) for (const [part, us] of byPart(profile)) spent.set(part, (spent.get(part) ?? 0) + us)
+  for (const profile of profiles) for (const [part, us] of byPart(profile)) spent.set(sum(part), (spent.get(sum(part)) ?? 0) + us)
   const whole = [...spent.values()].reduce((sum, us) => sum + us, 0)
   const rows = [...spent].map(([part, us]) => ({ part, percent: 100 * us / whole })).filter(({ percent }) => percent >= least)
   return rows.sort((a, b) => b.percent - a.percent).map(({ part, percent }) => `  ${percent.toFixed(1).padStart(5)} %  ${part}`).join('\n')
@@ -75,7 +85,7 @@ export class Profiler {
 
   /** What was kept since the last call, as text; then it is forgotten. */
   report (): string {
-    const text = [...this.#profiles].map(([peer, profiles]) => `${peer}, own time of its JavaScript threads:\n${profileTable(profiles)}\n`).join('\n')
+    const text = [...this.#profiles].map(([peer, profiles]) => `${peer}, own time of its JavaScript threads, by area:\n${profileTable(profiles, 1, areaOf)}\nand by file:\n${profileTable(profiles)}\n`).join('\n')
     this.#profiles.clear()
     return text
   }

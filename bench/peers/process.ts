@@ -39,6 +39,14 @@ function ownEnvironment (): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SABETHES_TEST_')))
 }
 
+/** Seconds of a process or a thread. */
+function times (file: string): { user: number, system: number } {
+  const stat = readFileSync(file, 'utf8')
+  // The command's name may hold spaces and parentheses: fields are counted from its end. utime and stime are 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { user: Number(fields[11]) / ticksPerSecond, system: Number(fields[12]) / ticksPerSecond }
+}
+
 export class BrokerProcess {
   readonly pid: number
   /** A folder of its own under the system's temporary folder, removed by `stop`. */
@@ -93,10 +101,14 @@ export class BrokerProcess {
 
   /** CPU seconds used so far, all threads, user and system. */
   cpuSeconds (): number {
-    const stat = readFileSync(`/proc/${this.pid}/stat`, 'utf8')
-    // The command's name may hold spaces and parentheses: fields are counted from its end. utime and stime are 14 and 15.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+    const { user, system } = times(`/proc/${this.pid}/stat`)
+    return user + system
+  }
+
+  /** Of `cpuSeconds`: those in the kernel, and those of the thread that the process began with (a Node program's event loop). */
+  cpuParts (): { system: number, first: number } {
+    const first = times(`/proc/${this.pid}/task/${this.pid}/stat`)
+    return { system: times(`/proc/${this.pid}/stat`).system, first: first.user + first.system }
   }
 
   /** Resident memory, bytes. */

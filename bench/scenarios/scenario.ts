@@ -135,8 +135,9 @@ export function generatorLimit ({ generatorCpu, foreignGeneratorCpu, brokerCpu, 
 
 /** A round with its optional parts left out when there are none. */
 export function round (metrics: Record<string, number>, usage?: Usage, fault?: string, limit?: string): Round {
+  const shares = usage === undefined ? {} : { system_share: usage.systemShare, first_thread_share: usage.firstThreadShare }
   return {
-    metrics,
+    metrics: { ...metrics, ...shares },
     ...(usage !== undefined && { usage }),
     ...(fault !== undefined && { fault }),
     ...(limit !== undefined && { limit })

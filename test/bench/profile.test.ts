@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
-import { Profiler, byPart, profileTable } from '../../bench/profile.ts'
+import { Profiler, areaOf, byPart, profileTable } from '../../bench/profile.ts'
 import type { CpuProfile } from '../../bench/profile.ts'
 
 const frame = (functionName: string, url = ''): { functionName: string, url: string } => ({ functionName, url })
@@ -31,6 +31,10 @@ await t.test('time of Node counts for the file that called it; waiting does not 
   ])
   t.equal(profileTable([profile], 30), '   50.0 %  classic-level/chained-batch.js\n   35.0 %  broker/gateway/reading')
   t.equal(profileTable([]), '')
+  t.equal(profileTable([profile], 10, areaOf), '   50.0 %  binding of LevelDB\n   35.0 %  broker/gateway\n   10.0 %  Node')
+  t.equal(areaOf('(garbage collector)'), '(garbage collector)')
+  t.equal(areaOf('broker/turns'), 'broker')
+  t.equal(areaOf('ws/lib/receiver.js'), 'other packages')
 })
 
 await t.test('a program started with process.execPath is profiled, and the next one is not', async t => {
@@ -41,7 +45,7 @@ await t.test('a program started with process.execPath is profiled, and the next 
   t.teardown(() => { profiler.close() })
   execFileSync(process.execPath, [script])
   profiler.take('busy')
-  t.match(profiler.report(), /^busy, own time.*busy\.mjs/s)
+  t.match(profiler.report(), /^busy, own time.*by area:.*by file:.*busy\.mjs/s)
   t.equal(profiler.report(), '', 'said once')
   profiler.close()
   t.equal(process.execPath, node)
