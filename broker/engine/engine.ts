@@ -177,7 +177,15 @@ function wire (options: EngineOptions, time: Time, running: readonly RunningPlug
       emit(outputs)
     },
     userExists: uid => mode === 'dev' || control.userExists(uid),
-    ...others !== undefined && { remote: { others, cut: (user, session) => { lanes.cut(user, session) }, settled: session => committer.settled(session) } }
+    ...others !== undefined && {
+      remote: {
+        others,
+        cut: (user, session) => { lanes.cut(user, session) },
+        settled: session => committer.settled(session),
+        doubts: session => committer.doubts(session, lanes.failing(session)),
+        adopt: (session, doubts) => { committer.adopt(session, doubts) }
+      }
+    }
   }
   const control = makeControl(host, options)
   const recipient = new Recipient({ host, gates, mayPost: (user, gid) => control.mayPost(user, gid) })

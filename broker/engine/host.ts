@@ -2,7 +2,7 @@
 import type { Logger } from 'pino'
 import type { Operation, Outcome, Store } from '../store/store.ts'
 import type { Output } from '../link/port.ts'
-import type { Others } from '../link/remote.ts'
+import type { Others, UnansweredResend } from '../link/remote.ts'
 
 export type { Caller, Pause } from '../operations/rules.ts'
 
@@ -41,6 +41,10 @@ export interface HostRemote {
   cut (user: string, session: string | undefined): void
   /** Resolves when the session's messages that are to be committed have their verdicts. */
   settled (session: string): Promise<unknown>
+  /** Resends of a session that had no answer here, also those that were cut. */
+  doubts (session: string): UnansweredResend[]
+  /** The same of the server at which the session was. */
+  adopt (session: string, doubts: readonly UnansweredResend[]): void
 }
 
 export interface EngineHost {

@@ -2,6 +2,7 @@
  * What the engines of several servers that share a store say to each other. Plain data; how it crosses is the cluster's matter. An engine that is by
  * itself has no `Others`, and nobody calls its `Remote`.
  */
+import type { ConnectionMark } from '../store/store.ts'
 import type { Output } from './port.ts'
 
 /** Something that was changed through one server, for what the others have in memory of it. */
@@ -53,7 +54,12 @@ export interface Others {
 export interface Released {
   /** There was such a connection. */
   ended: boolean
+  /** Resends of it that had no answer: what its client sends again may repeat what they would have (ADR 4). */
+  doubts?: UnansweredResend[]
 }
+
+/** A publish with DUP that had no answer, and the connections of which its first try may be: the one before its own, and those before that. */
+export interface UnansweredResend { packetId: number, conv: string, digest: string, epoch: string, number: number, last: ConnectionMark, earlier: readonly ConnectionMark[] }
 
 /** What other servers may tell an engine. */
 export interface Remote {

@@ -100,7 +100,8 @@ export class SeatsServer {
   deaf = false
   /** Runs when a connection has ended, before the engine hears of that. */
   onEnd: (session: string) => void = () => {}
-  #at = 0
+  /** Up to which of its publishes a client is known to have the answers when its connection ends. */
+  proven = 0
 
   constructor (name: string, bench: EngineBench) {
     this.name = name
@@ -128,7 +129,7 @@ export class SeatsServer {
     this.onEnd(session)
     const { engine } = this.bench
     engine.hangUp(session, false)
-    await engine.closeSession({ session, expirySeconds: 600, graceful: false, inflight: [], proven: ++this.#at })
+    await engine.closeSession({ session, expirySeconds: 600, graceful: false, inflight: [], proven: this.proven })
   }
 
   #kick (user: string, only: string | undefined, code: string): void {

@@ -30,7 +30,7 @@ async function pair (t: Parameters<typeof bench>[0], mode: 'dev' | 'password' = 
   const said: Notice[] = []
   const setup = { accounts: { passwords: passwords as never }, groupConsent: 'everybody' as const }
   const right = await bench(t, { mode, setup })
-  Reflect.set(right.host, 'remote', { others, cut: () => {}, settled: () => Promise.resolve() })
+  Reflect.set(right.host, 'remote', { others, cut: () => {}, settled: () => Promise.resolve(), doubts: () => [], adopt: () => {} })
   const store = noticing(right.store, notices => { said.push(...notices) })
   const left = await bench(t, { mode, setup, open: () => Promise.resolve(new Proxy(store, { get: (target, key) => key === 'close' ? () => Promise.resolve() : Reflect.get(target, key) as unknown })), path: right.store.constructor.name })
   const tell = (): void => { for (const notice of said.splice(0)) right.control.remote.forget(notice) }

@@ -3,6 +3,7 @@ import t from 'tap'
 import { z } from 'zod'
 import type { Plugin } from '../../broker/plugin-api.ts'
 import { loadedPlugin } from '../support/engine-bench.ts'
+import type { Resends } from '../../broker/link/port.ts'
 import { until } from '../support/mailbox.ts'
 import { SeatsWorld } from '../support/seats-world.ts'
 
@@ -12,6 +13,7 @@ const clean = { cleanStart: true, expirySeconds: 0 }
 await t.test('a session that is taken up at another server ends at the first, and goes on from there', async t => {
   const world = new SeatsWorld(t)
   const [a, b] = [await world.start('a'), await world.start('b')]
+  a.proven = 1
   const first = await a.connect(phone)
   a.bench.engine.advance([{ session: phone, persistent: true, user: 'bob', stream: 'd:alice:bob', seq: 2, sent: 4 }])
   await a.bench.engine.saveSubscriptions(phone, [{ filter: 'im/u/bob/inbox', qos: 1 }])
@@ -77,6 +79,28 @@ await t.test('what waits in a lane is neither stored nor acknowledged: the clien
   t.match(await Promise.all(refs.map(ref => a.bench.verdict(ref))), refs.map(ref => ({ ref, ok: 'failed' })))
   t.equal(refs.length, 3)
   t.same((await b.bench.store.messages('d:alice:bob', { limit: 9 })).map(({ content }) => (JSON.parse(`{${content}}`) as { body: unknown }).body), ['held'], 'it is there once, and nothing came behind it from the first')
+})
+
+await t.test('what was sent again without an answer is known as a repeat at the next server', async t => {
+  const world = new SeatsWorld(t)
+  let waits = false
+  const slow: Plugin = { name: 'slow', description: 'lets everybody wait', options: z.unknown(), timeoutMs: 1000, onFailure: 'pass', start: () => ({ onPublish: () => waits ? { delayMs: 500 } : undefined }) }
+  const [a, b, c] = [await world.start('a', { plugins: [loadedPlugin(slow)] }), await world.start('b'), await world.start('c')]
+  const publish = (text: string, from: { resends?: Resends }, packetId: number, more: object) => ['bob', 'im/to/u/alice', text, { session: phone, packetId, ...from.resends !== undefined && { resends: from.resends }, ...more }] as const
+  const first = await a.connect(phone)
+  for (const [packetId, text] of [[1, 'one'], [2, 'two']] as const) await a.bench.verdict(a.bench.send(...publish(text, first, packetId, { number: packetId })))
+  // Nothing of it was answered, as the client sees it: it comes again on each connection.
+  waits = true
+  const second = await a.connect(phone)
+  const cut = [[1, 'one'], [2, 'two']].map(([packetId, text]) => a.bench.send(...publish(String(text), second, Number(packetId), { dup: true, number: packetId })))
+  await until(() => a.bench.outputs.some(({ kind }) => kind === 'hold'), 5_000, 'the sender to wait')
+  const third = await b.connect(phone)
+  b.bench.before = () => { throw new Error('the store takes nothing') }
+  for (const [packetId, text] of [[1, 'one'], [2, 'two']] as const) t.match(await b.bench.verdict(b.bench.send(...publish(text, third, packetId, { dup: true, number: packetId }))), { ok: 'failed' })
+  const fourth = await c.connect(phone)
+  for (const [packetId, text] of [[1, 'one'], [2, 'two']] as const) t.match(await c.bench.verdict(c.bench.send(...publish(text, fourth, packetId, { dup: true, number: packetId }))), { ok: true, seq: packetId }, text)
+  t.same(await c.bench.store.heads(['d:alice:bob']).then(([head]) => head?.seq), 2, 'each is there once')
+  t.match(await Promise.all(cut.map(ref => a.bench.verdict(ref))), [{ ok: 'failed' }, { ok: 'failed' }])
 })
 
 await t.test('what was submitted is committed before the session goes on', async t => {

@@ -5,6 +5,7 @@
  */
 import type { Logger } from 'pino'
 import type { Output, Verdict } from '../../link/port.ts'
+import type { UnansweredResend } from '../../link/remote.ts'
 import type { Draft } from '../../plugin-api.ts'
 import type { NewMessage, Operation, Outcome, Store } from '../../store/store.ts'
 import { Announcement } from './announcement.ts'
@@ -75,6 +76,11 @@ export class Committer {
     if (operations.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => { this.#push({ kind: 'job', job: { operations, resolve, reject } }) })
   }
+
+  /** Resends of a session that had no answer, with those that are about to fail. */
+  doubts (session: string, failing: readonly Unstored[]): UnansweredResend[] { return this.#doubts.of(session, failing) }
+  /** The same of another server, at which the session was. */
+  adopt (session: string, doubts: readonly UnansweredResend[]): void { this.#doubts.adopt(session, doubts) }
 
   /** Resolves when nothing is queued or in flight. */
   drain (): Promise<void> {

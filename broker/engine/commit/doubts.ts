@@ -5,12 +5,12 @@
  * without DUP ends what is remembered of its packet id.
  */
 import { repeats } from '../../store/resend.ts'
-import type { Remembered } from '../../store/resend.ts'
-import type { ConnectionMark, Resend } from '../../store/store.ts'
+import type { Resend } from '../../store/store.ts'
+import type { UnansweredResend } from '../../link/remote.ts'
 import type { Entry, Unstored } from './commit-queue.ts'
 
 /** A resend that had no answer, and the connections of which its first try may be: the one before its own, and the ones before that. */
-interface Doubt extends Remembered { readonly last: ConnectionMark, readonly earlier: readonly ConnectionMark[] }
+interface Doubt extends Omit<UnansweredResend, 'packetId'> { readonly ts: 0 }
 
 /** Connections in a row that answered nothing. */
 const mostEarlier = 16
@@ -26,6 +26,23 @@ export class Doubts {
   constructor (most = mostDoubts) { this.#most = most }
 
   get size (): number { return this.#doubts.size }
+
+  /** What is in doubt of a session's packet ids, with what of it is about to fail: for the server at which the session goes on. */
+  of (session: string, failing: readonly Unstored[]): UnansweredResend[] {
+    const doubts = new Map<string, Doubt>()
+    for (const [name, doubt] of this.#doubts) if (name.slice(name.indexOf(' ') + 1) === session) doubts.set(name, doubt)
+    for (const op of failing) {
+      this.#recall(op)
+      const doubt = doubtOf(op)
+      if (op.resend !== undefined && doubt !== undefined) doubts.set(nameOf(op.resend), doubt)
+    }
+    return [...doubts].map(([name, { ts: _, ...doubt }]) => ({ packetId: Number.parseInt(name), ...doubt }))
+  }
+
+  /** Takes up what another server had of a session. */
+  adopt (session: string, doubts: readonly UnansweredResend[]): void {
+    for (const { packetId, ...doubt } of doubts) this.#keep(nameOf({ session, packetId }), { ...doubt, ts: 0 })
+  }
 
   /** Before a commit: adds to its resends what they may repeat beside the last connection's. */
   recall (entries: readonly Entry[]): void {
@@ -50,15 +67,18 @@ export class Doubts {
   }
 
   #failed (op: Unstored): void {
-    const { conv, resend } = op
+    const { resend } = op
     if (resend === undefined) return
     this.#recall(op)
     const name = nameOf(resend)
+    const doubt = doubtOf(op)
+    if (doubt === undefined) this.#doubts.delete(name)
+    else this.#keep(name, doubt)
+  }
+
+  #keep (name: string, doubt: Doubt): void {
     this.#doubts.delete(name)
-    const { dup, digest, epoch, number, last, earlier = [] } = resend
-    // On the first connection of a session there is nothing else to repeat than what came on it.
-    if (!dup || last === undefined) return
-    this.#doubts.set(name, { conv, digest, ts: 0, epoch, number, last, earlier })
+    this.#doubts.set(name, doubt)
     if (this.#doubts.size <= this.#most) return
     const [oldest] = this.#doubts.keys()
     this.#doubts.delete(oldest as string)
@@ -73,4 +93,11 @@ export class Doubts {
   }
 }
 
-function nameOf ({ session, packetId }: Resend): string { return `${packetId} ${session}` }
+function doubtOf ({ conv, resend }: Unstored): Doubt | undefined {
+  // On the first connection of a session there is nothing else to repeat than what came on it.
+  if (resend?.dup !== true || resend.last === undefined) return undefined
+  const { digest, epoch, number, last, earlier = [] } = resend
+  return { conv, digest, ts: 0, epoch, number, last, earlier }
+}
+
+function nameOf ({ session, packetId }: Pick<Resend, 'session' | 'packetId'>): string { return `${packetId} ${session}` }

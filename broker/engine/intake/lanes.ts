@@ -6,6 +6,7 @@
 import { codes } from '../../errors.ts'
 import type { Draft, GateVerdict } from '../../plugin-api.ts'
 import { directId, groupId } from '../../topics.ts'
+import type { Unstored } from '../commit/commit-queue.ts'
 import type { Committer } from '../commit/committer.ts'
 import { newMessage, unstored } from './new-message.ts'
 import type { EngineHost } from '../host.ts'
@@ -116,6 +117,12 @@ export class Lanes {
     for (const [id, lane] of this.#lanes) {
       if (lane.waiting[0]?.user === user && (session === undefined || session === id)) lane.failing = lane.waiting.length
     }
+  }
+
+  /** What of a session waits and is to fail. */
+  failing (session: string): Unstored[] {
+    const lane = this.#lanes.get(session)
+    return lane?.waiting.slice(0, lane.failing).flatMap(submission => unstoredOf(submission) ?? []) ?? []
   }
 
   /**
@@ -242,9 +249,8 @@ export class Lanes {
   }
 
   #fail (submission: Submission): undefined {
-    const { ref, session, user, target } = submission
-    const publish = target.kind === 'rpc' || target.verb !== undefined ? undefined : unstored(submission, convOf(user, target))
-    this.#options.committer.answer(session, { kind: 'verdict', ref, ok: 'failed' }, publish)
+    const { ref, session } = submission
+    this.#options.committer.answer(session, { kind: 'verdict', ref, ok: 'failed' }, unstoredOf(submission))
   }
 
   #answer (submission: Submission, verdict: Verdict): undefined {
@@ -260,6 +266,11 @@ function convOf (user: string, target: MessageTarget): string {
   const conv = target.kind === 'user' ? directId(user, target.id) : groupId(target.id)
   last = { user, target, conv }
   return conv
+}
+
+function unstoredOf (submission: Submission): Unstored | undefined {
+  const { user, target } = submission
+  return target.kind === 'rpc' || target.verb !== undefined ? undefined : unstored(submission, convOf(user, target))
 }
 
 /** What gates and listeners are told of a message. */

@@ -105,6 +105,7 @@ export class Seats {
         opening.asked.add(holder.node)
         const released = await others.release(seat.session, holder)
         if (released?.ended === true) opening.tookOver = true
+        if (released?.doubts !== undefined) this.#host.remote?.adopt(seat.session, released.doubts)
       }
       this.check(opening)
       const resume = await open(opening)
@@ -125,10 +126,15 @@ export class Seats {
     const taken = this.#taken.get(session)
     if (taken === undefined || (epoch !== undefined && taken.epoch !== epoch)) {
       await this.#settled(userOf(session))
-      return { ended: false }
+      return { ended: false, ...this.#doubts(session) }
     }
     await this.#end(taken)
-    return { ended: true }
+    return { ended: true, ...this.#doubts(session) }
+  }
+
+  #doubts (session: string): Pick<Released, 'doubts'> {
+    const doubts = this.#host.remote?.doubts(session) ?? []
+    return doubts.length === 0 ? {} : { doubts }
   }
 
   /** Ends a connection here as one that is taken over; what it brought is committed or refused when it resolves. */
