@@ -64,7 +64,7 @@ function answer (method: Method | undefined, { id, name, args }: Extract<Ask, { 
 
 /** What the other side may ask for. The last argument of a call is for its progress. */
 function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method> {
-  const { engine, records, nodes, accounts, feed } = core
+  const { engine, records, nodes, accounts, feed, cluster } = core
   return new Map<string, Method>([
     ['engine.hangUp', (session, graceful) => { engine.hangUp(session, graceful) }],
     ['engine.advance', moves => { engine.advance(moves) }],
@@ -101,6 +101,7 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
     ['feed.acknowledge', (name, position) => feed.acknowledge(name, position)],
     ['feed.remove', name => feed.remove(name)],
     ['feed.read', (name, query) => feed.read(name, query)],
+    ['cluster.state', () => cluster.state()],
     ['health', () => core.health()],
     ['backup', (path, progress) => core.backup(path, progress)],
     ['operate', (name, params) => core.operate(name, params)],

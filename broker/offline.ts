@@ -2,6 +2,7 @@
 import { backUpOutside } from './backup-folder.ts'
 import type { OfflineOptions } from './cli/server-module.ts'
 import type { Config } from './config/schema.ts'
+import { Refusal } from './errors.ts'
 import type { ControlProgress, ControlTarget } from './http/control-target.ts'
 import { createLog } from './log.ts'
 import { configuredPlugins, openEngine, openStore } from './parts.ts'
@@ -41,6 +42,7 @@ export async function openOffline (config: Config, { loadModules = false }: Offl
       addresses: { mqtt: config.mqtt.tcp, http: { host: config.http.host, port: config.http.port } },
       store: { driver: config.store.driver, path: config.store.path, healthy: await open.health().then(() => true, () => false) }
     }),
+    nodes: () => Promise.reject(new Refusal('unavailable', 'no server runs here')),
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => open.backup(path, progress)) },
     operate: (name, params) => engine.control.operate(name, params),
     purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await engine.control.purge(retentionSeconds), retentionSeconds }),

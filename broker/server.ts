@@ -20,11 +20,12 @@ import { openCore } from './core.ts'
 import { Strays } from './engine/plugins/strays.ts'
 import { writeAddressFile } from './http/address-file.ts'
 import type { ControlTarget } from './http/control-target.ts'
-import type { Health } from './http/health.ts'
 import { hostRule } from './http/host-rule.ts'
+import type { HttpOptions } from './http/server.ts'
 import type { Core, CoreEvents, Records } from './link/core.ts'
 import type { Output } from './link/port.ts'
 import { createLog } from './log.ts'
+import { serversOf } from './nodes.ts'
 import { ServerClock } from './server-clock.ts'
 import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
@@ -68,7 +69,6 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   let lost: Error | undefined
   let lose: (error: Error) => void = () => {}
   const failed = new Promise<Error>(resolve => { lose = resolve })
-  const topics = new Topics(config.mqtt.prefix)
   const openTopics = new OpenTopics(config.mqtt.openTopics, config.mqtt.prefix)
   // Before there is a gateway nobody is connected: nothing that the engine says then is for anybody.
   let hear = (_outputs: Output[]): void => {}
@@ -84,30 +84,19 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   cleanup.add(() => core.close())
   const ordinary = await openOrdinary(config, core.records, openTopics, log)
   cleanup.add(() => ordinary?.close())
-  const { info: serverInfo, now: newest, node } = await core.engine.describe()
-  const serverTime = serverClock(config, newest)
-  const gateway = new Gateway({
-    engine: core.engine,
-    serverInfo,
-    now: () => serverTime.now(),
-    topics,
-    openTopics,
-    ordinary,
-    ...kept(config, core, node),
-    limits: gatewayLimits(config, log),
-    log: log.child({ part: 'access' }),
-    ...entrance(config)
-  })
+  const description = await core.engine.describe()
+  const gateway = gatewayOf(config, log, core, { description, openTopics, ordinary })
   hear = outputs => { gateway.output(outputs) }
   cleanup.add(() => gateway.close())
 
   const mqttAt = await gateway.restore().then(() => listenTcp(gateway, config.mqtt.tcp))
   cleanup.add(() => { mqttAt.close() })
-  const listenHttp = await prepareHttp(config, log, gateway, { ready: () => core.health(), alive: () => lost === undefined }, cleanup)
-  const { startControl } = await import('./http/control.ts')
+  const nodes = serversOf({ config, core, gateway, self: description.node })
   let tell: (addresses: RunningServer['addresses']) => void = () => {}
   const told = new Promise<RunningServer['addresses']>(resolve => { tell = resolve })
-  const control = await startControl(config.store.path, controlTarget(config, { core, sessions: gateway.sessions, addresses: told, startedAt }))
+  const listenHttp = await prepareHttp(config, log, gateway, { ready: () => core.health(), alive: () => lost === undefined, entrance: { config, nodes, addresses: told } }, cleanup)
+  const { startControl } = await import('./http/control.ts')
+  const control = await startControl(config.store.path, controlTarget(config, { core, sessions: gateway.sessions, addresses: told, startedAt, nodes }))
   cleanup.add(() => control.close())
   // Last, and nothing is waited for behind it: who finds the server ready finds the operator's channel and the file, too.
   const httpAt = await listenHttp()
@@ -119,6 +108,24 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
   return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
+}
+
+interface GatewayParts { description: Awaited<ReturnType<Core['engine']['describe']>>, openTopics: OpenTopics, ordinary: OrdinaryBroker | undefined }
+
+function gatewayOf (config: Config, log: Logger, core: Core, { description: { info, now, node }, openTopics, ordinary }: GatewayParts): Gateway {
+  const serverTime = serverClock(config, now)
+  return new Gateway({
+    engine: core.engine,
+    serverInfo: info,
+    now: () => serverTime.now(),
+    topics: new Topics(config.mqtt.prefix),
+    openTopics,
+    ordinary,
+    ...kept(config, core, node),
+    limits: gatewayLimits(config, log),
+    log: log.child({ part: 'access' }),
+    ...entrance(config)
+  })
 }
 
 /** Where wills are kept; `node`: this process, where it shares the store. In a cluster outputs come from elsewhere, too. */
@@ -168,11 +175,11 @@ async function openInThread (config: Config, log: Logger, events: CoreEvents): P
 }
 
 /** Health pages and WebSocket; resolves to what lets them listen. HTTP's router takes a while to load: MQTT listens by then, and commands that need the store alone do without. */
-async function prepareHttp (config: Config, log: Logger, acceptor: Acceptor, health: Pick<Health, 'ready' | 'alive'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
+async function prepareHttp (config: Config, log: Logger, acceptor: Acceptor, pages: Pick<HttpOptions, 'ready' | 'alive' | 'entrance'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
   const { createHttp } = await import('./http/server.ts')
   const hostAllowed = hostRule(config.http.host, config.http.hosts)
   const http = await createHttp({
-    ...health,
+    ...pages,
     version: packageVersion(),
     log: log.child({ part: 'http' }),
     readyForMs: config.http.readyForMs,
@@ -227,9 +234,9 @@ function gatewayLimits (config: Config, log: Logger): GatewayLimits {
   }
 }
 
-interface Running { core: Core, sessions: Sessions, addresses: Promise<RunningServer['addresses']>, startedAt: number }
+interface Running { core: Core, sessions: Sessions, addresses: Promise<RunningServer['addresses']>, startedAt: number, nodes: ControlTarget['nodes'] }
 
-function controlTarget (config: Config, { core, sessions, addresses, startedAt }: Running): ControlTarget {
+function controlTarget (config: Config, { core, sessions, addresses, startedAt, nodes }: Running): ControlTarget {
   return {
     users: core.accounts,
     feed: core.feed,
@@ -243,6 +250,7 @@ function controlTarget (config: Config, { core, sessions, addresses, startedAt }
       addresses: await addresses,
       store: { driver: config.store.driver, path: config.store.path, healthy: await core.health().then(() => true, () => false) },
     }),
+    nodes,
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => core.backup(path, progress)) },
     operate: (name, params) => core.operate(name, params),
     purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await core.purge(retentionSeconds), retentionSeconds }),

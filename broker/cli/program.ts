@@ -142,6 +142,8 @@ function chatVerbs (program: Command, terminal: Terminal): void {
 function watchingVerbs (program: Command, terminal: Terminal, outcome: { code: number }): void {
   verb(program, 'status', 'how the server is').option('--url <url>', 'a server elsewhere: http://host:port')
     .action(async (options: CommonOptions) => { await (await import('./status.ts')).status(terminal, options) })
+  verb(program, 'nodes', 'the servers that work as one with the server on this machine')
+    .action(async (options: CommonOptions) => { await (await import('./nodes.ts')).nodes(terminal, options) })
   verb(program, 'bench', 'measure a running server with ordinary clients; needs accounts {prefix}s1, {prefix}r1, … unless auth.mode is dev')
     .option('--url <url>', 'the server (default: the one that runs on the data folder, else the configured one, mqtt://127.0.0.1:1883)')
     .option('--user-prefix <text>', 'how the names of its users begin', 'bench-')

@@ -42,7 +42,8 @@ async function remote (terminal: Terminal, base: string, json: boolean | undefin
   if (!response.ok) throw new CommandError(`${url.host} is not ready: ${response.status} ${printable(text)}`)
 }
 
-function duration (seconds: number): string {
+/** Seconds as days and a clock. */
+export function duration (seconds: number): string {
   const days = Math.floor(seconds / 86_400)
   const clock = new Date(Math.floor(seconds % 86_400) * 1000).toISOString().slice(11, 19)
   return days > 0 ? `${days} d ${clock}` : clock

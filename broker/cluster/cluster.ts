@@ -1,6 +1,7 @@
 /** One of several servers that work as one: its parts, and how they are put around store and engine. */
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
+import type { ClusterState } from '../link/core.ts'
 import type { Engine, Output } from '../link/port.ts'
 import type { Others, Remote } from '../link/remote.ts'
 import type { Store } from '../store/store.ts'
@@ -112,6 +113,11 @@ export class ClusterNode {
     await this.registry.start()
     await Promise.all([this.#directory.beat(), this.#greetings.settled()])
     return this.#presence.around(engine)
+  }
+
+  get state (): ClusterState {
+    const { view: { nodes }, isLinked } = this.registry
+    return { self: this.#setup.self, linked: isLinked, servers: [...nodes.values()] }
   }
 
   /** To be called before the engine ends, and `end` after it. */

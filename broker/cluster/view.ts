@@ -1,25 +1,8 @@
 /** Which servers there are, and which of them writes what. Pure: the same view gives the same answers at each server. */
+import type { ClusterServer } from '../link/core.ts'
 
-/** A server process, as it says of itself in the registry. */
-export interface NodeInfo {
-  /** Of one start of one server (`Nodes.self` of the store). */
-  id: string
-  /** What operators call it. */
-  name: string
-  version: string
-  /** Where clients reach it. */
-  addresses: string[]
-  region: string
-  room: string
-  /** It takes no new connections and owns nothing. */
-  draining: boolean
-  /** Sessions that are connected now. */
-  connections: number
-  /** Milliseconds since the epoch, by its own clock. */
-  startedAt: number
-  /** Milliseconds that its clock is behind Redis' one; absent until it was compared. */
-  offsetMs?: number
-}
+/** A server process, as it says of itself in the registry. `id`: `Nodes.self` of the store; one that drains owns nothing. */
+export type NodeInfo = ClusterServer
 
 export class View {
   /** Live servers, by id. */

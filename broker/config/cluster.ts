@@ -3,6 +3,7 @@ import { z } from 'zod'
 
 const redisPattern = /^(rediss?|rediss?\+(sentinel|cluster)):\/\/\S+$|^$/
 const label = (text: string) => z.string().max(64).regex(/^[A-Za-z0-9._-]*$/, 'must be of A-Z a-z 0-9 . _ -').default('').describe(text)
+const address = z.string().max(255).regex(/^[\x21-\x7e]+$/, 'must be an address such as host:1883')
 const ms = (fallback: number, min: number, text: string) => z.int().min(min).max(3_600_000).default(fallback).describe(text)
 
 export const clusterSection = z.strictObject({
@@ -10,7 +11,8 @@ export const clusterSection = z.strictObject({
     .describe('Redis, through which servers that share the database of store.url work as one: redis://host:port, rediss:// with TLS, redis+sentinel://host:port,host:port/name, redis+cluster://host:port,host:port; may hold a password. Empty: this server is alone.'),
   namespace: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 . _ -').default('sabethes').describe('Begins the names of everything in Redis: clusters that share one Redis differ in it.'),
   name: label('What operators call this server; empty takes the name in the data folder.'),
-  addresses: z.array(z.string().max(255).regex(/^[\x21-\x7e]+$/, 'must be an address such as host:1883')).default([]).describe('Where clients reach this server: mqtt://host:port, wss://host/mqtt; said by GET /v1/entry, and to MQTT 5 clients that another server sends here.'),
+  addresses: z.array(address).default([]).describe('Where clients reach this server: mqtt://host:port, wss://host/mqtt; said by GET /v1/entry, and to MQTT 5 clients that another server sends here.'),
+  entry: z.array(address).default([]).describe('What GET /v1/entry names besides, and alone when no server says where clients reach it: addresses of load balancers, or of other regions.'),
   region: label('The region that this server is in: clients are sent to servers of their own first.'),
   room: label('The room that this server is in: servers of one room share a database and a Redis.'),
   heartbeatMs: ms(1000, 50, 'Time between two signs of life in Redis and to each other server, milliseconds.'),

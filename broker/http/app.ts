@@ -58,7 +58,9 @@ export async function createApp (options: AppOptions): Promise<Server> {
     const type = reply.getHeader('content-type')
     // JSON has no charset (RFC 8259, section 11).
     if (typeof type === 'string' && type.includes('json')) reply.header('content-type', type.split(';', 1)[0])
+    const kept = reply.getHeader('cache-control')
     reply.headers(answerHeaders)
+    if (kept !== undefined) reply.header('cache-control', kept)
     done()
   })
   oneSpelling(app, options)

@@ -29,6 +29,7 @@ export function controlClient (path: string): ControlTarget {
     },
     feed: feedClient(call),
     status: async () => await call('GET', '/v1/status') as Awaited<ReturnType<ControlTarget['status']>>,
+    nodes: async () => await call('GET', '/v1/nodes') as Awaited<ReturnType<ControlTarget['nodes']>>,
     purge: async retentionSeconds => await call('POST', '/v1/purge', retentionSeconds === undefined ? {} : { retentionSeconds }) as Awaited<ReturnType<ControlTarget['purge']>>,
     operate: async (name, params) => await call('POST', `/v1/operations/${encodeURIComponent(name)}`, params),
     plugins: async () => await call('GET', '/v1/plugins') as Awaited<ReturnType<ControlTarget['plugins']>>,

@@ -33,6 +33,7 @@ const nothing = {}
 export function controlRoutes (target: ControlTarget): Routes {
   return app => {
     app.get('/v1/status', () => target.status())
+    app.get('/v1/nodes', () => target.nodes())
     app.get('/v1/plugins', () => target.plugins())
     app.post('/v1/operations/:name', { schema: { params: operation, body: anyParams } }, ({ params: { name }, body }) => target.operate(name, body))
     app.post('/v1/purge', { schema: { body: purge } }, ({ body }) => target.purge(body.retentionSeconds))

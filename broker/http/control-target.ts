@@ -1,4 +1,5 @@
 /** What the control channel offers: the server implements it, the command line uses it, over the socket or offline. */
+import type { ClusterState } from '../link/core.ts'
 import type { FeedReaders } from '../link/feed.ts'
 
 /** Progress of a long job: rows or bytes so far. */
@@ -41,6 +42,12 @@ export interface PluginInfo {
   loaded?: false
 }
 
+/** The servers that work as one. */
+export interface NodesInfo extends ClusterState {
+  /** False: this server is alone, and the only one. */
+  clustered: boolean
+}
+
 /** Every method rejects with `Refusal` for what the operator may see. */
 export interface ControlTarget {
   readonly users: {
@@ -57,6 +64,8 @@ export interface ControlTarget {
   }
   readonly feed: FeedReaders
   status (): Promise<ServerStatus>
+  /** `unavailable` when no server runs. */
+  nodes (): Promise<NodesInfo>
   /** Writes a copy of the store into `path` (absolute, outside the data folder; absent or empty, otherwise `conflict`). */
   backup (path: string, progress: ControlProgress): Promise<void>
   /** Carries out a request of the table of operations that is for the operator. */

@@ -4,12 +4,15 @@ import { codes, Refusal } from '../errors.ts'
 import { network } from '../network.ts'
 import { PerSecond } from '../per-second.ts'
 import { createApp } from './app.ts'
+import { entryRoutes, type Entrance } from './entry.ts'
 import { healthRoutes, type Health } from './health.ts'
 import { problemOf, refusalOf, sendProblem, wrongMethod } from './problem.ts'
 import { limitPipelining, type RequestLimits } from './request-limits.ts'
 
 export interface HttpOptions extends Health {
   limits: RequestLimits
+  /** What is said to those who look for a server; absent: nothing is. */
+  entrance?: Entrance
   /** Whether a request with this Host is meant for this server. */
   hostAllowed: (host: string | undefined) => boolean
 }
@@ -20,9 +23,9 @@ const maxBodyBytes = 65_536
 /** Milliseconds between two looks for connections whose time is over. */
 const checkIntervalMs = 500
 
-/** The HTTP server: health pages now; WebSocket is added by the gateway. Not yet listening. */
+/** The HTTP server: health pages, and where to connect; WebSocket is added by the gateway. Not yet listening. */
 export async function createHttp (options: HttpOptions): Promise<Server> {
-  const { log, limits } = options
+  const { log, limits, entrance } = options
   const admit = admission(options)
   const server = await createApp({
     listener: handler => createServer({
@@ -32,13 +35,13 @@ export async function createHttp (options: HttpOptions): Promise<Server> {
       connectionsCheckingInterval: checkIntervalMs,
       maxHeaderSize: maxHeaderBytes
     }, (request, response) => { if (admit(request, response)) handler(request, response) }),
-    routes: [healthRoutes(options)],
+    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)]],
     maxBodyBytes,
     missing: (_method, _path, allowed) => allowed.length > 0 ? wrongMethod(allowed) : problemOf(new Refusal('not_found', 'there is no such page')),
     problemOf: error => {
       const refusal = refusalOf(error)
       if (refusal !== undefined) return problemOf(refusal)
-      log.error({ err: error }, 'a health page failed')
+      log.error({ err: error }, 'a page failed')
       return problemOf(new Refusal('internal'))
     }
   })

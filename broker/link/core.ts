@@ -21,6 +21,42 @@ export interface Nodes {
   over (nodes: readonly string[]): Promise<string[]>
 }
 
+/** A server that works as one with others, as it says of itself. */
+export interface ClusterServer {
+  /** Of one start of one server. */
+  id: string
+  /** What operators call it. */
+  name: string
+  version: string
+  /** Where clients reach it. */
+  addresses: string[]
+  region: string
+  room: string
+  /** It takes no new connections. */
+  draining: boolean
+  /** Sessions that are connected now. */
+  connections: number
+  /** Milliseconds since the epoch, by its own clock. */
+  startedAt: number
+  /** Milliseconds that its clock is behind Redis' one; absent until it was compared. */
+  offsetMs?: number
+}
+
+/** The servers that there are. */
+export interface ClusterState {
+  /** Which of them this one is. */
+  self: string
+  /** Redis answered the last sign of life. When it does not, `servers` are those that were there when it did. */
+  linked: boolean
+  servers: ClusterServer[]
+}
+
+/** This server among others. */
+export interface ClusterSide {
+  /** Undefined: it is alone. */
+  state (): Promise<ClusterState | undefined>
+}
+
 /** An account, as operators see it. */
 export interface Account { uid: string, /** milliseconds since the epoch */ createdAt: number, banned: boolean, /** false: dev mode created it */ hasPassword: boolean }
 
@@ -42,6 +78,7 @@ export interface Core {
   readonly nodes: Nodes
   readonly accounts: Accounts
   readonly feed: FeedReaders
+  readonly cluster: ClusterSide
   readonly plugins: RunningPluginInfo[]
   /** Rejects when the store does not take anything. */
   health (): Promise<void>

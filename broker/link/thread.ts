@@ -1,7 +1,7 @@
 /** The engine's side in a worker thread, as its users in this thread see it. */
 import { Worker } from 'node:worker_threads'
 import { StoreUnavailableError } from '../store/errors.ts'
-import type { Accounts, Core, CoreEvents, Nodes, Records, RunningPluginInfo } from './core.ts'
+import type { Accounts, ClusterSide, Core, CoreEvents, Nodes, Records, RunningPluginInfo } from './core.ts'
 import type { FeedReaders } from './feed.ts'
 import { decodeOutputs, encodeSubmissions, transferOf } from './batches.ts'
 import type { SubmissionBatch } from './batches.ts'
@@ -111,6 +111,7 @@ class ThreadCore implements Core {
   readonly nodes: Nodes
   readonly accounts: Accounts
   readonly feed: FeedReaders
+  readonly cluster: ClusterSide
   readonly plugins: RunningPluginInfo[]
   readonly #link: ThreadLink
 
@@ -121,6 +122,7 @@ class ThreadCore implements Core {
     this.records = threadRecords(link)
     this.nodes = remote<Nodes>(link, 'nodes', ['over'])
     this.accounts = remote<Accounts>(link, 'accounts', ['add', 'passwd', 'list', 'ban', 'remove'])
+    this.cluster = remote<ClusterSide>(link, 'cluster', ['state'])
     this.feed = remote<FeedReaders>(link, 'feed', ['readers', 'register', 'acknowledge', 'remove', 'read'])
   }
 

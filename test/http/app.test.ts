@@ -161,7 +161,7 @@ await t.test('on TCP a fault is for the log, and a connection with a body ends',
   const { status, body } = await ask(port, 'GET', '/healthz')
   t.equal(status, 500)
   t.notMatch(body, 'secret')
-  t.match(lines, [{ level: 50, msg: 'a health page failed', err: { message: /secret/ } }])
+  t.match(lines, [{ level: 50, msg: 'a page failed', err: { message: /secret/ } }])
   t.match(await raw(port, 'GET /readyz HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 (?![^]*HTTP\/1\.1)/)
   for (const method of ['POST', 'PUT']) t.match(await ask(port, method, '/readyz', 'Content-Type: a b c\r\nContent-Length: 1000000\r\n\r\nx'), { status: 405 }, 'unread')
   const kept = 'GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n'

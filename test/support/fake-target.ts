@@ -53,6 +53,12 @@ export function fakeTarget (): FakeTarget {
       addresses: { mqtt: { host: '127.0.0.1', port: 1883 }, http: { host: '127.0.0.1', port: 8080 } },
       store: { driver: 'level', path: '/data', healthy: true, bytes: 12 }
     }),
+    nodes: async () => ({
+      clustered: false,
+      self: 'a1',
+      linked: true,
+      servers: [{ id: 'a1', name: 'one', version: '1.2.3', addresses: [], region: '', room: '', draining: false, connections: 3, startedAt: Date.now() - 90_061_000 }]
+    }),
     backup: async (path, progress) => {
       if (path.endsWith('full')) throw new Refusal('conflict', `${path} is not empty`)
       progress(1, 2)
