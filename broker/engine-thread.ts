@@ -102,6 +102,7 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
     ['feed.remove', name => feed.remove(name)],
     ['feed.read', (name, query) => feed.read(name, query)],
     ['cluster.state', () => cluster.state()],
+    ['cluster.drain', () => cluster.drain()],
     ['health', () => core.health()],
     ['backup', (path, progress) => core.backup(path, progress)],
     ['operate', (name, params) => core.operate(name, params)],

@@ -43,6 +43,7 @@ export async function openOffline (config: Config, { loadModules = false }: Offl
       store: { driver: config.store.driver, path: config.store.path, healthy: await open.health().then(() => true, () => false) }
     }),
     nodes: () => Promise.reject(new Refusal('unavailable', 'no server runs here')),
+    drain: () => Promise.reject(new Refusal('unavailable', 'no server runs here')),
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => open.backup(path, progress)) },
     operate: (name, params) => engine.control.operate(name, params),
     purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await engine.control.purge(retentionSeconds), retentionSeconds }),

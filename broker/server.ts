@@ -17,6 +17,7 @@ import { tuneCollector } from './collector.ts'
 import { isLoopback } from './config/cross-checks.ts'
 import type { Config } from './config/schema.ts'
 import { openCore } from './core.ts'
+import { Drain, type DrainSetup } from './drain.ts'
 import { Strays } from './engine/plugins/strays.ts'
 import { writeAddressFile } from './http/address-file.ts'
 import type { ControlTarget } from './http/control-target.ts'
@@ -91,12 +92,13 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
 
   const mqttAt = await gateway.restore().then(() => listenTcp(gateway, config.mqtt.tcp))
   cleanup.add(() => { mqttAt.close() })
+  const leaving = drainOf({ config, core, gateway, stopListening: () => { mqttAt.close() }, log }, cleanup)
   const nodes = serversOf({ config, core, gateway, self: description.node })
   let tell: (addresses: RunningServer['addresses']) => void = () => {}
   const told = new Promise<RunningServer['addresses']>(resolve => { tell = resolve })
-  const listenHttp = await prepareHttp(config, log, gateway, { ready: () => core.health(), alive: () => lost === undefined, entrance: { config, nodes, addresses: told } }, cleanup)
+  const listenHttp = await prepareHttp(config, log, gateway, { ready: () => core.health(), alive: () => lost === undefined, draining: () => leaving.drain.begun, entrance: { config, nodes, addresses: told } }, cleanup)
   const { startControl } = await import('./http/control.ts')
-  const control = await startControl(config.store.path, controlTarget(config, { core, sessions: gateway.sessions, addresses: told, startedAt, nodes }))
+  const control = await startControl(config.store.path, controlTarget(config, { core, sessions: gateway.sessions, addresses: told, startedAt, nodes, drain: leaving.byOperator }))
   cleanup.add(() => control.close())
   // Last, and nothing is waited for behind it: who finds the server ready finds the operator's channel and the file, too.
   const httpAt = await listenHttp()
@@ -107,7 +109,26 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   }))
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
-  return { addresses, failed, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
+  return { addresses, failed, ...leaving.stop, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }
+}
+
+interface Leaving { drain: Drain, byOperator: ControlTarget['drain'], stop: Pick<RunningServer, 'drain' | 'drained'> }
+
+/** How clients go to other servers: with SIGTERM where there are some, and when an operator says so. */
+function drainOf (setup: DrainSetup, cleanup: Cleanup): Leaving {
+  const drain = new Drain(setup)
+  cleanup.add(() => { drain.close() })
+  let end: () => void = () => {}
+  const drained = new Promise<void>(resolve => { end = resolve })
+  return {
+    drain,
+    byOperator: async progress => {
+      await drain.run(progress)
+      // The answer goes before the server does.
+      setImmediate(end)
+    },
+    stop: { drained, ...setup.config.cluster.redis !== '' && { drain: () => drain.beforeStop() } }
+  }
 }
 
 interface GatewayParts { description: Awaited<ReturnType<Core['engine']['describe']>>, openTopics: OpenTopics, ordinary: OrdinaryBroker | undefined }
@@ -175,7 +196,7 @@ async function openInThread (config: Config, log: Logger, events: CoreEvents): P
 }
 
 /** Health pages and WebSocket; resolves to what lets them listen. HTTP's router takes a while to load: MQTT listens by then, and commands that need the store alone do without. */
-async function prepareHttp (config: Config, log: Logger, acceptor: Acceptor, pages: Pick<HttpOptions, 'ready' | 'alive' | 'entrance'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
+async function prepareHttp (config: Config, log: Logger, acceptor: Acceptor, pages: Pick<HttpOptions, 'ready' | 'alive' | 'draining' | 'entrance'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
   const { createHttp } = await import('./http/server.ts')
   const hostAllowed = hostRule(config.http.host, config.http.hosts)
   const http = await createHttp({
@@ -234,9 +255,9 @@ function gatewayLimits (config: Config, log: Logger): GatewayLimits {
   }
 }
 
-interface Running { core: Core, sessions: Sessions, addresses: Promise<RunningServer['addresses']>, startedAt: number, nodes: ControlTarget['nodes'] }
+interface Running { core: Core, sessions: Sessions, addresses: Promise<RunningServer['addresses']>, startedAt: number, nodes: ControlTarget['nodes'], drain: ControlTarget['drain'] }
 
-function controlTarget (config: Config, { core, sessions, addresses, startedAt, nodes }: Running): ControlTarget {
+function controlTarget (config: Config, { core, sessions, addresses, startedAt, nodes, drain }: Running): ControlTarget {
   return {
     users: core.accounts,
     feed: core.feed,
@@ -251,6 +272,7 @@ function controlTarget (config: Config, { core, sessions, addresses, startedAt, 
       store: { driver: config.store.driver, path: config.store.path, healthy: await core.health().then(() => true, () => false) },
     }),
     nodes,
+    drain,
     backup: async (path, progress) => { await backUpOutside(config.store.path, path, () => core.backup(path, progress)) },
     operate: (name, params) => core.operate(name, params),
     purge: async (retentionSeconds = config.messages.retentionSeconds) => ({ messages: await core.purge(retentionSeconds), retentionSeconds }),

@@ -144,6 +144,8 @@ function watchingVerbs (program: Command, terminal: Terminal, outcome: { code: n
     .action(async (options: CommonOptions) => { await (await import('./status.ts')).status(terminal, options) })
   verb(program, 'nodes', 'the servers that work as one with the server on this machine')
     .action(async (options: CommonOptions) => { await (await import('./nodes.ts')).nodes(terminal, options) })
+  verb(program, 'drain', 'send the clients of the server on this machine to the other servers, then end it')
+    .action(async (options: CommonOptions) => { await (await import('./drain.ts')).drain(terminal, options) })
   verb(program, 'bench', 'measure a running server with ordinary clients; needs accounts {prefix}s1, {prefix}r1, … unless auth.mode is dev')
     .option('--url <url>', 'the server (default: the one that runs on the data folder, else the configured one, mqtt://127.0.0.1:1883)')
     .option('--user-prefix <text>', 'how the names of its users begin', 'bench-')

@@ -43,7 +43,13 @@ export async function serve (terminal: Terminal, options: CommonOptions): Promis
     print(terminal, options.json, { event: 'started', version, pid: process.pid, mode: config.auth.mode, addresses: { mqtt, http }, data },
       banner(config, server.addresses, version, data))
     const strayed = strays.fatal.then(() => undefined)
-    const cause = await Promise.race([stop.first, strayed, server.failed])
+    const ends = [strayed, server.failed]
+    const first = await Promise.race([stop.first, drained(server), ...ends])
+    const cause = typeof first === 'string' ? await moved(server, first, stop.second, ends) : first
+    if (cause === null) {
+      say(terminal, 'a second signal: ended at once')
+      return 1
+    }
     const lost = cause instanceof Error
     say(terminal, lost ? `${cause.message}: stopping` : cause === undefined ? 'an exception that nobody caught: stopping' : `${cause}: stopping`)
     const code = await graceful(terminal, server, lost ? stop.first : stop.second, config.shutdown.timeoutMs)
@@ -52,6 +58,19 @@ export async function serve (terminal: Terminal, options: CommonOptions): Promis
     strays.release()
     stop.release()
   }
+}
+
+/** An operator had the clients go to other servers. */
+async function drained (server: RunningServer): Promise<string> {
+  await (server.drained ?? new Promise(() => {}))
+  return 'drained'
+}
+
+/** Clients go to other servers first, where there are some. Resolves to why the server stops, which may be what ended it meanwhile; `null`: the second signal came. */
+async function moved (server: RunningServer, cause: string, second: Promise<string>, ends: Array<Promise<Error | undefined>>): Promise<string | Error | undefined | null> {
+  if (server.drain === undefined) return cause
+  const gone = server.drain().then(() => cause, (error: unknown) => `${cause}, and the clients could not be moved (${(error as Error).message})`)
+  return await Promise.race([gone, second.then(() => null), ...ends])
 }
 
 async function graceful (terminal: Terminal, server: RunningServer, second: Promise<string>, timeoutMs: number): Promise<number> {

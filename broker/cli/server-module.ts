@@ -9,6 +9,10 @@ export interface RunningServer {
    * Takes what nobody caught in this process, within the event of that name; logs it. False = the server must be stopped.
    */
   stray? (kind: 'unhandledRejection' | 'uncaughtException', error: unknown): boolean
+  /** Sends the clients to other servers, before `close`; resolves when they have gone, when time is up, and at once when nobody could take them. */
+  drain? (): Promise<void>
+  /** Resolves when an operator had it drained, and it is to end; never otherwise. */
+  drained?: Promise<void>
   /** Resolves when the store failed for good and the process has to end; never otherwise. */
   failed: Promise<Error>
   /** Graceful stop: no new work, what is accepted is finished, everything closed. */

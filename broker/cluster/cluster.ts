@@ -53,6 +53,7 @@ export class ClusterNode {
   #deliver: (outputs: Output[]) => void = () => {}
   #offsetMs: number | undefined
   #mostSkewMs = 0
+  #draining = false
 
   constructor (setup: ClusterSetup) {
     this.#setup = setup
@@ -120,6 +121,14 @@ export class ClusterNode {
     return { self: this.#setup.self, linked: isLinked, servers: [...nodes.values()] }
   }
 
+  /** It takes no clients and owns nothing from now on, and says so. Resolves when that was tried. */
+  async drain (): Promise<void> {
+    this.#draining = true
+    // The one that is under way may have said otherwise.
+    await this.registry.beat()
+    await this.registry.beat()
+  }
+
   /** To be called before the engine ends, and `end` after it. */
   async close (): Promise<void> {
     await this.#repair.close()
@@ -173,7 +182,7 @@ export class ClusterNode {
       addresses: cluster.addresses,
       region: cluster.region,
       room: cluster.room,
-      draining: false,
+      draining: this.#draining,
       connections: this.#presence.size,
       startedAt: this.#startedAt,
       ...this.#offsetMs !== undefined && { offsetMs: this.#offsetMs }

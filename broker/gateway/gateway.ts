@@ -12,6 +12,7 @@ import { CompactForms } from './connection/compact-forms.ts'
 import { ConnectHandler } from './connection/connect.ts'
 import { Connection, type ConnectionContext } from './connection/connection.ts'
 import type { Elsewhere } from './connection/elsewhere.ts'
+import { Departures } from './departures.ts'
 import { logFailure } from './connection/failure.ts'
 import { OrdinarySide } from './connection/ordinary-side.ts'
 import { PendingPublishes } from './connection/pending-publishes.ts'
@@ -76,6 +77,7 @@ export class Gateway implements Acceptor {
   readonly clock = new Clock()
   readonly sockets: Sockets
   readonly sessions: Sessions
+  readonly departures: Departures
   readonly pump: Pump
   readonly turns: Turns
   readonly answerRoom: AnswerRoom
@@ -112,13 +114,13 @@ export class Gateway implements Acceptor {
     const rows = new WillRows(records, shared, err => { logFailure(log, err, {}, 'wills could not be stored') })
     const wills = this.#wills = new Wills({ engine, full, topics, ordinary, pending, tick, clock, now, waiting, rows, log })
     const forget = async (session: string): Promise<void> => { await ordinary?.forget(session) }
-    const sessions = this.sessions = new Sessions({ engine, pump, tick, waiting, wills, elsewhere, log, forget })
+    const sessions: Sessions = this.sessions = new Sessions({ engine, pump, tick, waiting, wills, get elsewhere (): Elsewhere | undefined { return departures.elsewhere }, log, forget })
+    const departures: Departures = this.departures = new Departures({ sessions, elsewhere, steady: pump.steady })
     const shares = this.#shares = new Shares({ engine, pump, topics, limits, log })
     const ordinarySide = new OrdinarySide({ openTopics, ordinary, limits })
     const serverDocument = this.#serverDocument = new ServerDocument(topics, serverInfo)
     const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, log })
     const auth = new AuthHandler({ engine, clock, methods: new Set(authMethods) })
-    const admission = new Admission({ engine, auth, topics, ordinarySide, anonymous })
     const takeovers = this.takeovers = new PerSecond(limits.takeoversPerSecond)
     const traffic = new Traffic()
     const sys = this.#sys = new SysTopics(sysOptions, { version: String(serverInfo['version']), connected: sessions.connected, traffic, ordinary })
@@ -145,7 +147,7 @@ export class Gateway implements Acceptor {
       },
       handlers: {
         auth,
-        connect: new ConnectHandler({ engine, admission, auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, fetched: new PerSecond(limits.takeoversPerSecond), topics, ordinarySide, limits, elsewhere, log }),
+        connect: new ConnectHandler({ engine, admission: new Admission({ engine, auth, topics, ordinarySide, anonymous }), auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, fetched: new PerSecond(limits.takeoversPerSecond), topics, ordinarySide, limits, get elsewhere (): Elsewhere | undefined { return departures.elsewhere }, log }),
         publish: new PublishHandler({ topics, limits, pending, tick, intake, publishAnswers, answerRoom, ordinarySide }),
         subscribe: new SubscribeHandler({ engine, serverDocument, topics, limits, ordinarySide, shares, sys }),
         unsubscribe: new UnsubscribeHandler({ engine, topics })
@@ -160,6 +162,8 @@ export class Gateway implements Acceptor {
 
   /** Takes up what an earlier run left; to be called before there are connections. */
   async restore (): Promise<void> { await this.#wills.restore() }
+
+  get draining (): boolean { return this.departures.draining }
 
   accept (transport: Transport): void {
     if (this.#closing) return transport.destroy()
@@ -213,6 +217,7 @@ export class Gateway implements Acceptor {
   async close (): Promise<void> {
     this.#closing = true
     clearInterval(this.#timer)
+    this.departures.close()
     this.#sys.close()
     this.locks.close()
     // Who waits for an answer that is known hears it before the connection ends.

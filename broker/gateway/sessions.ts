@@ -24,10 +24,13 @@ export interface ListedConnection extends TestatorClient {
   readonly sink: MqttSink | undefined
   readonly evidence: Evidence | undefined
   readonly publishes: Publishes
+  readonly isClosed: boolean
+  /** Nothing more is read of it. */
+  hold (): void
   /** Holds the connection as long as the engine says. */
   pace (held: boolean): void
   dropWill (): void
-  close (how: { reason: number, reference?: string | undefined }): void
+  close (how: { reason: number, reference?: string | undefined, why?: string }): void
   sweep (now: number): void
 }
 
@@ -40,6 +43,7 @@ export interface SessionsContext {
   readonly tick: Pick<Tick, 'discard'>
   readonly waiting: Pick<WaitingWills, 'goesOn' | 'ended' | 'discard'>
   readonly wills: Pick<Wills, 'announced' | 'left' | 'moved'>
+  /** Asked for each time: it changes. */
   readonly elsewhere: Elsewhere | undefined
   readonly log: Logger
   /** Removes what is stored elsewhere for a session that is over. */

@@ -3,7 +3,7 @@ import { request, type IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
 import { codes, Refusal, type Code } from '../errors.ts'
 import { isAlive, socketToReach } from './control-socket.ts'
-import type { ControlTarget } from './control-target.ts'
+import type { ControlProgress, ControlTarget } from './control-target.ts'
 import { feedClient } from './feed-client.ts'
 import type { Problem } from './problem.ts'
 
@@ -19,6 +19,16 @@ export function controlClient (path: string): ControlTarget {
     const response = await exchange(path, method, url, body)
     return await readJson(response)
   }
+  const lines = async (url: string, body: object, progress: ControlProgress, cut: string): Promise<void> => {
+    const response = await exchange(path, 'POST', url, body)
+    for await (const line of createInterface({ input: response, crlfDelay: Infinity })) {
+      const entry = JSON.parse(line) as { done?: number, total?: number, ok?: true, problem?: Problem }
+      if (entry.ok === true) return
+      if (entry.problem !== undefined) throw refusalOf(entry.problem)
+      progress(entry.done ?? 0, entry.total)
+    }
+    throw new Refusal('unavailable', cut)
+  }
   return {
     users: {
       add: async (uid, password) => { await call('PUT', userPath(uid), password === undefined ? {} : { password }) },
@@ -33,16 +43,8 @@ export function controlClient (path: string): ControlTarget {
     purge: async retentionSeconds => await call('POST', '/v1/purge', retentionSeconds === undefined ? {} : { retentionSeconds }) as Awaited<ReturnType<ControlTarget['purge']>>,
     operate: async (name, params) => await call('POST', `/v1/operations/${encodeURIComponent(name)}`, params),
     plugins: async () => await call('GET', '/v1/plugins') as Awaited<ReturnType<ControlTarget['plugins']>>,
-    backup: async (folder, progress) => {
-      const response = await exchange(path, 'POST', '/v1/backup', { path: folder })
-      for await (const line of createInterface({ input: response, crlfDelay: Infinity })) {
-        const entry = JSON.parse(line) as { done?: number, total?: number, ok?: true, problem?: Problem }
-        if (entry.ok === true) return
-        if (entry.problem !== undefined) throw refusalOf(entry.problem)
-        progress(entry.done ?? 0, entry.total)
-      }
-      throw new Refusal('unavailable', 'the server stopped before the backup was complete')
-    }
+    drain: progress => lines('/v1/drain', {}, progress, 'the server ended before all clients had gone'),
+    backup: (folder, progress) => lines('/v1/backup', { path: folder }, progress, 'the server stopped before the backup was complete')
   }
 }
 

@@ -5,7 +5,7 @@ import { Refusal } from '../errors.ts'
 import { StoreDamagedError, StoreUnavailableError } from '../store/errors.ts'
 import { isId } from '../topics.ts'
 import type { Routes } from './app.ts'
-import type { ControlTarget } from './control-target.ts'
+import type { ControlProgress, ControlTarget } from './control-target.ts'
 import { feedRoutes } from './feed-routes.ts'
 import { answerLines } from './json-lines.ts'
 import { problemOf, refusalOf, type Problem } from './problem.ts'
@@ -38,18 +38,24 @@ export function controlRoutes (target: ControlTarget): Routes {
     app.post('/v1/operations/:name', { schema: { params: operation, body: anyParams } }, ({ params: { name }, body }) => target.operate(name, body))
     app.post('/v1/purge', { schema: { body: purge } }, ({ body }) => target.purge(body.retentionSeconds))
     app.post('/v1/backup', { schema: { body: backup } }, async ({ body: { path } }, reply) => {
-      await answerLines(reply, controlProblem, async write => {
-        let nextAt = 0
-        await target.backup(path, (done, total) => {
-          const now = performance.now()
-          if (now < nextAt) return
-          nextAt = now + progressIntervalMs
-          write({ done, ...(total === undefined ? {} : { total }) })
-        })
-      })
+      await answerLines(reply, controlProblem, write => target.backup(path, progressOf(write)))
+    })
+    app.post('/v1/drain', async (_request, reply) => {
+      await answerLines(reply, controlProblem, write => target.drain(progressOf(write)))
     })
     userRoutes(target)(app)
     feedRoutes(target.feed)(app)
+  }
+}
+
+/** Writes how far a job is, not too often. */
+function progressOf (write: (line: object) => void): ControlProgress {
+  let nextAt = 0
+  return (done, total) => {
+    const now = performance.now()
+    if (now < nextAt) return
+    nextAt = now + progressIntervalMs
+    write({ done, ...(total === undefined ? {} : { total }) })
   }
 }
 

@@ -66,6 +66,8 @@ export interface ControlTarget {
   status (): Promise<ServerStatus>
   /** `unavailable` when no server runs. */
   nodes (): Promise<NodesInfo>
+  /** Sends the clients to other servers, and ends the server then. `conflict` when nobody could take them. */
+  drain (progress: ControlProgress): Promise<void>
   /** Writes a copy of the store into `path` (absolute, outside the data folder; absent or empty, otherwise `conflict`). */
   backup (path: string, progress: ControlProgress): Promise<void>
   /** Carries out a request of the table of operations that is for the operator. */

@@ -9,6 +9,8 @@ export interface Health {
   ready (): Promise<void>
   /** False when the store failed for good: the process is about to end. */
   alive (): boolean
+  /** It is about to end, and takes nobody. */
+  draining? (): boolean
   version: string
   /** Causes go here and to nobody who asks: they may name machines, ports and paths. */
   log: Logger
@@ -25,6 +27,7 @@ export function healthRoutes (health: Health): Routes {
       return { status: 'ok', version }
     })
     app.get('/readyz', async () => {
+      if (health.draining?.() === true) throw new Refusal('unavailable', 'the server drains: its clients go to others')
       if (!await readiness.isReady()) throw new Refusal('unavailable', 'the store does not take messages now; the log says why')
       return { status: 'ready', version }
     })

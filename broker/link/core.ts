@@ -55,6 +55,8 @@ export interface ClusterState {
 export interface ClusterSide {
   /** Undefined: it is alone. */
   state (): Promise<ClusterState | undefined>
+  /** Says that this server is about to end: it takes no clients, and writes nothing that others could write. */
+  drain (): Promise<void>
 }
 
 /** An account, as operators see it. */

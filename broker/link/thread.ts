@@ -122,7 +122,7 @@ class ThreadCore implements Core {
     this.records = threadRecords(link)
     this.nodes = remote<Nodes>(link, 'nodes', ['over'])
     this.accounts = remote<Accounts>(link, 'accounts', ['add', 'passwd', 'list', 'ban', 'remove'])
-    this.cluster = remote<ClusterSide>(link, 'cluster', ['state'])
+    this.cluster = remote<ClusterSide>(link, 'cluster', ['state', 'drain'])
     this.feed = remote<FeedReaders>(link, 'feed', ['readers', 'register', 'acknowledge', 'remove', 'read'])
   }
 

@@ -39,6 +39,7 @@ const live: Case[] = [
   { verb: 'keepalive', args: ['--nat', '40'], code: 0, stdout: /^nat +40 s$/m },
   { verb: 'status', args: [], code: 0, stdout: /^mqtt +127\.0\.0\.1:\d+$/m },
   { verb: 'nodes', args: [], code: 0, stdout: /^this server is alone: cluster\.redis is not set\nname .*\n- +\d+\.\d+\.\d+ +- +- +\d+ /m },
+  { verb: 'drain', args: [], code: 1, stderr: /refused \(conflict\): this server is alone: nobody could take its clients/ },
   { verb: 'bench', args: ['--pairs', '1', '--seconds', '0.1', '--rate', '50'], code: 0, stdout: /messages\/s delivered/ },
   { verb: 'backup', args: ['copy-live'], code: 0, stdout: /^backed up to / },
   { verb: 'restore', args: ['copy-live', '--force'], code: 1, stderr: /a server runs on .*: stop it first/ },
@@ -54,7 +55,7 @@ const stopped: Case[] = [
   ...live.filter(({ verb }) => verb.startsWith('group ') || ['send', 'listen', 'history', 'bench'].includes(verb))
     .map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server answers at mqtt:\/\/127\.0\.0\.1:\d+: start one with 'sabethes', or name another with --url/ })),
   ...live.filter(({ verb }) => verb.startsWith('feed ')).map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server runs on / })),
-  ...['status', 'nodes'].map((verb): Case => ({ verb, args: [], code: 1, stdout: silent, stderr: /no server runs on .*: start one with 'sabethes'/ })),
+  ...['status', 'nodes', 'drain'].map((verb): Case => ({ verb, args: [], code: 1, stdout: silent, stderr: /no server runs on .*: start one with 'sabethes'/ })),
   { verb: 'backup', args: ['copy-stopped'], code: 0, stdout: /^backed up to / },
   { verb: 'restore', args: ['copy-stopped', '--force'], code: 0, stdout: /^restored /, stderr: /^moved / },
   { verb: 'migrate', args: ['--from', 'config', '--to', 'level:migrated'], code: 0, stdout: /is equal to/ },

@@ -35,10 +35,10 @@ await t.test('a single server names itself, or what it is configured to name', a
     body: { servers: [{ region: '', addresses: [alone.url, alone.wsUrl] }], fallback: [], maxAgeSeconds: 2 }
   })
   t.match(await ask(alone.httpPort, `/v1/entry?region=${'x'.repeat(65)}`), { status: 400, cache: 'no-store' })
-  const open = await startServer(t, { config: { http: { host: '0.0.0.0' }, auth: { mode: 'password' } } })
+  const open = await startServer(t, { data: `${t.testdir()}/open`, config: { http: { host: '0.0.0.0' }, auth: { mode: 'password' } } })
   t.same((await ask(open.httpPort)).body.servers, [{ region: '', addresses: [open.url, `ws://127.0.0.1:${open.httpPort}/mqtt`] }], 'by the name that it is asked by')
-  const told = await startServer(t, { config: { cluster: { region: 'eu', addresses: ['mqtts://chat.example.com:8883'] } } })
+  const told = await startServer(t, { data: `${t.testdir()}/told`, config: { cluster: { region: 'eu', addresses: ['mqtts://chat.example.com:8883'] } } })
   t.same((await ask(told.httpPort)).body.servers, [{ region: 'eu', addresses: ['mqtts://chat.example.com:8883'] }])
-  const balanced = await startServer(t, { config: { cluster: { entry: ['mqtt://balancer:1883'] } } })
+  const balanced = await startServer(t, { data: `${t.testdir()}/balanced`, config: { cluster: { entry: ['mqtt://balancer:1883'] } } })
   t.same((await ask(balanced.httpPort)).body, { servers: [], fallback: ['mqtt://balancer:1883'], maxAgeSeconds: 2 })
 })

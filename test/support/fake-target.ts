@@ -59,6 +59,7 @@ export function fakeTarget (): FakeTarget {
       linked: true,
       servers: [{ id: 'a1', name: 'one', version: '1.2.3', addresses: [], region: '', room: '', draining: false, connections: 3, startedAt: Date.now() - 90_061_000 }]
     }),
+    drain: async progress => { progress(3, 3) },
     backup: async (path, progress) => {
       if (path.endsWith('full')) throw new Refusal('conflict', `${path} is not empty`)
       progress(1, 2)

@@ -2,8 +2,8 @@ import { disconnectReasons } from './disconnect-reasons.ts'
 
 /** Another server that clients are told of (MQTT 5.0, section 4.11). */
 export interface Elsewhere {
-  /** Server Reference. */
-  address: string
+  /** Server Reference; undefined: none is known. */
+  address: string | undefined
   reason: typeof disconnectReasons.useAnotherServer | typeof disconnectReasons.serverMoved
   /** Whoever connects is sent there. */
   redirect: boolean

@@ -37,6 +37,8 @@ export interface Acceptor {
   readonly sockets: Sockets
   readonly limits: { readonly connectTimeoutMs: number, readonly stallTimeoutMs: number }
   readonly log: Pick<Logger, 'info'>
+  /** It is about to end, and takes nobody. */
+  readonly draining?: boolean
   /** Takes a byte stream, whose socket `sockets` has counted. */
   accept (transport: Transport): void
 }

@@ -103,7 +103,7 @@ export function serveWebSocket (acceptor: Acceptor, server: Server, options: Web
     if (place !== undefined) places.set(socket, place)
   }
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const refusal = refusalOf(request, options)
+    const refusal = acceptor.draining === true ? '503 Service Unavailable' : refusalOf(request, options)
     if (refusal !== undefined) {
       acceptor.log.info({ address: request.socket.remoteAddress, origin: request.headers.origin, host: request.headers.host, reason: refusal }, 'upgrade refused')
       socket.on('error', () => { socket.destroy() })
