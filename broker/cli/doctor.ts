@@ -48,6 +48,12 @@ export async function doctor (terminal: Terminal, options: DoctorOptions): Promi
       await add('HTTP port', async () => await portState(known.http.host, known.http.port))
     }
     await add('store', async () => await storeState(terminal, known, server))
+    if (known.cluster.redis !== '') {
+      await add('cluster', async () => {
+        const { inspectCluster } = await import('../cluster/inspection.ts')
+        return await inspectCluster(known.cluster)
+      })
+    }
     if (options.deep === true) await add('store content', async () => await contentState(terminal, known, server !== undefined))
   }
   const ok = checks.every(check => check.ok)

@@ -25,6 +25,8 @@ export interface ServerOptions {
   /** More flags for `serve`. */
   args?: string[]
   env?: Record<string, string>
+  /** The server's program, asked for at each start; default: this build's. */
+  main?: () => string
   /** A program that runs the server: `['strace', '-f', …]`. */
   wrapper?: string[]
 }
@@ -89,7 +91,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   }
   const gone = (process: ChildProcess): boolean => process.exitCode !== null || process.signalCode !== null
   const start = async (): Promise<void> => {
-    const serve = [process.execPath, mainPath, 'serve', '--config', configPath, '--data', data,
+    const serve = [process.execPath, options.main?.() ?? mainPath, 'serve', '--config', configPath, '--data', data,
       '--mqtt-port', String(mqttPort), '--http-port', String(httpPort), ...options.args ?? []]
     const [program = '', ...args] = [...options.wrapper ?? [], ...serve]
     const started = spawn(program, args, { cwd: folder, env: cleanEnv(options.env), stdio: ['ignore', 'pipe', 'pipe'] })
