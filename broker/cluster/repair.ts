@@ -73,9 +73,11 @@ export class Repair {
     if (since === undefined) return
     this.#since = undefined
     const agoMs = steady() - since
-    log.info({ agoMs: Math.round(agoMs) }, 'words of other servers may be lost: what was written since is looked up')
+    const hasReaders = !(this.#options.users()[Symbol.iterator]().next().done ?? false)
+    if (hasReaders) log.info({ agoMs: Math.round(agoMs) }, 'words of other servers may be lost: what was written since is looked up')
     try {
       await this.#options.forget()
+      if (!hasReaders) return
       await this.#messages(now() - agoMs - this.#options.skewMs() - lateInsertMs)
       await this.#groups()
       this.rounds++

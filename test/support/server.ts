@@ -11,6 +11,7 @@ import { freePort } from './ports.ts'
 import { merge } from './configs.ts'
 import { databaseOf, inThread, onDatabase, storeChoice } from './store-choice.ts'
 import type { Database } from './store-choice.ts'
+import { clustered, twin } from './twin.ts'
 
 export { freePort }
 
@@ -73,11 +74,16 @@ export function cleanEnv (extra: Record<string, string> = {}): NodeJS.ProcessEnv
 
 /** Starts `sabethes serve` and resolves when `GET /readyz` answers 200. It is killed when the test ends. */
 export async function startServer (t: Test, options: ServerOptions = {}): Promise<Server> {
+  const config = await configured(t, options.config ?? {})
+  const isShared = clustered && databaseOf(config) !== undefined && !('cluster' in config) && options.wrapper === undefined
+  return isShared ? await twin(t, options, config, startProcess) : await startProcess(t, options, config)
+}
+
+async function startProcess (t: Test, options: ServerOptions, config: Record<string, unknown>): Promise<Server> {
   const folder = t.testdir()
   const data = options.data ?? join(folder, 'data')
   mkdirSync(folder, { recursive: true })
   const configPath = join(folder, 'sabethes.yaml')
-  const config = await configured(t, options.config ?? {})
   writeFileSync(configPath, JSON.stringify(config, null, 2))
   const [mqttPort, httpPort] = [await freePort(), await freePort()]
   let child: ChildProcess | undefined
