@@ -50,8 +50,8 @@ export async function twin (t: Test, options: ServerOptions, config: Record<stri
   }
 }
 
-/** The port of something that hands connections on to these ports, in turns. */
-async function inTurns (t: Test, ports: readonly number[]): Promise<number> {
+/** The port of something that hands connections on to these ports, in turns; what cannot be reached closes them. */
+export async function inTurns (t: Test, ports: readonly number[]): Promise<number> {
   const sockets = new Set<Socket>()
   let turn = 0
   const server = createServer({ allowHalfOpen: true, noDelay: true }, client => {
