@@ -14,7 +14,7 @@ import { fromWire, Outbox } from './outputs.ts'
 import { Presence } from './presence.ts'
 import { connectRedis, whenReady, type RedisClient } from './redis.ts'
 import { Registry } from './registry.ts'
-import { Repair } from './repair.ts'
+import { lateInsertMs, Repair } from './repair.ts'
 import { Seats } from './seats.ts'
 import { RedisTransport } from './transport.ts'
 import type { NodeInfo } from './view.ts'
@@ -91,7 +91,10 @@ export class ClusterNode {
     link.on('outputs', (wired: Array<Record<string, unknown>>) => { this.#hear(wired.map(fromWire)) })
     this.#greetings = new Greetings(self, link, registry, missed, failed)
     link.onBroken((_node, sinceMs) => { missed(sinceMs) })
-    registry.onBeat(() => { directory.beat().catch(failed) })
+    registry.onBeat(() => {
+      directory.beat().catch(failed)
+      this.#tellWhole()
+    })
   }
 
   /** What the engine asks of the other servers. */
@@ -163,6 +166,13 @@ export class ClusterNode {
       this.#setup.log.warn({ err: error }, 'the ends of new groups could not be looked up')
       this.#repair.missed(performance.now())
     })
+  }
+
+  /** Streams that begin with a message may begin there when the one before it is known to have been heard of. */
+  #tellWhole (): void {
+    const wholeAt = this.link.wholeAt
+    if (!this.registry.isLinked || this.#repair.isOpen || wholeAt === undefined) return
+    this.#deliver([{ kind: 'whole', upTo: Date.now() - (performance.now() - wholeAt) - this.#skewMs() - lateInsertMs }])
   }
 
   #skewMs (): number {

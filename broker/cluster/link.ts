@@ -30,7 +30,7 @@ export interface LinkOptions {
 }
 
 /** What was said to one server, and heard of it. */
-interface Peer { sent: number, heard: number, /** when all that was said had been heard, for the last time */ wholeAt: number, queue: Item[] }
+interface Peer { sent: number, /** undefined: nothing yet */ heard: number | undefined, /** when all that was said had been heard, for the last time */ wholeAt: number, queue: Item[] }
 interface Asked { node: string, resolve: (value: unknown) => void, reject: (error: Error) => void, timer: NodeJS.Timeout }
 
 type Handler = (body: any, from: string) => unknown
@@ -62,6 +62,17 @@ export class Link {
 
   /** No other server is there. */
   get isAlone (): boolean { return this.#options.registry.view.nodes.size < 2 }
+
+  /** When all that the others have said was heard, for the last time (of the steady clock); undefined while one of them was not heard yet. */
+  get wholeAt (): number | undefined {
+    let least = this.#steady()
+    for (const node of this.others) {
+      const peer = this.#peers.get(node)
+      if (peer?.heard === undefined) return undefined
+      least = Math.min(least, peer.wholeAt)
+    }
+    return least
+  }
 
   /** What is told under `kind` goes to `handler`; what it returns, or resolves to, answers who asked. JSON. */
   on (kind: string, handler: Handler): void { this.#handlers.set(kind, handler) }
@@ -135,9 +146,10 @@ export class Link {
     const { f: from, s: number, m: items } = frame
     const peer = this.#peer(from)
     const expected = items === undefined ? number : number - 1
+    const heard = peer.heard ?? 0
     // A repeat: it was taken, or is known to be missed.
-    if (expected < peer.heard) return
-    if (expected > peer.heard) this.#break(from, peer)
+    if (expected < heard) return
+    if (expected > heard) this.#break(from, peer)
     peer.heard = number
     peer.wholeAt = this.#steady()
     if (items !== undefined) for (const item of items) this.#take(from, item)
@@ -190,7 +202,7 @@ export class Link {
 
   #peer (node: string): Peer {
     let peer = this.#peers.get(node)
-    if (peer === undefined) this.#peers.set(node, peer = { sent: 0, heard: 0, wholeAt: this.#steady(), queue: [] })
+    if (peer === undefined) this.#peers.set(node, peer = { sent: 0, heard: undefined, wholeAt: this.#steady(), queue: [] })
     return peer
   }
 }

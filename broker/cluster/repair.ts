@@ -7,7 +7,7 @@ import type { Output } from '../link/port.ts'
 import type { Store } from '../store/store.ts'
 
 /** An insert that was given up may still be carried out this much later than the id of its document says, milliseconds; and a clock is read in seconds. */
-const lateInsertMs = 15_000
+export const lateInsertMs = 15_000
 /** What is broken in one moment is mended together, milliseconds. */
 const gatherMs = 20
 const retryMs = 1_000
@@ -42,6 +42,9 @@ export class Repair {
   rounds = 0
 
   constructor (options: RepairOptions) { this.#options = options }
+
+  /** Something is still to be made good. */
+  get isOpen (): boolean { return this.#since !== undefined || this.#running !== undefined }
 
   /** What was said since then may be missed. */
   missed (sinceMs: number): void {

@@ -183,6 +183,7 @@ export class Gateway implements Acceptor {
         case 'event': pump.event(output); break
         case 'behind': pump.behind(output); break
         case 'members': pump.members(output); break
+        case 'whole': pump.wholeMs = output.upTo; break
         case 'groups': pump.lookAgain(output); break
         case 'notice': pump.notice(output.user, output.payload); break
         case 'kick': sessions.kick(output.user, output.session, output.code); break

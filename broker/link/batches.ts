@@ -2,7 +2,7 @@
  * Batches that cross between threads, by column: a clone of an object costs a microsecond for each few of its members, and a clone of an array of
  * numbers next to nothing. What is the same for a burst (its session, its conversation) crosses once.
  */
-import type { Output, Submission } from './port.ts'
+import type { Committed, Output, Submission } from './port.ts'
 import { exact } from './bytes.ts'
 
 /** What a session's publishes have in common. */
@@ -95,7 +95,7 @@ export function decodeSubmissions ({ numbers, senders, rares, bytes }: Submissio
  */
 export interface OutputBatch { readonly numbers: Float64Array<ArrayBuffer>, readonly names: string[], readonly ids: string, readonly others: Output[], readonly bytes: Uint8Array<ArrayBuffer> }
 
-const outputColumns = 6
+const outputColumns = 7
 const kinds = { other: 0, message: 1, verdict: 2 } as const
 
 /** Names that follow each other cross once. */
@@ -125,7 +125,7 @@ export function encodeOutputs (outputs: readonly Output[]): OutputBatch {
     if (output.kind === 'message') {
       bytes.set(output.payload, end)
       end += output.payload.length
-      numbers.set([kinds.message, names.place(0, output.conv), output.seq, names.place(1, output.from), end, output.expiresAt ?? -1], at)
+      numbers.set([kinds.message, names.place(0, output.conv), output.seq, names.place(1, output.from), end, output.expiresAt ?? -1, output.prevTs ?? -1], at)
     } else if (output.kind === 'verdict' && output.ok === true && output.conv !== undefined && output.id !== undefined && output.seq !== undefined && output.rid === undefined) {
       ids += output.id
       numbers.set([kinds.verdict, output.ref, names.place(0, output.conv), output.seq, ids.length], at)
@@ -154,8 +154,10 @@ export function decodeOutputs ({ numbers, names, ids, others, bytes }: OutputBat
       const payload = bytes.subarray(from, end)
       const expiresAt = number(at + 5)
       from = end
-      if (expiresAt < 0) outputs.push({ kind: 'message', conv: name(at + 1), seq: number(at + 2), from: name(at + 3), payload })
-      else outputs.push({ kind: 'message', conv: name(at + 1), seq: number(at + 2), from: name(at + 3), payload, expiresAt })
+      const message: Committed = { kind: 'message', conv: name(at + 1), seq: number(at + 2), from: name(at + 3), payload }
+      if (expiresAt >= 0) message.expiresAt = expiresAt
+      if (number(at + 6) >= 0) message.prevTs = number(at + 6)
+      outputs.push(message)
     } else if (number(at) === kinds.verdict) {
       const idEnd = number(at + 4)
       outputs.push({ kind: 'verdict', ref: number(at + 1), ok: true, conv: name(at + 2), id: ids.slice(idFrom, idEnd), seq: number(at + 3) })

@@ -59,6 +59,8 @@ export interface Committed {
   /** The whole envelope, UTF-8 JSON. */
   payload: Uint8Array
   expiresAt?: number
+  /** When the message before it in the conversation was written, milliseconds since the epoch; where several servers write. */
+  prevTs?: number
 }
 
 /** Why a connection is closed. */
@@ -77,6 +79,8 @@ export type Output = Verdict | Committed
   | { kind: 'members', gid: string, added: Array<{ user: string, joinedSeq: number }>, removed: string[] }
   /** All groups that a user is in, whose sessions look at them, and at the user's events, again: what was said of either may never have come. */
   | { kind: 'groups', user: string, groups: string[] }
+  /** Of what was committed before then (milliseconds since the epoch) nothing is still to be said, by whichever server. */
+  | { kind: 'whole', upTo: number }
   /** Live words of the server on a user's notice topic. */
   | { kind: 'notice', user: string, payload: Uint8Array }
   /**
@@ -205,10 +209,10 @@ export interface Engine {
   closeSession (end: SessionClose): Promise<void>
 
   /**
-   * Streams of a session, in pages by stream id. `own` gives `o:` streams, `event` the one event log. `seen`: to be said to `advance`, as one more stream, together
+   * Streams of a session, in pages by stream id. `only`: that one (direct, own); a session without cursors has what came `since` then in it. `own` gives `o:` streams, `event` the one event log. `seen`: to be said to `advance`, as one more stream, together
    * with what begins on the page: with it the session has gone through all streams of the kind.
    */
-  streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string, seen?: string }>
+  streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, only?: string, since?: number, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string, seen?: string }>
   /** What of a stream the user may see, `seq > after`. `last` = numbers up to it were looked at (skip invisible ones). */
   read (query: { user: string, stream: string, after: number, limit: number, maxBytes: number }): Promise<{ entries: LogEntry[], last: number }>
   /** A device acknowledged (cursors, `seq`), or was sent (`sent`). Merged and written lazily; `persistent` sessions only keep cursors. `begins`: it is where the device starts, and acknowledges nothing. */

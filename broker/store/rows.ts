@@ -94,6 +94,8 @@ export interface Outcome {
   ts: TimeMs
   /** True when the message was stored before (same cid, or a DUP resend): nothing was written for it. */
   replay: boolean
+  /** When the message before it in its log was written; where several processes write, and it has one. */
+  prevTs?: TimeMs
   /** Of a message with `marksSender`: the sender's read mark went past messages of others. Absent = it did not, or `replay`. */
   passed?: true
   /**

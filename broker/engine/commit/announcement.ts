@@ -62,9 +62,9 @@ export class Announcement {
     else this.#committed(message, outcome, draft)
   }
 
-  #committed (message: NewMessage, { id, seq, ts }: Outcome, draft?: Draft): void {
+  #committed (message: NewMessage, { id, seq, ts, prevTs }: Outcome, draft?: Draft): void {
     this.messages += 1
-    this.outputs.push(committed(message, seq))
+    this.outputs.push(committed(message, seq, prevTs))
     const { listeners } = this.#hearers
     if (listeners.listens) this.#heard.push(() => { listeners.stored({ ...draft ?? draftOf(message), id, seq, ts }) })
   }
@@ -102,10 +102,11 @@ export class Announcement {
   }
 }
 
-function committed (message: NewMessage, seq: number): Committed {
+function committed (message: NewMessage, seq: number, prevTs?: number): Committed {
   const payload = envelope(message.conv, seq, message.content)
   const output: Committed = { kind: 'message', conv: message.conv, seq, from: message.from, payload }
   if (message.expiresAt !== undefined) output.expiresAt = message.expiresAt
+  if (prevTs !== undefined) output.prevTs = prevTs
   return output
 }
 

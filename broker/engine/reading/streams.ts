@@ -6,7 +6,7 @@
  * not where another device of the user stands. Without that, a device that was away when a conversation began would miss its start.
  * The first cursors may be lost with the server: then the time of the SUBSCRIBE says what is for this device (since.ts).
  */
-import { eventLogId } from '../../topics.ts'
+import { eventLogId, groupId } from '../../topics.ts'
 import type { Cursor, Member } from '../../store/store.ts'
 import { envelope, eventPayload } from '../envelope.ts'
 import type { EngineHost } from '../host.ts'
@@ -52,7 +52,8 @@ export class Streams {
     const { session } = query
     const limit = Math.min(query.limit, maxPage)
     const rows = await this.#rows(query, kind, limit)
-    const next = query.gid === undefined && rows.length >= limit ? rows.at(-1)?.conv : undefined
+    const isNarrow = query.gid !== undefined || query.only !== undefined
+    const next = !isNarrow && rows.length >= limit ? rows.at(-1)?.conv : undefined
     const ids = rows.map(row => streamOf(row.conv, kind))
     const persistent = this.#sessions.isPersistent(session)
     const cursors = persistent ? await store.cursors(session, [...ids, `!${kind}`]) : []
@@ -67,18 +68,19 @@ export class Streams {
       const cursor = cursors[i]
       if (cursor !== undefined) return placed(stream, head, cursor, floorOf(row))
       let start = seenAll ? floorOf(row) : kind === 'own' ? head : Math.min(head, Math.max(row.deliveredSeq, floorOf(row)))
-      const since = dates?.of(kind, row.conv.slice(2))
+      const since = persistent ? dates?.of(kind, row.conv.slice(2)) : query.since
       if (since !== undefined) start = await messageBefore(store, row.conv, since, floorOf(row), start)
       return begun(stream, head, start, persistent)
     }))
     if (next !== undefined) return { streams, next: streamOf(next, kind) }
-    return { streams, ...persistent && !seenAll && query.gid === undefined && { seen: `!${kind}` } }
+    return { streams, ...persistent && !seenAll && !isNarrow && { seen: `!${kind}` } }
   }
 
   async #rows (query: Query, kind: 'direct' | 'group' | 'own', limit: number): Promise<Member[]> {
     const { store } = this.#host
-    if (query.gid !== undefined) {
-      const row = await store.member(query.user, `g:${query.gid}`)
+    const only = query.gid !== undefined ? groupId(query.gid) : query.only === undefined ? undefined : conversationOf(query.only)
+    if (only !== undefined) {
+      const row = await store.member(query.user, only)
       return row === undefined ? [] : [row]
     }
     const after = query.after === undefined ? {} : { after: conversationOf(query.after) }

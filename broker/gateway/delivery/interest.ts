@@ -1,4 +1,4 @@
-import type { ChatFilter } from '../../topics.ts'
+import { groupId, type ChatFilter } from '../../topics.ts'
 import { streamKind, type Stream, type StreamKind } from './stream.ts'
 
 type Granted = -1 | 0 | 1
@@ -7,8 +7,8 @@ type Granted = -1 | 0 | 1
 export interface Interested {
   readonly streams: ReadonlyMap<string, Stream>
   dropStream (stream: Stream): void
-  /** Looks for what the session has not read in streams of this kind, or in one group's. */
-  scan (kind: StreamKind, gid?: string): void
+  /** Looks for what the session has not read in streams of this kind, or in one of them. */
+  scan (kind: StreamKind, only?: string): void
   cancelScans (kind: StreamKind): void
 }
 
@@ -110,13 +110,13 @@ export class Interest {
     if (own !== (before.allGroups === -1 ? before.inbox : -1)) rescan(session, 'own', own)
     if (this.allGroups !== before.allGroups) {
       rescan(session, 'group', this.allGroups)
-      if (this.allGroups === -1) for (const gid of this.#groups.keys()) session.scan('group', gid)
+      if (this.allGroups === -1) for (const gid of this.#groups.keys()) session.scan('group', groupId(gid))
       return
     }
     for (const [gid, qos] of this.#groups) {
-      if (before.groups.get(gid) !== qos) session.scan('group', gid)
+      if (before.groups.get(gid) !== qos) session.scan('group', groupId(gid))
     }
-    for (const gid of lost) session.scan('group', gid)
+    for (const gid of lost) session.scan('group', groupId(gid))
   }
 
   /** Looks again at what stays in memory of streams that others write to as well: groups and events. */
@@ -124,7 +124,7 @@ export class Interest {
     const { event, allGroups, groups } = this.#applied
     if (event !== -1) rescan(session, 'event', event)
     rescan(session, 'group', allGroups)
-    if (allGroups === -1) for (const gid of groups.keys()) session.scan('group', gid)
+    if (allGroups === -1) for (const gid of groups.keys()) session.scan('group', groupId(gid))
   }
 
   /** Adds up the filters. `apply` does it too. */

@@ -11,7 +11,9 @@ export class Passed {
 
   get (id: string): number | undefined { return this.#young.get(id) ?? this.#old.get(id) }
 
-  age (): void {
+  /** `atLeast`: only when so many are known. */
+  age (atLeast = 0): void {
+    if (this.#young.size < atLeast) return
     this.#old = this.#young
     this.#young = new Map()
   }

@@ -42,6 +42,9 @@ const mostPaceMs = 250
  * Takes what was committed to the connected sessions that read it. Sessions find their direct messages by user, group messages
  * by the group's streams.
  */
+/** Of a session without cursors nothing else tells what it has had: so many conversations are remembered. */
+const mostPassed = 10_000
+
 export class Pump implements Shared {
   readonly engine: Pick<Engine, 'read' | 'streams'>
   readonly cursors: Cursors
@@ -56,6 +59,8 @@ export class Pump implements Shared {
   readonly steady: () => number
   readonly later: (run: () => void) => void
   readonly lateMs: number
+  /** What was committed before is known here, as far as it is for sessions here; milliseconds since the epoch. */
+  wholeMs = -Infinity
   #agedAt: number
   readonly #byUser = new Map<string, Set<Session>>()
   #lastConv = ''
@@ -136,7 +141,11 @@ export class Pump implements Shared {
       const passed = session.passed?.get(id)
       if (passed !== undefined && message.seq <= passed) return
       // At QoS 0 a stream is live only: it waits for no scan.
-      if (qos === 1) for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, message.seq)) return
+      if (qos === 1 && isAwaited(session, kind, id, message.seq)) return
+      if (qos === 1 && passed === undefined && this.#isUnsure(message)) {
+        session.scan(kind, id, session.openedAt)
+        if (isAwaited(session, kind, id, message.seq)) return
+      }
       const cursor = passed ?? message.seq - 1
       stream = session.addStream(id, cursor, cursor)
       if (stream === undefined) return
@@ -144,6 +153,9 @@ export class Pump implements Shared {
     }
     session.live(stream, message)
   }
+
+  /** The message before it may be one that this server has not heard of. */
+  #isUnsure ({ seq, prevTs }: Committed): boolean { return this.lateMs > 0 && seq > 1 && !(prevTs !== undefined && prevTs < this.wholeMs) }
 
   event (output: Extract<Output, { kind: 'event' }>): void {
     const sessions = this.#byUser.get(output.user)
@@ -224,7 +236,7 @@ export class Pump implements Shared {
     const now = this.steady()
     if (this.lateMs === 0 || now - this.#agedAt < this.lateMs) return
     this.#agedAt = now
-    for (const sessions of this.#byUser.values()) for (const session of sessions) session.passed?.age()
+    for (const sessions of this.#byUser.values()) for (const session of sessions) session.passed?.age(session.stored ? 0 : mostPassed)
   }
 
   /** So long did the last turns of the event loop take, milliseconds. */
@@ -234,4 +246,11 @@ export class Pump implements Shared {
     this.pauses.close()
     this.cursors.close()
   }
+}
+
+/** A scan has not come there yet: it finds the stream with this commit. */
+function isAwaited (session: Session, kind: StreamKind, id: string, seq: number): boolean {
+  let awaited = false
+  for (const scan of session.scans) if (scan.kind === kind && !scan.covers(id, seq)) awaited = true
+  return awaited
 }

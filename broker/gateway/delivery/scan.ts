@@ -38,7 +38,8 @@ export class Scan {
   readonly kind: StreamKind
   readonly #session: Scanned
   readonly #shared: Pick<Shared, 'engine' | 'cursors' | 'looking'>
-  readonly #gid: string | undefined
+  readonly #only: string | undefined
+  readonly #since: number | undefined
   #passed = ''
   #inFlight = false
   #done = false
@@ -46,27 +47,31 @@ export class Scan {
   readonly #raced = new Map<string, Race>()
   readonly #removed = new Set<string>()
 
-  constructor (session: Scanned, shared: Pick<Shared, 'engine' | 'cursors' | 'looking'>, kind: StreamKind, gid?: string) {
+  /** `only`: looks for one stream. `since`: a session without cursors is to have what came since then (milliseconds since the epoch). */
+  constructor (session: Scanned, shared: Pick<Shared, 'engine' | 'cursors' | 'looking'>, kind: StreamKind, only?: string, since?: number) {
     this.#session = session
     this.#shared = shared
     this.kind = kind
-    this.#gid = gid
+    this.#only = only
+    this.#since = since
   }
 
   get done (): boolean { return this.#done }
+  /** It says nothing of other streams. */
+  get isNarrow (): boolean { return this.#only !== undefined }
 
   cancel (): void { this.#cancelled = true }
 
   /** A commit to a stream that is not in memory, or several up to `last`: true when it may be delivered at once (the stream was caught up). */
   covers (id: string, seq: number, last = seq): boolean {
-    if (this.#done || id <= this.#passed) return true
+    if (this.#done || id <= this.#passed || (this.#only !== undefined && id !== this.#only)) return true
     this.note(id, seq, last)
     return false
   }
 
   /** A commit that the page being read may not show. */
   note (id: string, seq: number, last = seq): void {
-    if (this.#done || id <= this.#passed) return
+    if (this.#done || id <= this.#passed || (this.#only !== undefined && id !== this.#only)) return
     // Of a user's own conversations all are noted until their page came: it may show as delivered what this session has not had
     // (the user's own sending moves that mark). Groups are everybody's: only what races with a page is noted.
     if (this.kind === 'group' && !this.#inFlight) return
@@ -102,7 +107,8 @@ export class Scan {
       kind: this.kind,
       limit: pageSize,
       ...(this.#passed !== '' ? { after: this.#passed } : {}),
-      ...(this.#gid !== undefined ? { gid: this.#gid } : {})
+      ...(this.#only === undefined ? {} : this.kind === 'group' ? { gid: this.#only.slice(2) } : { only: this.#only }),
+      ...(this.#since === undefined ? {} : { since: this.#since })
     }).then(page => {
       looking.leave()
       if (this.#cancelled || session.closed) return
@@ -206,7 +212,7 @@ export class Scan {
   #dropUnknown (): void {
     const session = this.#session
     for (const stream of [...session.streams.values()]) {
-      const mine = stream.kind === this.kind && (this.#gid === undefined || stream.id === `g:${this.#gid}`)
+      const mine = stream.kind === this.kind && (this.#only === undefined || stream.id === this.#only)
       if (mine && stream.head === unknownHead) session.dropStream(stream)
     }
   }

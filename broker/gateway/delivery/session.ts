@@ -23,6 +23,7 @@ export class Session {
   readonly interest = new Interest()
   /** Where outputs may come late or twice. */
   readonly passed: Passed | undefined
+  readonly openedAt: number
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
   expirySeconds: number
   closed = false
@@ -47,6 +48,7 @@ export class Session {
     this.id = id
     this.user = user
     this.expirySeconds = expirySeconds
+    this.openedAt = shared.now()
     this.passed = shared.lateMs > 0 ? new Passed() : undefined
     this.#window = new Window(window)
     this.#catchingUp = new CatchingUp(this, shared)
@@ -245,9 +247,9 @@ export class Session {
     return leftBehind(this, id, this.sink.label(streamKind(id), id), cursor)
   }
 
-  /** Looks for what the session has not read in the streams of one kind, or of one group. */
-  scan (kind: StreamKind, gid?: string): void {
-    const scan = new Scan(this, this.#shared, kind, gid)
+  /** Looks for what the session has not read in the streams of one kind, or in one of them. */
+  scan (kind: StreamKind, only?: string, since?: number): void {
+    const scan = new Scan(this, this.#shared, kind, only, since)
     this.#scans.push(scan)
     if (kind === 'group') this.#shared.groups.scans.add(scan)
     scan.step()
@@ -256,7 +258,7 @@ export class Session {
   /** A scan that is done is kept for direct and own streams: it says that what is not in memory is caught up. */
   scanEnded (scan: Scan): void {
     this.#shared.groups.scans.delete(scan)
-    if (scan.kind === 'group' || scan.kind === 'event') this.#scans = this.#scans.filter(other => other !== scan)
+    if (scan.kind === 'group' || scan.kind === 'event' || scan.isNarrow) this.#scans = this.#scans.filter(other => other !== scan)
     if (this.#scans.every(other => other.done)) this.#lateAcks.clear()
   }
 

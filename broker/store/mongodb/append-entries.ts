@@ -15,6 +15,8 @@ export interface Entry {
   /** The earlier message of this batch that it repeats. */
   same: Entry | undefined
   at: { seq: number, n: number }
+  /** When the one before it was written. */
+  prevTs: number
   stored: boolean
   /** The sender's read mark went past messages of others. */
   passed: boolean
@@ -34,12 +36,13 @@ export function memoryOf ({ op, at, outcome, same }: Entry): Memory {
 
 /** Gives numbers behind the heads, in the order of arrival. */
 export function number (view: View, left: readonly Entry[]): void {
-  const ends = new Map<string, { seq: number, n: number }>()
+  const ends = new Map<string, { seq: number, n: number, ts: number }>()
   for (const entry of left) {
     const { op } = entry
     const end = ends.get(op.conv) ?? view.heads.get(op.conv) ?? emptyHead()
     entry.at = { seq: end.seq + 1, n: end.n + (op.counts ? 1 : 0) }
-    ends.set(op.conv, entry.at)
+    entry.prevTs = end.ts
+    ends.set(op.conv, { ...entry.at, ts: op.ts })
   }
 }
 

@@ -134,7 +134,7 @@ export class Append {
   #entry (op: NewMessage): Entry {
     const join = op.cid !== undefined ? `c ${op.conv} ${op.from} ${op.cid}` : op.resend === undefined ? '' : this.#resends.join(op.resend)
     const key = op.cid !== undefined ? 'c' + op.cid : 'i' + op.id
-    return { op, join, key, same: undefined, at: { seq: 0, n: 0 }, stored: false, passed: false, outcome: undefined }
+    return { op, join, key, same: undefined, at: { seq: 0, n: 0 }, prevTs: 0, stored: false, passed: false, outcome: undefined }
   }
 
   /** Repeats within the batch. */
@@ -279,7 +279,7 @@ export class Append {
       return { seq, n, id, ts, replay: true }
     }
     this.#resends.settled(entry.join)
-    entry.outcome ??= { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false, ...(entry.passed ? { passed: true } : {}) }
+    entry.outcome ??= { seq: at.seq, n: at.n, id: op.id, ts: op.ts, replay: false, ...(entry.passed ? { passed: true } : {}), ...(!this.#rows.isShared || at.seq === 1 ? {} : { prevTs: entry.prevTs }) }
     return entry.outcome
   }
 
