@@ -32,6 +32,7 @@ export class FakeEngine implements Engine {
   readonly ends: Array<Parameters<Engine['closeSession']>[0]> = []
   readonly hangUps: Array<{ session: string, graceful: boolean }> = []
   readonly reads: ReadQuery[] = []
+  readonly streamQueries: StreamsQuery[] = []
   readonly hidden = new Set<string>()
   /** So many of a log's newest entries reads do not show yet. */
   readonly lag = new Map<string, number>()
@@ -231,13 +232,16 @@ export class FakeEngine implements Engine {
     this.output([{ kind: 'hold', session, held, ...(held && { full: true }) }])
   }
 
-  async streams (query: StreamsQuery): ReturnType<Engine['streams']> { return await this.#call('streams', query, () => this.#streams(query)) }
+  async streams (query: StreamsQuery): ReturnType<Engine['streams']> {
+    this.streamQueries.push(query)
+    return await this.#call('streams', query, () => this.#streams(query))
+  }
 
-  #streams ({ session, user, kind, gid, after = '', limit }: StreamsQuery): Awaited<ReturnType<Engine['streams']>> {
+  #streams ({ session, user, kind, gid, only, after = '', limit }: StreamsQuery): Awaited<ReturnType<Engine['streams']>> {
     if (kind === 'event') return { streams: [this.#state(session, user, `e:${user}`, 'event')] }
     const prefix = kind === 'direct' ? 'd:' : 'g:'
     const ids = [...this.members].filter(([conv, members]) => conv.startsWith(prefix) && members.has(user) && (gid === undefined || conv === groupId(gid)))
-      .map(([conv]) => kind === 'own' ? 'o' + conv.slice(1) : conv).filter(id => id > after).sort()
+      .map(([conv]) => kind === 'own' ? 'o' + conv.slice(1) : conv).filter(id => id > after && (only === undefined || id === only)).sort()
     const page = ids.slice(0, limit)
     const streams = page.map(id => this.#state(session, user, id, kind))
     return page.length < ids.length ? { streams, next: page.at(-1) as string } : { streams }

@@ -78,6 +78,32 @@ async function disorder (t: Test, kind: 'mqtt' | 'collecting'): Promise<void> {
     return bob
   }
 
+  await t.test('a conversation begins with a number that is not its first', async t => {
+    const cases = [
+      { what: 'the one before it may be unheard of', prevTs: 1_000, wholeMs: 1_000, got: ['#1', '#2', '#3'], asked: 1 },
+      { what: 'nothing is known of the one before it', prevTs: undefined, wholeMs: Infinity, got: ['#1', '#2', '#3'], asked: 1 },
+      { what: 'the one before it was heard of', prevTs: 1_000, wholeMs: 1_001, got: ['#3'], asked: 0 }
+    ]
+    for (const { what, prevTs, wholeMs, got, asked } of cases) {
+      const one = bench(t)
+      const { engine } = one
+      const bob = one.client()
+      await bob.connect('bob', { clean: false })
+      await bob.subscribe('im/u/bob/inbox')
+      await settled(engine)
+      const before = engine.streamQueries.length
+      engine.append('d:alice:bob', 'alice')
+      engine.append('d:alice:bob', 'alice')
+      engine.output([{ kind: 'whole', upTo: wholeMs }, { ...engine.append('d:alice:bob', 'alice'), ...prevTs !== undefined && { prevTs } } as Output])
+      await settled(engine)
+      t.strictSame(one.take(bob), got, what)
+      t.equal(engine.streamQueries.length - before, asked)
+      engine.output([engine.append('d:alice:bob', 'alice')])
+      await settled(engine)
+      t.strictSame(one.take(bob), ['#4'], 'what follows is live')
+    }
+  })
+
   for (const { what, filter, log, from } of logs) {
     await t.test(`${what}: a number is left out`, async t => {
       const one = bench(t)
