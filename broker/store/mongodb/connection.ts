@@ -58,6 +58,9 @@ export function databaseName (url: string, database: string | undefined): string
 /** Time-outs that one read may take: for a server, a connection, an answer. */
 const timeoutsOfRead = 3
 
+/** A new primary may be found for so long, milliseconds: what comes meanwhile waits for it. */
+const knownAwayMs = 500
+
 export class Connection {
   readonly db: Db
   readonly messages: Collection<MessageDoc>
@@ -86,6 +89,9 @@ export class Connection {
   #tail: Promise<unknown> = Promise.resolve()
   #failed: { at: number, error: MongoUnavailableError } | undefined
   #jobs = 0
+  #isOpen = false
+  /** No server takes writes since then (of the steady clock). */
+  #awaySince: number | undefined
   #closing: Promise<void> | undefined
 
   constructor (options: ConnectionOptions) {
@@ -109,6 +115,7 @@ export class Connection {
     this.feedReaders = this.#collection('feedReaders')
     this.meta = this.#collection('meta')
     this.nodes = this.#collection('nodes')
+    this.#client.on('topologyDescriptionChanged', ({ newDescription: { servers } }) => { this.#look([...servers.values()].some(({ isWritable }) => isWritable)) })
     const { onCommand } = options
     if (onCommand !== undefined) {
       this.#client.on('commandStarted', ({ commandName, command }) => {
@@ -117,11 +124,23 @@ export class Connection {
     }
   }
 
+  /** The driver has found, or lost, a server that takes writes. */
+  #look (isThere: boolean): void {
+    if (isThere) this.#awaySince = undefined
+    else if (this.#isOpen) this.#awaySince ??= performance.now()
+  }
+
+  /** Known to be away: who asks is told so at once, and does not wait for a time-out. The driver goes on looking by itself. */
+  #refuseAway (): void {
+    if (this.#awaySince !== undefined && performance.now() - this.#awaySince >= knownAwayMs) throw new MongoUnavailableError('no server that takes writes is there')
+  }
+
   #collection<T extends Document> (name: string): Collection<T> { return this.db.collection<T>(name) }
 
   async open (): Promise<void> {
     try {
       await this.#client.connect()
+      this.#isOpen = true
       const info = await this.db.command({ buildInfo: 1 })
       if ('ferretdbVersion' in info) {
         this.orderedInserts = 100
@@ -171,6 +190,7 @@ export class Connection {
 
   async #guard<T> (job: () => Promise<T>): Promise<T> {
     try {
+      this.#refuseAway()
       return await job()
     } catch (error) {
       if (error instanceof StoreUnavailableError) throw error
@@ -219,6 +239,8 @@ function clientOptions (options: ConnectionOptions): MongoClientOptions {
     serverSelectionTimeoutMS: options.timeoutMs,
     connectTimeoutMS: options.timeoutMs,
     socketTimeoutMS: options.timeoutMs,
+    // Nobody waits for a server that is known to be away: it is looked for by itself.
+    heartbeatFrequencyMS: 1000,
     waitQueueTimeoutMS: options.timeoutMs,
     monitorCommands: options.onCommand !== undefined
   }
