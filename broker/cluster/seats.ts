@@ -37,6 +37,9 @@ export class Seats implements Others {
   readonly #silent = new Map<string, number>()
   /** Who was not answered is asked again, as long as it is there. */
   readonly #unanswered = new Map<string, Unanswered>()
+  #remote: Pick<Remote, 'recheck'> | undefined
+  /** A claim could not be made, or looked at: all are looked at again when Redis answers. */
+  #untoldOf = false
   #timer: NodeJS.Timeout | undefined
   #asking = false
 
@@ -50,11 +53,10 @@ export class Seats implements Others {
 
   /** What other servers ask of this one's engine is answered from now on. */
   serve (remote: Pick<Remote, 'release' | 'recheck'>): void {
-    const { link, log } = this.#options
+    const { link } = this.#options
+    this.#remote = remote
     link.on('release', async ({ session, epoch }: { session: string, epoch?: string }): Promise<Released> => await remote.release(session, epoch))
-    this.#timer = setInterval(() => {
-      remote.recheck().catch((error: unknown) => { log.error({ err: error }, 'who has which session was not looked at again') })
-    }, renewMs)
+    this.#timer = setInterval(() => { this.#recheck() }, renewMs)
     this.#timer.unref()
   }
 
@@ -66,6 +68,7 @@ export class Seats implements Others {
       const holder = await this.#claims.take(seat)
       return holder !== undefined && this.#isThere(holder) ? holder : undefined
     } catch (error) {
+      this.#untoldOf = true
       this.#untold(error, seat)
       return undefined
     }
@@ -75,6 +78,7 @@ export class Seats implements Others {
     try {
       return await this.#claims.keep(seat)
     } catch (error) {
+      this.#untoldOf = true
       this.#untold(error, seat)
       return { mine: true }
     }
@@ -115,7 +119,13 @@ export class Seats implements Others {
     }
   }
 
+  #recheck (): void { this.#remote?.recheck().catch((error: unknown) => { this.#options.log.error({ err: error }, 'who has which session was not looked at again') }) }
+
   #beat (): void {
+    if (this.#untoldOf && this.#options.registry.isLinked) {
+      this.#untoldOf = false
+      this.#recheck()
+    }
     if (this.#unanswered.size === 0 || this.#asking || !this.#options.registry.isLinked) return
     const some = [...this.#unanswered.values()].slice(0, askedAtOnce)
     for (const { session } of some) this.#unanswered.delete(session)

@@ -98,8 +98,17 @@ if (redis !== undefined) {
   })
 
   await t.test('while Redis is away nobody is known to have it, and nothing waits', async t => {
-    const registry = { view: new View([info('a'), info('b')]), isLinked: true, onBeat: () => {} }
+    let beat = (): void => {}
+    const registry = { view: new View([info('a'), info('b')]), isLinked: true, onBeat: (listener: () => void) => { beat = listener } }
     const seats = new Seats({ redis: client, namespace: 'x', self: 'a', link: { on: () => {}, ask: () => Promise.reject(new PeerUnavailableError('cannot be reached')) }, registry, releaseTimeoutMs: 2000, log })
+    let looks = 0
+    const recheck = (): Promise<void> => {
+      looks++
+      return Promise.resolve()
+    }
+    seats.serve({ release: () => Promise.resolve({ ended: false }), recheck })
+    beat()
+    t.equal(looks, 0)
     await redis.kill()
     await until(() => client.status !== 'ready', 5_000, 'the connection to break')
     t.equal(await seats.claim(seat('a1', 1)), undefined)
@@ -108,6 +117,11 @@ if (redis !== undefined) {
     t.equal(await seats.release(session, { node: 'b', epoch: 'b1' }), undefined)
     registry.isLinked = false
     t.equal(await seats.claim(seat('a1', 1)), undefined)
+    beat()
+    t.equal(looks, 0, 'not before Redis answers')
+    registry.isLinked = true
+    for (let times = 0; times < 2; times++) beat()
+    t.equal(looks, 1, 'a claim that could not be made is looked at again, however short that was')
     seats.close()
   })
 }
