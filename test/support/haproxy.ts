@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { until } from './mailbox.ts'
 import { packageRoot } from './package-root.ts'
@@ -25,6 +26,8 @@ export interface Haproxy {
   /** `ws://127.0.0.1:…/mqtt` */
   readonly wsUrl: string
   readonly httpPort: number
+  /** How often it found the MQTT port of this server (1, 2) to be back. */
+  returns (server: number): number
 }
 
 /** Starts it with config/haproxy.cfg, but for addresses: `servers` are its server-1, server-2. Ends with the test. */
@@ -50,7 +53,12 @@ export async function startHaproxy (t: Test, program: string, servers: ReadonlyA
   writeFileSync(path, text)
   const child = spawn(program, ['-db', '-f', path], { stdio: ['ignore', 'pipe', 'pipe'] })
   let log = ''
+  const returned: string[] = []
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (more: string) => { log = (log + more).slice(-8000) })
+  createInterface({ input: child.stdout }).on('line', line => {
+    const server = /mqtt-servers\/server-(\d) is UP/.exec(line)?.[1]
+    if (server !== undefined) returned.push(server)
+  })
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, 'exit')
@@ -64,5 +72,5 @@ export async function startHaproxy (t: Test, program: string, servers: ReadonlyA
     if (child.exitCode !== null) throw new Error(`haproxy ended with ${child.exitCode}:\n${log}`)
     return await fetch(`http://127.0.0.1:${httpPort}/readyz`).then(({ status }) => status === 200, () => false)
   }, 20_000, 'HAProxy')
-  return { url: `mqtt://127.0.0.1:${mqttPort}`, wsUrl: `ws://127.0.0.1:${httpPort}/mqtt`, httpPort }
+  return { url: `mqtt://127.0.0.1:${mqttPort}`, wsUrl: `ws://127.0.0.1:${httpPort}/mqtt`, httpPort, returns: server => returned.filter(name => name === String(server)).length }
 }
