@@ -13,7 +13,7 @@ import type { SubscriptionLike } from '../persistence-subscriptions.ts'
 import { AnsweredElsewhere } from './answered-elsewhere.ts'
 import { ChangeLog } from './change-log.ts'
 import { Commits, type Write } from './commits.ts'
-import { endSession, trimQueues } from './cleaning.ts'
+import { dropExpired, endSession, trimQueues } from './cleaning.ts'
 import { IncomingIds } from './incoming.ts'
 import { sessionsKey, type Recorder } from './library.ts'
 import { SessionQueue } from './session-queue.ts'
@@ -43,6 +43,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
   /** Payloads of messages that are written. */
   readonly #prepared = new WeakSet<Buffer>()
   readonly #name = randomBytes(8).toString('hex')
+  readonly #dropExpired = (topic: string): void => { dropExpired(this.#options.redis, topic).catch(this.#options.onError) }
   #tables: Tables
   #packets = 0
   #dropped = 0
@@ -75,7 +76,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
     const { redis } = this.#options
     const tables = this.#newTables()
     const number = await ChangeLog.numberIn(redis)
-    await tables.load()
+    await tables.load(this.#dropExpired)
     this.#tables = tables
     this.#log.startAt(number)
   }
@@ -196,10 +197,10 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
   /** As those of all servers are by now. */
   async * retained (filter: string, share = 1): AsyncGenerator<FoundRetained> {
     await this.#commits.write(() => {})
-    yield * this.#tables.retained.match(filter, () => {}, share)
+    yield * this.#tables.retained.match(filter, this.#dropExpired, share)
   }
 
-  createRetainedStreamCombi (filters: string[]): Readable { return Readable.from(this.#tables.retained.packets(filters, () => {})) }
+  createRetainedStreamCombi (filters: string[]): Readable { return Readable.from(this.#tables.retained.packets(filters, this.#dropExpired)) }
 
   // ---- subscriptions
 

@@ -31,8 +31,8 @@ export class Tables {
     }, limits)
   }
 
-  /** Reads all that is there. */
-  async load (): Promise<void> {
+  /** Reads all that is there; `onExpired` gets the topics of retained messages whose time has passed. */
+  async load (onExpired: (topic: string) => void): Promise<void> {
     const read = library(this.#redis)
     const sessions = await this.#redis.smembers(sessionsKey)
     for (let i = 0; i < sessions.length; i += atOnce) {
@@ -41,7 +41,7 @@ export class Tables {
         this.subscriptions.add(session, await read.subscriptionsByClient({ id: session }) as SubscriptionLike[])
       }))
     }
-    await this.retained.load(() => {})
+    await this.retained.load(onExpired)
   }
 
   take (change: Change): void {
