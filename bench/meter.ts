@@ -1,6 +1,6 @@
 /** What happened to the processors between two moments, and percentiles of latencies. */
 import { readFileSync } from 'node:fs'
-import type { BrokerProcess } from './peers/process.ts'
+import { cpuParts, type BrokerProcess } from './peers/process.ts'
 
 export interface Usage {
   seconds: number
@@ -67,7 +67,7 @@ export class Meter {
     return {
       at: performance.now(),
       broker: this.#broker.cpuSeconds(),
-      ...this.#broker.cpuParts(),
+      ...cpuParts(this.#broker.pid),
       generator: (user + system) / 1e6,
       database: this.#database?.cpuSeconds() ?? 0,
       core: coreSeconds(this.#cpus.brokerCpu),

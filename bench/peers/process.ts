@@ -47,6 +47,12 @@ function times (file: string): { user: number, system: number } {
   return { user: Number(fields[11]) / ticksPerSecond, system: Number(fields[12]) / ticksPerSecond }
 }
 
+/** Of a process's CPU seconds those in the kernel, and those of the thread that it began with (a Node program's event loop). By its id: an earlier commit's process has no such method. */
+export function cpuParts (pid: number): { system: number, first: number } {
+  const first = times(`/proc/${pid}/task/${pid}/stat`)
+  return { system: times(`/proc/${pid}/stat`).system, first: first.user + first.system }
+}
+
 export class BrokerProcess {
   readonly pid: number
   /** A folder of its own under the system's temporary folder, removed by `stop`. */
@@ -103,12 +109,6 @@ export class BrokerProcess {
   cpuSeconds (): number {
     const { user, system } = times(`/proc/${this.pid}/stat`)
     return user + system
-  }
-
-  /** Of `cpuSeconds`: those in the kernel, and those of the thread that the process began with (a Node program's event loop). */
-  cpuParts (): { system: number, first: number } {
-    const first = times(`/proc/${this.pid}/task/${this.pid}/stat`)
-    return { system: times(`/proc/${this.pid}/stat`).system, first: first.user + first.system }
   }
 
   /** Resident memory, bytes. */
