@@ -7,7 +7,7 @@ import type { Test } from 'tap'
 import { merge } from './configs.ts'
 import type { RedisServer } from './redis.ts'
 import { startRedis } from './redis.ts'
-import type { Server, ServerOptions } from './server.ts'
+import type { Server, ServerOptions } from './server-shape.ts'
 
 /** `SABETHES_TEST_CLUSTER=1`: the full servers of a test file that are on MongoDB are two each. */
 export const clustered = process.env.SABETHES_TEST_CLUSTER === '1'

@@ -3,8 +3,12 @@
  * left out. A note is kept until the second `age` after it.
  */
 export class Passed {
+  /** When the session was opened, milliseconds since the epoch. */
+  readonly since: number
   #young = new Map<string, number>()
   #old = new Map<string, number>()
+
+  constructor (since: number) { this.since = since }
 
   /** The session has had the stream up to this number, or need not have it. */
   note (id: string, seq: number): void { this.#young.set(id, Math.max(seq, this.get(id) ?? 0)) }

@@ -141,11 +141,7 @@ export class Pump implements Shared {
       const passed = session.passed?.get(id)
       if (passed !== undefined && message.seq <= passed) return
       // At QoS 0 a stream is live only: it waits for no scan.
-      if (qos === 1 && isAwaited(session, kind, id, message.seq)) return
-      if (qos === 1 && passed === undefined && this.#isUnsure(message)) {
-        session.scan(kind, id, session.openedAt)
-        if (isAwaited(session, kind, id, message.seq)) return
-      }
+      if (qos === 1 && (isAwaited(session, kind, id, message.seq) || (passed === undefined && this.#isLookedUp(session, kind, id, message)))) return
       const cursor = passed ?? message.seq - 1
       stream = session.addStream(id, cursor, cursor)
       if (stream === undefined) return
@@ -154,8 +150,12 @@ export class Pump implements Shared {
     session.live(stream, message)
   }
 
-  /** The message before it may be one that this server has not heard of. */
-  #isUnsure ({ seq, prevTs }: Committed): boolean { return this.lateMs > 0 && seq > 1 && !(prevTs !== undefined && prevTs < this.wholeMs) }
+  /** The message before it may be one that this server has not heard of: where the session stands is looked up. */
+  #isLookedUp (session: Session, kind: StreamKind, id: string, { seq, prevTs }: Committed): boolean {
+    if (this.lateMs === 0 || seq === 1 || (prevTs !== undefined && prevTs < this.wholeMs)) return false
+    session.scan(kind, id, session.passed?.since)
+    return isAwaited(session, kind, id, seq)
+  }
 
   event (output: Extract<Output, { kind: 'event' }>): void {
     const sessions = this.#byUser.get(output.user)

@@ -23,7 +23,6 @@ export class Session {
   readonly interest = new Interest()
   /** Where outputs may come late or twice. */
   readonly passed: Passed | undefined
-  readonly openedAt: number
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
   expirySeconds: number
   closed = false
@@ -48,8 +47,7 @@ export class Session {
     this.id = id
     this.user = user
     this.expirySeconds = expirySeconds
-    this.openedAt = shared.now()
-    this.passed = shared.lateMs > 0 ? new Passed() : undefined
+    this.passed = shared.lateMs > 0 ? new Passed(shared.now()) : undefined
     this.#window = new Window(window)
     this.#catchingUp = new CatchingUp(this, shared)
   }
