@@ -1,6 +1,7 @@
 /** The engine and its store in this thread. */
 import type { Logger } from 'pino'
 import type { ClusterNode } from './cluster/cluster.ts'
+import { Ownership } from './cluster/ownership.ts'
 import type { Config } from './config/schema.ts'
 import type { Core, CoreEvents, RunningPluginInfo } from './link/core.ts'
 import { nodeName } from './node-name.ts'
@@ -10,20 +11,21 @@ import { Topics } from './topics.ts'
 
 /** Rejects when the store or a plugin cannot be opened; nothing is left open then. */
 export async function openCore (config: Config, log: Logger, { output, onLost }: CoreEvents): Promise<Core> {
+  const ownership = new Ownership()
   const store = await openStore(config, log, error => {
     log.fatal({ err: error }, 'the store failed and cannot be opened again: the server ends, so that what watches over it can start it anew')
     onLost(error)
-  })
+  }, ownership.keeps)
   try {
-    return await around(config, log, store, output)
+    return await around(config, log, store, output, ownership)
   } catch (error) {
     await store.close()
     throw error
   }
 }
 
-async function around (config: Config, log: Logger, store: Store, output: CoreEvents['output']): Promise<Core> {
-  const cluster = await openCluster(config, log, store)
+async function around (config: Config, log: Logger, store: Store, output: CoreEvents['output'], ownership: Ownership): Promise<Core> {
+  const cluster = await openCluster(config, log, store, ownership)
   try {
     return await behind(cluster, config, log, store, output)
   } catch (error) {
@@ -60,9 +62,9 @@ async function behind (cluster: ClusterNode | undefined, config: Config, log: Lo
 }
 
 /** Redis' client is loaded by those who use it. */
-async function openCluster (config: Config, log: Logger, store: Store): Promise<ClusterNode | undefined> {
+async function openCluster (config: Config, log: Logger, store: Store, ownership: Ownership): Promise<ClusterNode | undefined> {
   const { self } = store.nodes
   if (config.cluster.redis === '' || self === undefined) return undefined
   const { ClusterNode } = await import('./cluster/cluster.ts')
-  return new ClusterNode({ config, self, name: await nodeName(config.store.path), store, log: log.child({ part: 'cluster' }) })
+  return new ClusterNode({ config, self, name: await nodeName(config.store.path), store, ownership, log: log.child({ part: 'cluster' }) })
 }

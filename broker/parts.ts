@@ -24,9 +24,10 @@ const maxDamageEntries = 1000
 
 /**
  * Opens the configured store; rejects when it cannot be used. What it repairs by itself is a warning in the log. `onLost` is
- * called when it failed and cannot be opened anew: the process has to end. Only a server gives it: who does is one of those that share a database.
+ * called when it failed and cannot be opened anew: the process has to end. Only a server gives it: who does is one of those that share a database. `owns`: what
+ * it writes for all of them.
  */
-export async function openStore (config: Config, log: Logger, onLost?: (error: Error) => void): Promise<Store> {
+export async function openStore (config: Config, log: Logger, onLost?: (error: Error) => void, owns?: (log: string) => boolean): Promise<Store> {
   const { driver, path, cacheConversations, resendWindowSeconds, url, database, timeoutMs } = config.store
   await makeFolder(path).catch((error: unknown) => {
     throw new Error(`the data folder ${path} cannot be made: ${(error as Error).message}; name another one with store.path (--data, SABETHES_STORE__PATH)`, { cause: error })
@@ -49,8 +50,7 @@ export async function openStore (config: Config, log: Logger, onLost?: (error: E
       cache: { heads: cacheConversations },
       onDerivedFailure,
       ...onLost !== undefined && { node: { name: await nodeName(path), onLost } },
-      // What others write is read each time.
-      ...config.cluster.redis !== '' && { owns: () => false }
+      ...config.cluster.redis !== '' && { owns: owns ?? (() => false) }
     })
   }
   const damaged = new Set<string>()

@@ -10,12 +10,15 @@ import { Directory } from './directory.ts'
 import { Greetings } from './greetings.ts'
 import { Link } from './link.ts'
 import { Memory } from './memory.ts'
+import type { Ownership } from './ownership.ts'
 import { fromWire, Outbox } from './outputs.ts'
 import { Presence } from './presence.ts'
 import { connectRedis, whenReady, type RedisClient } from './redis.ts'
 import { Registry } from './registry.ts'
 import { lateInsertMs, Repair } from './repair.ts'
 import { Seats } from './seats.ts'
+import { ClusterStore } from './store.ts'
+import type { Untold } from './store.ts'
 import { RedisTransport } from './transport.ts'
 import type { NodeInfo } from './view.ts'
 
@@ -31,6 +34,8 @@ export interface ClusterSetup {
   /** What operators call this server when the configuration has no name. */
   name: string
   store: Store
+  /** What the store was opened with. */
+  ownership: Ownership
   log: Logger
 }
 
@@ -39,6 +44,7 @@ export class ClusterNode {
   readonly link: Link
   /** The store as the engine is to have it. */
   readonly store: Store
+  readonly #shared: ClusterStore
   readonly #memory: Memory
   readonly #seats: Seats
   readonly #setup: ClusterSetup
@@ -66,6 +72,10 @@ export class ClusterNode {
     const registry = this.registry = new Registry({ redis: commands, namespace, self: () => this.#self(), heartbeatMs, leaseMs, log, onOffset: offsetMs => { this.#offsetMs = offsetMs } })
     const transport = this.#transport = new RedisTransport({ commands, subscriber, namespace, log })
     const link = this.link = new Link({ self, transport, registry, requestTimeoutMs, log })
+    const { store, ownership } = setup
+    ownership.start({ self, registry, over: nodes => store.nodes.over(nodes), log })
+    this.#shared = new ClusterStore({ inner: store, link, ownership, requestTimeoutMs, log, onUntold: untold => { this.#untold(untold) } })
+    link.on('untold', (untold: Untold[]) => { this.#deliver(behind(untold)) })
     const missed = (sinceMs: number): void => { this.#repair.missed(sinceMs) }
     const restored = (sinceMs: number): void => {
       missed(sinceMs)
@@ -74,7 +84,7 @@ export class ClusterNode {
     const failed = (error: unknown): void => { log.error({ err: error }, 'a heartbeat failed') }
     const directory = this.#directory = new Directory({ redis: commands, namespace, self, outliveMs: outliveBeats * heartbeatMs, log, onRestored: restored })
     const memory = this.#memory = new Memory({ link, registry, log })
-    this.store = memory.noticed(setup.store)
+    this.store = memory.noticed(this.#shared)
     this.#seats = new Seats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 2 * requestTimeoutMs, log })
     const presence = this.#presence = new Presence(directory)
     this.#outbox = new Outbox({ link, directory, maxBytes: cluster.queueBytes, log })
@@ -139,6 +149,7 @@ export class ClusterNode {
 
   async end (): Promise<void> {
     this.#seats.close()
+    await this.#shared.settled()
     await this.#outbox.settled()
     await this.registry.close()
     await this.#directory.close()
@@ -151,6 +162,12 @@ export class ClusterNode {
     this.#memory.hear(outputs)
     this.#deliver(outputs)
     this.#enterGroups(outputs)
+  }
+
+  /** Messages are stored, and nobody can be told of them but that they are there. */
+  #untold (untold: Untold[]): void {
+    this.#deliver(behind(untold))
+    this.link.tellAll('untold', untold)
   }
 
   /** Users here have come to be members of groups that this server was not told of so far. */
@@ -199,3 +216,5 @@ export class ClusterNode {
     }
   }
 }
+
+function behind (untold: readonly Untold[]): Output[] { return untold.map(one => ({ kind: 'behind', ...one })) }

@@ -21,7 +21,7 @@ export class PeerUnavailableError extends Error {
 export interface LinkOptions {
   self: string
   transport: Transport
-  registry: Registry
+  registry: Pick<Registry, 'view' | 'onChange' | 'onBeat'>
   /** Milliseconds to wait for an answer. */
   requestTimeoutMs: number
   log: Logger

@@ -9,6 +9,8 @@ export class View {
   readonly nodes: ReadonlyMap<string, NodeInfo>
   /** Those that may own something, ascending; all when every one drains. */
   readonly #owners: readonly string[]
+  /** The hash of each, with which that of a log begins. */
+  readonly #seeds: readonly number[]
   /** Tells views apart: the ids of those that own, in one text. */
   readonly epoch: string
 
@@ -17,6 +19,7 @@ export class View {
     this.nodes = new Map(sorted.map(node => [node.id, node]))
     const staying = sorted.filter(node => !node.draining)
     this.#owners = (staying.length > 0 ? staying : sorted).map(({ id }) => id)
+    this.#seeds = this.#owners.map(id => hashOf(id, 0x811c9dc5))
     this.epoch = this.#owners.join(' ')
   }
 
@@ -26,11 +29,11 @@ export class View {
     if (owners.length < 2) return owners[0]
     let best: string | undefined
     let most = -1
-    for (const id of owners) {
-      const weight = mixed(hashOf(log, hashOf(id, 0x811c9dc5)))
+    for (let i = 0; i < owners.length; i++) {
+      const weight = mixed(hashOf(log, this.#seeds[i] as number))
       if (weight > most) {
         most = weight
-        best = id
+        best = owners[i]
       }
     }
     return best

@@ -6,7 +6,8 @@ import type { Open } from './operations.ts'
 import { feed } from './feed-contract.ts'
 import { rest } from './store-contract-rest.ts'
 
-export async function contract (t: Test, name: string, open: Open): Promise<void> {
+/** `hasFeed`: false where others that share the store see its readers later. */
+export async function contract (t: Test, name: string, open: Open, { hasFeed = true } = {}): Promise<void> {
   await t.test(`${name}: the log`, async t => {
     await t.test('a message is numbered, stored and read back as it was', async t => {
       const { store, reopen } = await open(t)
@@ -357,7 +358,7 @@ export async function contract (t: Test, name: string, open: Open): Promise<void
   })
 
   await rest(t, name, open)
-  await feed(t, name, open)
+  if (hasFeed) await feed(t, name, open)
 
   await t.test(`${name}: the end`, async t => {
     const { store } = await open(t)
