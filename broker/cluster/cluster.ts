@@ -85,7 +85,7 @@ export class ClusterNode {
     const directory = this.#directory = new Directory({ redis: commands, namespace, self, outliveMs: outliveBeats * heartbeatMs, log, onRestored: restored })
     const memory = this.#memory = new Memory({ link, registry, log })
     this.store = memory.noticed(this.#shared)
-    this.#seats = new Seats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 2 * requestTimeoutMs, log })
+    this.#seats = new Seats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 4 * requestTimeoutMs, log })
     const presence = this.#presence = new Presence(directory)
     this.#outbox = new Outbox({ link, directory, maxBytes: cluster.queueBytes, log })
     this.#repair = new Repair({

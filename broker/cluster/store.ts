@@ -1,6 +1,6 @@
 /**
  * A store that several servers share: each conversation and event log is written by its owner. What this server has to write of others' logs it leaves to
- * them, and does by itself when they do not answer in time, or do not know that they are the owners: operations have keys (ADR 24), so what is done twice is
+ * them, and does by itself when they do not answer in time, or do not know that they are the owners: operations have keys (ADR 25), so what is done twice is
  * done once, and the database sees to it that numbers are unique whoever gives them. Rows that the owner has in memory are named to it then.
  */
 import type { Logger } from 'pino'
