@@ -1,5 +1,5 @@
 /**
- * The processes of docker-compose.yml, started by hand: the server with the image's command, the environment of its service
+ * A server of docker-compose.yml, started by hand: the server with the image's command, the environment of its service
  * (only addresses and ports are those of this machine), its health check, and a stop as Docker stops it.
  */
 import { spawn } from 'node:child_process'
@@ -16,7 +16,7 @@ import { cleanEnv, cli, freePort, mainPath, run } from '../support/server.ts'
 
 interface Service { environment: Record<string, string>, healthcheck: { test: string[] }, stop_grace_period: string }
 const read = (name: string): string => readFileSync(new URL(name, packageRoot), 'utf8')
-const service = (parse(read('docker-compose.yml')) as { services: { server: Service } }).services.server
+const service = (parse(read('docker-compose.yml')) as { services: { 'server-1': Service } }).services['server-1']
 const dockerfile = read('Dockerfile').replace(/\\\n\s*/g, ' ')
 const form = (name: string): string[] => JSON.parse(new RegExp(`^${name} (\\[.*\\])$`, 'm').exec(dockerfile)?.[1] ?? '[]') as string[]
 const [node, main, ...verb] = [...form('ENTRYPOINT'), ...form('CMD')]
@@ -31,6 +31,8 @@ await t.test('the server of the compose file', async t => {
   const env: Record<string, string> = {
     ...given,
     SABETHES_STORE__URL: `${mongodb.url}${mongodb.database}`,
+    // By itself: both of them, Redis and HAProxy are started in test/cluster/topology.
+    SABETHES_CLUSTER__REDIS: '',
     SABETHES_STORE__PATH: join(folder, 'data'),
     SABETHES_MQTT__TCP__PORT: String(mqttPort),
     SABETHES_HTTP__PORT: String(httpPort)
