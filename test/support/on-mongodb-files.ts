@@ -40,6 +40,7 @@ export const levelOnly: Readonly<Record<string, string>> = {
   'e2e/feed': 'about the command `sabethes feed`; the feed itself is in the contract suite and in faults/e2e-feed-kill',
   'e2e/engine-thread': 'about the thread, whatever the store in it',
   'e2e/one-core': 'about collections of garbage, which no store sees',
+  'http/entry': 'about addresses, which no store sees',
   'http/host-rule': 'about names in requests, which are refused before a store is asked',
   'protocol/conformance-5': 'keeps the same records as conformance-3',
   'protocol/open-topic-rules': 'about permissions, which no store sees',
