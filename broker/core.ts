@@ -43,7 +43,7 @@ async function behind (cluster: ClusterNode | undefined, config: Config, log: Lo
     nodes: store.nodes,
     accounts: engine.control.accounts.users,
     feed: engine.feed,
-    cluster: { state: async () => cluster?.state, drain: async () => { await cluster?.drain() } },
+    cluster: { notice: (user, payload) => { cluster?.notice(user, payload) }, state: async () => cluster?.state, drain: async () => { await cluster?.drain() } },
     plugins: plugins as RunningPluginInfo[],
     health: () => store.health(),
     backup: (path, progress) => store.backup(path, progress),

@@ -101,6 +101,7 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
     ['feed.acknowledge', (name, position) => feed.acknowledge(name, position)],
     ['feed.remove', name => feed.remove(name)],
     ['feed.read', (name, query) => feed.read(name, query)],
+    ['cluster.notice', (user, payload) => { cluster.notice(user, payload) }],
     ['cluster.state', () => cluster.state()],
     ['cluster.drain', () => cluster.drain()],
     ['health', () => core.health()],

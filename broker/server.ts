@@ -149,10 +149,10 @@ function gatewayOf (config: Config, log: Logger, core: Core, { description: { in
   })
 }
 
-/** Where wills are kept; `node`: this process, where it shares the store. In a cluster outputs come from elsewhere, too. */
-function kept ({ cluster }: Config, { records, nodes }: Core, node: string | undefined): Pick<GatewayOptions, 'records' | 'shared' | 'lateMs'> {
+/** Where wills are kept; `node`: this process, where it shares the store. In a cluster outputs come from elsewhere, too, and go there. */
+function kept ({ cluster }: Config, { records, nodes, cluster: others }: Core, node: string | undefined): Pick<GatewayOptions, 'records' | 'shared' | 'lateMs' | 'tellOthers'> {
   if (node === undefined) return { records }
-  const late = cluster.redis === '' ? {} : { lateMs: cluster.lateMs }
+  const late = cluster.redis === '' ? {} : { lateMs: cluster.lateMs, tellOthers: (user: string, payload: Uint8Array) => { others.notice(user, payload) } }
   return { ...late, records, shared: { self: node, over: some => nodes.over(some), swap: (key, from, to) => records.swap(key, from, to) } }
 }
 

@@ -117,6 +117,9 @@ export class ClusterNode {
     this.#enterGroups(outputs)
   }
 
+  /** What the gateway here has said to a user's sessions, for those at the other servers. */
+  notice (user: string, payload: Uint8Array): void { this.#outbox.push([{ kind: 'notice', user, payload }]) }
+
   /** Resolves to the engine as the gateway is to see it. `deliver` takes what comes from elsewhere, too. */
   async start (engine: Engine & { readonly remote: Remote }, deliver: (outputs: Output[]) => void): Promise<Engine> {
     this.#deliver = deliver

@@ -35,6 +35,8 @@ export class Outbox {
     if (link.isAlone) return
     for (const output of outputs) {
       if (local.has(output.kind) || isTakeover(output)) continue
+      // Nobody reads them up: they are not to push out what others read up then.
+      if (output.kind === 'notice' && this.#bytes + sizeOf(output) > maxBytes / 2) continue
       this.#bytes += sizeOf(output)
       this.#waiting.push(output)
     }
@@ -64,6 +66,8 @@ export class Outbox {
     try {
       wanted = asked.length === 0 ? new Map() : await directory.wanted(others, asked)
     } catch (error) {
+      // Of notices alone nothing is to be read up.
+      if (outputs.every(({ kind }) => kind === 'notice')) return
       return this.#lose(error instanceof Error ? error.message : String(error))
     }
     const wired = new Map<Output, Wired>()

@@ -66,6 +66,8 @@ export interface GatewayOptions {
   authMethods?: readonly string[]
   /** Another server that clients are told of. */
   elsewhere?: Elsewhere | undefined
+  /** Tells a user's sessions at other servers, which may not hear of it; absent where there are none. */
+  tellOthers?: ((user: string, payload: Uint8Array) => void) | undefined
 }
 
 const sweepIntervalMs = 1000
@@ -99,7 +101,7 @@ export class Gateway implements Acceptor {
   readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers }: GatewayOptions) {
     const { clock, locks, pending } = this
     const full = this.#full
     this.#now = now
@@ -119,7 +121,7 @@ export class Gateway implements Acceptor {
     const shares = this.#shares = new Shares({ engine, pump, topics, limits, log })
     const ordinarySide = new OrdinarySide({ openTopics, ordinary, limits })
     const serverDocument = this.#serverDocument = new ServerDocument(topics, serverInfo)
-    const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, log })
+    const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, tellOthers, log })
     const auth = new AuthHandler({ engine, clock, methods: new Set(authMethods) })
     const takeovers = this.takeovers = new PerSecond(limits.takeoversPerSecond)
     const traffic = new Traffic()

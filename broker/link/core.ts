@@ -53,6 +53,8 @@ export interface ClusterState {
 
 /** This server among others. */
 export interface ClusterSide {
+  /** Words for a user's sessions at the other servers (output `notice`). They may be lost, and nobody is told. Nothing without a cluster. */
+  notice (user: string, payload: Uint8Array): void
   /** Undefined: it is alone. */
   state (): Promise<ClusterState | undefined>
   /** Says that this server is about to end: it takes no clients, and writes nothing that others could write. */

@@ -122,7 +122,10 @@ class ThreadCore implements Core {
     this.records = threadRecords(link)
     this.nodes = remote<Nodes>(link, 'nodes', ['over'])
     this.accounts = remote<Accounts>(link, 'accounts', ['add', 'passwd', 'list', 'ban', 'remove'])
-    this.cluster = remote<ClusterSide>(link, 'cluster', ['state', 'drain'])
+    this.cluster = {
+      ...remote<Pick<ClusterSide, 'state' | 'drain'>>(link, 'cluster', ['state', 'drain']),
+      notice (user, payload) { link.cast('cluster.notice', [user, exact(payload)]) }
+    }
     this.feed = remote<FeedReaders>(link, 'feed', ['readers', 'register', 'acknowledge', 'remove', 'read'])
   }
 

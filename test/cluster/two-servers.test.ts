@@ -39,6 +39,25 @@ if (cluster !== undefined) {
     for (const one of [alice, tablet, bob]) await one.end()
   })
 
+  await t.test('of a refusal the devices of its sender hear at both servers', async t => {
+    const phone = await device(t, one, 'mallory', { clientId: 'phone' })
+    const [near, far] = [await device(t, one, 'mallory', { clientId: 'near' }), await device(t, two, 'mallory', { clientId: 'far' })]
+    const quiet = await device(t, two, 'mallory', { clientId: 'quiet' })
+    const other = await device(t, two, 'other')
+    for (const each of [near, far, phone]) await each.subscribe('im/u/mallory/notice')
+    await quiet.subscribe('im/u/mallory/inbox')
+    await other.subscribe('im/u/other/#')
+    await phone.publish('im/to/u/other/dance', 'x')
+    for (const each of [phone, near, far]) t.match(await each.nextJson('im/u/mallory/notice'), { kind: 'reject', code: 'not_found', ref: { topic: 'im/to/u/other/dance' } })
+    await phone.publish('im/to/u/other', { body: 'after it' })
+    for (const [each, name] of [[quiet, 'who does not listen to notices'], [other, 'somebody else']] as const) {
+      const { text } = await each.mail.take(() => true, 10_000, name)
+      t.match(text, /after it/, `${name} hears nothing of it`)
+    }
+    for (const each of [phone, near, far]) t.same(each.mail.waiting.filter(({ topic }) => topic.endsWith('/notice')), [], 'once')
+    for (const each of [phone, near, far, quiet, other]) await each.end()
+  })
+
   await t.test('who is away from both gets at one what came in at the other', async t => {
     const options = { clientId: 'away', clean: false }
     const carol = await device(t, two, 'carol', options)

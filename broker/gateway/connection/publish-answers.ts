@@ -46,6 +46,8 @@ export interface AnswerContext {
   readonly tick: Pick<Tick, 'discard'>
   readonly pending: PendingPublishes<Pending>
   readonly wills: Pick<Wills, 'settled'>
+  /** Tells a user's sessions at other servers; absent where there are none. */
+  readonly tellOthers: ((user: string, payload: Uint8Array) => void) | undefined
   readonly log: Logger
 }
 
@@ -159,7 +161,7 @@ export class PublishAnswers {
   }
 
   #notice ({ client, topic, qos, packetId }: Pick<Pending, 'client' | 'packetId' | 'qos' | 'topic'>, { code, reason, cid, retryAfterMs }: Refused): void {
-    const { pump } = this.#context
+    const { pump, tellOthers } = this.#context
     const { session, sink, user } = client
     if (session === undefined || sink === undefined || user === '') return
     client.allowance.spend(refusalUnits * (pump.countOf(user) - 1))
@@ -172,6 +174,9 @@ export class PublishAnswers {
     }))
     sink.notice(payload)
     pump.notice(user, payload, session)
+    if (tellOthers === undefined) return
+    client.allowance.spend(refusalUnits)
+    tellOthers(user, payload)
   }
 
   /** Refuses a publish that the engine never had. */

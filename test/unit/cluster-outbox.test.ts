@@ -1,0 +1,60 @@
+/** What an engine says on its way to other servers: who gets it, and what there is no room for. */
+import t from 'tap'
+import pino from 'pino'
+import type { Directory } from '../../broker/cluster/directory.ts'
+import type { Link } from '../../broker/cluster/link.ts'
+import { Outbox } from '../../broker/cluster/outputs.ts'
+import type { Output } from '../../broker/link/port.ts'
+
+interface World { outbox: Outbox, told: Array<[server: string, kinds: string[]]>, lost: string[] }
+
+/** Two other servers; `wants` has the keys of the directory that each has. */
+function world (wants: Record<string, string[]> | Error, maxBytes = 100_000): World {
+  const told: World['told'] = []
+  const lost: string[] = []
+  const link = {
+    isAlone: false,
+    others: ['two', 'three'],
+    tell: (server: string, _kind: string, body: Array<{ kind: string }>) => { told.push([server, body.map(({ kind }) => kind)]) },
+    lost: (server: string) => { lost.push(server) }
+  } as unknown as Link
+  const directory = {
+    wanted: async (servers: readonly string[]) => {
+      if (wants instanceof Error) throw wants
+      return new Map(servers.map(server => [server, new Set(wants[server] ?? [])]))
+    }
+  } as unknown as Directory
+  return { outbox: new Outbox({ link, directory, maxBytes, log: pino({ level: 'silent' }) }), told, lost }
+}
+
+const notice = (user: string, bytes = 10): Output => ({ kind: 'notice', user, payload: Buffer.alloc(bytes, 'x') })
+const event = (user: string, bytes = 10): Output => ({ kind: 'event', user, seq: 1, payload: Buffer.alloc(bytes, 'x') })
+
+await t.test('a notice goes to the servers that have sessions of its user', async t => {
+  const { outbox, told, lost } = world({ two: ['u:alice'], three: ['u:bob'] })
+  outbox.push([notice('alice'), event('bob')])
+  await outbox.settled()
+  t.same([told, lost], [[['two', ['notice']], ['three', ['event']]], []])
+})
+
+await t.test('notices that find no room are left out, and nothing else with them', async t => {
+  const { outbox, told, lost } = world({ two: ['u:alice'] }, 10_000)
+  const flood = Array.from({ length: 50 }, () => notice('alice', 300))
+  outbox.push([...flood, event('alice', 300), event('alice', 300)])
+  await outbox.settled()
+  const [[, kinds = []] = []] = told
+  t.equal(kinds.filter(kind => kind === 'event').length, 2)
+  t.equal(kinds.filter(kind => kind === 'notice').length, 10, 'half of the room is for notices')
+  t.same(lost, [], 'nobody has to look anything up')
+})
+
+await t.test('when it cannot be told who reads, only what is stored is given for lost', async t => {
+  const notices = world(new Error('away'))
+  notices.outbox.push([notice('alice')])
+  await notices.outbox.settled()
+  t.same([notices.told, notices.lost], [[], []])
+  const events = world(new Error('away'))
+  events.outbox.push([notice('alice'), event('alice')])
+  await events.outbox.settled()
+  t.same([events.told, events.lost], [[], ['two', 'three']])
+})
