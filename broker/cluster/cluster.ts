@@ -16,7 +16,7 @@ import { Presence } from './presence.ts'
 import { connectRedis, whenReady, type RedisClient } from './redis.ts'
 import { Registry } from './registry.ts'
 import { lateInsertMs, Repair } from './repair.ts'
-import { Seats } from './seats.ts'
+import { ClusterSeats } from './seats.ts'
 import { ClusterStore } from './store.ts'
 import type { Untold } from './store.ts'
 import { RedisTransport } from './transport.ts'
@@ -46,7 +46,7 @@ export class ClusterNode {
   readonly store: Store
   readonly #shared: ClusterStore
   readonly #memory: Memory
-  readonly #seats: Seats
+  readonly #seats: ClusterSeats
   readonly #setup: ClusterSetup
   readonly #directory: Directory
   readonly #presence: Presence
@@ -85,7 +85,7 @@ export class ClusterNode {
     const directory = this.#directory = new Directory({ redis: commands, namespace, self, outliveMs: outliveBeats * heartbeatMs, log, onRestored: restored })
     const memory = this.#memory = new Memory({ link, registry, log })
     this.store = memory.noticed(this.#shared)
-    this.#seats = new Seats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 4 * requestTimeoutMs, log })
+    this.#seats = new ClusterSeats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 4 * requestTimeoutMs, log })
     const presence = this.#presence = new Presence(directory)
     this.#outbox = new Outbox({ link, directory, maxBytes: cluster.queueBytes, log })
     this.#repair = new Repair({

@@ -45,8 +45,6 @@ export class Directory {
     this.#wholeAt = this.#steady()
   }
 
-  has (key: string): boolean { return this.#uses.has(key) }
-
   /**
    * Undefined when there is nothing to wait for: Redis has it, or does not take anything now; then all is written when it is back. Resolves otherwise
    * when it is in Redis, or known not to be.

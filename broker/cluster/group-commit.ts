@@ -38,7 +38,7 @@ export class GroupCommit {
     const length = operations.reduce((sum, op) => sum + ('content' in op ? op.content.length : 0), 0)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ operations, length, until: this.#options.steady() + waitMs, resolve, reject })
-      this.#running ??= this.#run().finally(() => { this.#running = undefined })
+      this.#running ??= this.#run()
     })
   }
 
@@ -52,6 +52,8 @@ export class GroupCommit {
       const parts = this.#next()
       if (parts.length > 0) await this.#commit(parts)
     }
+    // In the same step as the last look: what comes from now on runs again.
+    this.#running = undefined
   }
 
   #next (): Part[] {

@@ -13,6 +13,22 @@ const protocolVersion = 1
 type Item = [kind: string, body: unknown, id?: number]
 interface Frame { v: number, /** sender */ f: string, /** its number; of a heartbeat the number of the last frame */ s: number, /** absent: a heartbeat */ m?: Item[] }
 
+/** Characters of what is logged of a frame that is none. */
+const maxLogged = 100
+
+/** Undefined: whoever wrote it, it was no server of ours. */
+function read (text: string): Frame | undefined {
+  let frame: Partial<Frame> | null
+  try {
+    frame = JSON.parse(text) as Partial<Frame> | null
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+  const isFrame = typeof frame?.v === 'number' && typeof frame.f === 'string' && Number.isSafeInteger(frame.s) && (frame.m === undefined || (Array.isArray(frame.m) && frame.m.every(Array.isArray)))
+  return isFrame ? frame as Frame : undefined
+}
+
 /** Of a server that was asked and did not answer: it is gone, or cut off, or too slow. */
 export class PeerUnavailableError extends Error {
   override readonly name = 'PeerUnavailableError'
@@ -141,10 +157,18 @@ export class Link {
 
   #hear (text: string): void {
     if (this.#closed) return
-    const frame = JSON.parse(text) as Frame
-    if (frame.v !== protocolVersion) return
-    const { f: from, s: number, m: items } = frame
+    const frame = read(text)
+    if (frame === undefined) {
+      this.#options.log.error({ text: text.slice(0, maxLogged) }, 'what came from Redis for this server is no frame of another one: it is passed over')
+      return
+    }
+    const { v: version, f: from, s: number, m: items } = frame
     const peer = this.#peer(from)
+    if (version !== protocolVersion) {
+      this.#break(from, peer)
+      peer.wholeAt = this.#steady()
+      return
+    }
     const expected = items === undefined ? number : number - 1
     const heard = peer.heard ?? 0
     // A repeat: it was taken, or is known to be missed.

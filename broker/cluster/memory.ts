@@ -4,7 +4,7 @@ import type { Output } from '../link/port.ts'
 import type { Notice, Remote } from '../link/remote.ts'
 import type { Store } from '../store/store.ts'
 import type { Link } from './link.ts'
-import { noticing } from './notices.ts'
+import { NoticingStore } from './notices.ts'
 import type { Registry } from './registry.ts'
 
 export interface MemoryOptions {
@@ -33,7 +33,7 @@ export class Memory {
   }
 
   /** The store, of which the other servers hear what is changed. */
-  noticed (store: Store): Store { return noticing(store, notices => { this.#options.link.tellAll('notices', notices) }) }
+  noticed (store: Store): Store { return new NoticingStore(store, notices => { this.#options.link.tellAll('notices', notices) }) }
 
   /** From now on the engine hears. */
   attach (remote: Remote): void { this.#remote = remote }

@@ -1,6 +1,7 @@
 /** What other servers have in memory and this one has changed: derived from what was written, so that no change is left out. */
 import { noticedRecords, type Notice } from '../link/remote.ts'
-import type { Operation, Records, Store, UserRow } from '../store/store.ts'
+import type { Operation, Outcome, Records, Store, UserRow } from '../store/store.ts'
+import { WrappedStore } from './wrapped-store.ts'
 
 type Tell = (notices: Notice[]) => void
 
@@ -8,34 +9,34 @@ type Tell = (notices: Notice[]) => void
  * The store, of which `tell` hears what was changed, after it is stored and before who changed it hears so. A commit that failed may be stored all the
  * same, or may be later: it is told too.
  */
-export function noticing (store: Store, tell: Tell): Store {
-  const records = noticingRecords(store.records, tell)
-  const after = async <Result> (work: Promise<Result>, ...notices: Notice[]): Promise<Result> => {
+export class NoticingStore extends WrappedStore {
+  readonly #tell: Tell
+  readonly #records: Records
+
+  constructor (inner: Store, tell: Tell) {
+    super(inner)
+    this.#tell = tell
+    this.#records = noticingRecords(inner.records, tell)
+  }
+
+  override get records (): Records { return this.#records }
+
+  override commit (operations: readonly Operation[]): Promise<Outcome[]> {
+    const notices = noticesOf(operations)
+    return notices.length === 0 ? super.commit(operations) : this.#after(super.commit(operations), notices)
+  }
+
+  override setBlock (uid: string, other: string, blocked: boolean): Promise<void> { return this.#after(super.setBlock(uid, other, blocked), [{ kind: 'blocks', user: uid }]) }
+  override putUser (user: UserRow): Promise<void> { return this.#after(super.putUser(user), [{ kind: 'user', user: user.uid }]) }
+  override dropUser (uid: string, keep?: UserRow): Promise<void> { return this.#after(super.dropUser(uid, keep), [{ kind: 'user', user: uid }]) }
+
+  async #after<Result> (work: Promise<Result>, notices: Notice[]): Promise<Result> {
     try {
       return await work
     } finally {
-      if (notices.length > 0) tell(notices)
+      this.#tell(notices)
     }
   }
-  const changed: Partial<Store> = {
-    records,
-    commit: operations => {
-      const notices = noticesOf(operations)
-      return notices.length === 0 ? store.commit(operations) : after(store.commit(operations), ...notices)
-    },
-    setBlock: (uid, other, blocked) => after(store.setBlock(uid, other, blocked), { kind: 'blocks', user: uid }),
-    putUser: (user: UserRow) => after(store.putUser(user), { kind: 'user', user: user.uid }),
-    dropUser: (uid, keep) => after(store.dropUser(uid, keep), { kind: 'user', user: uid })
-  }
-  return new Proxy(store, {
-    get (target, name) {
-      const own: unknown = Reflect.get(changed, name)
-      if (own !== undefined) return own
-      const value: unknown = Reflect.get(target, name, target)
-      // Of classes with private members: they know themselves alone.
-      return typeof value === 'function' ? value.bind(target) as unknown : value
-    }
-  })
 }
 
 /** One for each group, in the order of the operations. */

@@ -41,7 +41,7 @@ export class Outbox {
       this.#waiting.push(output)
     }
     if (this.#bytes > maxBytes) this.#lose('more waits for Redis than there is room for')
-    if (this.#waiting.length > 0) this.#running ??= this.#run().finally(() => { this.#running = undefined })
+    if (this.#waiting.length > 0) this.#running ??= this.#run()
   }
 
   /** Resolves when nothing waits. */
@@ -54,6 +54,8 @@ export class Outbox {
       this.#bytes = 0
       await this.#send(some)
     }
+    // In the same step as the last look: what comes from now on is sent by another run.
+    this.#running = undefined
   }
 
   async #send (outputs: readonly Output[]): Promise<void> {

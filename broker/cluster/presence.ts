@@ -6,11 +6,11 @@ import { userKey, type Directory } from './directory.ts'
 interface Seat { user: string, groups: Set<string> }
 
 export class Presence {
-  readonly #directory: Pick<Directory, 'enter' | 'leave' | 'has'>
+  readonly #directory: Pick<Directory, 'enter' | 'leave'>
   readonly #seats = new Map<string, Seat>()
   readonly #users = new Map<string, Set<string>>()
 
-  constructor (directory: Pick<Directory, 'enter' | 'leave' | 'has'>) { this.#directory = directory }
+  constructor (directory: Pick<Directory, 'enter' | 'leave'>) { this.#directory = directory }
 
   /** Users with a session here. */
   get users (): IterableIterator<string> { return this.#users.keys() }

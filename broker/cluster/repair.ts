@@ -38,8 +38,6 @@ export class Repair {
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #closed = false
-  /** Since the start. */
-  rounds = 0
 
   constructor (options: RepairOptions) { this.#options = options }
 
@@ -83,7 +81,6 @@ export class Repair {
       if (!hasReaders) return
       await this.#messages(now() - agoMs - this.#options.skewMs() - lateInsertMs)
       await this.#groups()
-      this.rounds++
     } catch (error) {
       log.warn({ err: error }, 'what other servers wrote could not be looked up: it is tried again')
       this.#since = Math.min(since, this.#since ?? Infinity)

@@ -29,7 +29,7 @@ const askedAtOnce = 200
 /** Claims end by themselves: they are renewed so often, milliseconds. */
 const renewMs = 6 * 3_600_000
 
-export class Seats implements Others {
+export class ClusterSeats implements Others {
   readonly #options: SeatsOptions
   readonly #claims: Claims
   readonly #steady: () => number

@@ -5,7 +5,7 @@ import t from 'tap'
 import { Claims } from '../../broker/cluster/claims.ts'
 import { PeerUnavailableError } from '../../broker/cluster/link.ts'
 import { connectRedis } from '../../broker/cluster/redis.ts'
-import { Seats } from '../../broker/cluster/seats.ts'
+import { ClusterSeats } from '../../broker/cluster/seats.ts'
 import { View, type NodeInfo } from '../../broker/cluster/view.ts'
 import type { Released } from '../../broker/link/remote.ts'
 import { until } from '../support/mailbox.ts'
@@ -60,7 +60,7 @@ if (redis !== undefined) {
       }
     }
     let steady = 0
-    const make = (self: string): Seats => new Seats({ redis: client, namespace: 'x', self, link, registry, releaseTimeoutMs: 2000, log, steady: () => steady })
+    const make = (self: string): ClusterSeats => new ClusterSeats({ redis: client, namespace: 'x', self, link, registry, releaseTimeoutMs: 2000, log, steady: () => steady })
     const [a, b] = [make('a'), make('b')]
     t.equal(await b.claim(seat('b1', 1)), undefined)
     t.same(await a.claim(seat('a1', 2)), { node: 'b', epoch: 'b1' })
@@ -100,7 +100,7 @@ if (redis !== undefined) {
   await t.test('while Redis is away nobody is known to have it, and nothing waits', async t => {
     let beat = (): void => {}
     const registry = { view: new View([info('a'), info('b')]), isLinked: true, onBeat: (listener: () => void) => { beat = listener } }
-    const seats = new Seats({ redis: client, namespace: 'x', self: 'a', link: { on: () => {}, ask: () => Promise.reject(new PeerUnavailableError('cannot be reached')) }, registry, releaseTimeoutMs: 2000, log })
+    const seats = new ClusterSeats({ redis: client, namespace: 'x', self: 'a', link: { on: () => {}, ask: () => Promise.reject(new PeerUnavailableError('cannot be reached')) }, registry, releaseTimeoutMs: 2000, log })
     let looks = 0
     const recheck = (): Promise<void> => {
       looks++

@@ -2,7 +2,7 @@
 import type { Test } from 'tap'
 import type { SessionResume, SessionStart } from '../../broker/link/port.ts'
 import type { Holder, Others, Released, Seat } from '../../broker/link/remote.ts'
-import { noticing } from '../../broker/cluster/notices.ts'
+import { NoticingStore } from '../../broker/cluster/notices.ts'
 import type { EngineOptions } from '../../broker/engine/engine.ts'
 import { openLevelStore } from '../../broker/store/level/store.ts'
 import type { Store } from '../../broker/store/store.ts'
@@ -37,7 +37,7 @@ export class SeatsWorld {
         return typeof value === 'function' ? value.bind(target) as unknown : value
       }
     })
-    const tell = noticing(own, notices => {
+    const tell = new NoticingStore(own, notices => {
       if (this.away) return
       for (const other of this.servers.values()) if (other.name !== name) for (const notice of notices) other.bench.engine.remote.forget(notice)
     })
