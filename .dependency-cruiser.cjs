@@ -20,6 +20,7 @@ module.exports = {
     { name: 'only-mongodb-imports-mongodb', severity: 'error', from: { pathNot: '^(broker/store/mongodb|test)/' }, to: { path: 'node_modules/mongodb/' } },
     { name: 'only-cluster-and-ordinary-topics-import-ioredis', severity: 'error', from: { pathNot: '^(broker/cluster|broker/ordinary/cluster|test)/' }, to: { path: 'node_modules/ioredis/' } },
     { name: 'only-http-imports-fastify', severity: 'error', from: { pathNot: '^(broker/http|test)/' }, to: { path: 'node_modules/fastify/' } },
+    { name: 'only-tokens-import-jose', severity: 'error', from: { pathNot: '^(broker/engine/people/jwt|test)/' }, to: { path: 'node_modules/jose/' } },
     { name: 'only-ordinary-imports-aedes', severity: 'error', from: { pathNot: '^(broker/ordinary|test|bench)/' }, to: { path: 'node_modules/(aedes|aedes-packet|aedes-persistence|aedes-persistence-redis|mqemitter-redis|qlobber|mqtt-packet)/' } },
     { name: 'product-does-not-import-tests', severity: 'error', from: { path: '^(broker|plugins)/' }, to: { path: '^(test|bench|examples)/' } }
   ],

@@ -1,5 +1,5 @@
 /** Peers, as limits count them. */
-import { isIPv6 } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 
 /** What counts as one address: an IPv4 address, or the /64 of an IPv6 one, as one customer has all of it. */
 export function network (address: string): string {
@@ -12,4 +12,10 @@ export function network (address: string): string {
   const zeros = right === undefined ? 0 : 8 - groups.length - tail.length
   const all = [...groups, ...Array<string>(Math.max(0, zeros)).fill('0'), ...tail]
   return all.slice(0, 4).map(group => group.replace(/^0+(?=.)/, '')).join(':') + '::/64'
+}
+
+/** True for addresses that only this machine reaches. */
+export function isLoopback (host: string): boolean {
+  const name = host.toLowerCase().replace(/^\[|\]$/g, '').replace(/^::ffff:/, '')
+  return name === 'localhost' || name === '::1' || (isIPv4(name) && name.startsWith('127.'))
 }

@@ -69,8 +69,8 @@ export async function openStore (config: Config, log: Logger, onLost?: (error: E
   })
 }
 
-/** The engine with the configured plugins, and what `sabethes plugin list` shows of them. */
-export async function openEngine (config: Config, deps: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void, others?: Others | undefined }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
+/** The engine with the configured plugins, and what `sabethes plugin list` shows of them. `letsIn`: people sign in to it. */
+export async function openEngine (config: Config, { letsIn = false, ...deps }: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void, others?: Others | undefined, letsIn?: boolean }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
   // Paths of plugins are relative to the working folder, as store.path is.
   const plugins = await loadPlugins(config.plugins, { baseDir: process.cwd(), timeoutMs: config.pluginLimits.startTimeoutMs })
   const engine = await createEngine({
@@ -93,7 +93,8 @@ export async function openEngine (config: Config, deps: { store: Store, topics: 
       hashConcurrency: config.auth.hashConcurrency,
       maxWaiting: config.auth.hashQueue,
       scramIterations: config.auth.scramIterations,
-      limits: signInLimits(config)
+      limits: signInLimits(config),
+      ...letsIn && config.auth.mode === 'jwt' && { jwt: config.auth.jwt }
     }
   })
   return { engine, plugins: pluginInfos(config, plugins) }

@@ -14,7 +14,6 @@ import { serveWebSocket } from './gateway/listener/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import { tuneCollector } from './collector.ts'
-import { isLoopback } from './config/cross-checks.ts'
 import type { Config } from './config/schema.ts'
 import { openCore } from './core.ts'
 import { Drain, type DrainSetup } from './drain.ts'
@@ -26,6 +25,7 @@ import type { HttpOptions } from './http/server.ts'
 import type { Core, CoreEvents, Records } from './link/core.ts'
 import type { Output } from './link/port.ts'
 import { createLog } from './log.ts'
+import { isLoopback } from './network.ts'
 import { serversOf } from './nodes.ts'
 import { ServerClock } from './server-clock.ts'
 import { Topics } from './topics.ts'
@@ -157,15 +157,20 @@ function kept ({ cluster }: Config, { records, nodes, cluster: others }: Core, n
 }
 
 /** Who is let in without a password in CONNECT, or sent elsewhere. */
-function entrance (config: Config): Pick<GatewayOptions, 'anonymous' | 'authMethods' | 'elsewhere' | 'sys'> {
+function entrance (config: Config): Pick<GatewayOptions, 'anonymous' | 'nameless' | 'authMethods' | 'elsewhere' | 'sys'> {
   const { auth, mqtt } = config
-  const password = auth.mode === 'password'
   return {
-    anonymous: !password && mqtt.openTopics.length > 0,
-    authMethods: password && auth.scramIterations > 0 ? ['SCRAM-SHA-256'] : [],
+    anonymous: auth.mode === 'dev' && mqtt.openTopics.length > 0,
+    nameless: auth.mode === 'jwt',
+    authMethods: authMethods(auth),
     elsewhere: elsewhere(mqtt.elsewhere),
     sys: { intervalSeconds: mqtt.sys.intervalSeconds, mayRead: sysReaders(config) }
   }
+}
+
+function authMethods ({ mode, scramIterations }: Config['auth']): string[] {
+  if (mode === 'jwt') return ['JWT']
+  return mode === 'password' && scramIterations > 0 ? ['SCRAM-SHA-256'] : []
 }
 
 /** Who may read `$SYS`. Without names: whoever comes where anyone is let in, from this machine alone. */

@@ -1,7 +1,8 @@
 /** What a started server says. */
-import { isLoopback, openness } from '../config/cross-checks.ts'
+import { openness } from '../config/cross-checks.ts'
 import { openTopicText } from '../config/open-topic.ts'
 import type { Config } from '../config/schema.ts'
+import { isLoopback } from '../network.ts'
 import type { RunningServer } from './server-module.ts'
 
 /** The text of the start: addresses, mode, data, and what to try next. No secrets. */
@@ -16,7 +17,7 @@ export function banner (config: Config, { mqtt, http }: RunningServer['addresses
     `  WebSocket  ws://${web}${config.mqtt.ws.path}`,
     `  HTTP       http://${web}/readyz`,
     `  Data       ${data}`,
-    `  Mode       ${config.auth.mode}${config.auth.mode === 'dev' ? ': any user name is let in, without a password' : ": accounts by 'sabethes user add NAME'"}`
+    `  Mode       ${config.auth.mode}: ${modes[config.auth.mode]}`
   ]
   if (config.mqtt.openTopics.length > 0) lines.push(`  Open       ordinary MQTT${config.mqtt.openTopics.every(entry => typeof entry === 'string') ? ' for every user' : ''}: ${config.mqtt.openTopics.map(openTopicText).join(' ')}`)
   if (open !== undefined && reachable) lines.push('', `  WARNING: this listens beyond this machine, and ${open.text} (auth.devAnywhere).`)
@@ -25,12 +26,18 @@ export function banner (config: Config, { mqtt, http }: RunningServer['addresses
     ...(['127.0.0.1', '::1', '0.0.0.0', '::', 'localhost'].includes(mqtt.host) ? [] : ['-h', mqtt.host]),
     ...(mqtt.port === 1883 ? [] : ['-p', String(mqtt.port)])
   ].map(word => ' ' + word).join('')
-  const login = (name: string): string => `-u ${name}${config.auth.mode === 'password' ? ' -P …' : ''}`
+  const login = (name: string): string => `-u ${name}${config.auth.mode === 'dev' ? '' : ' -P …'}`
   const { prefix } = config.mqtt
   lines.push('', 'Try it, in two terminals:',
     `  mosquitto_sub${place} ${login('bob')} -t '${prefix}/u/bob/#' -q 1 -v`,
     `  mosquitto_pub${place} ${login('alice')} -t ${prefix}/to/u/bob -q 1 -m 'hello'`, '')
   return lines.join('\n')
+}
+
+const modes: Record<Config['auth']['mode'], string> = {
+  dev: 'any user name is let in, without a password',
+  password: "accounts by 'sabethes user add NAME'",
+  jwt: 'the password is a token (auth.jwt)'
 }
 
 function forUrl (host: string): string { return host.includes(':') ? `[${host}]` : host }

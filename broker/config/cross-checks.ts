@@ -1,16 +1,11 @@
 /** Rules between keys, which no schema of single keys can say. */
-import { isIPv4 } from 'node:net'
+import { isLoopback } from '../network.ts'
+import { authProblems } from './auth.ts'
 import { filterOf, isForEverybody, isForNobody } from './open-topic.ts'
 import type { Config } from './schema.ts'
 
 /** Bytes of a PUBLISH beside its payload: headers, topic, packet id, properties. */
 const packetOverheadBytes = 256
-
-/** True for addresses that only this machine reaches. */
-export function isLoopback (host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[|\]$/g, '').replace(/^::ffff:/, '')
-  return name === 'localhost' || name === '::1' || (isIPv4(name) && name.startsWith('127.'))
-}
 
 /** What of the configuration lets anyone in, or `undefined`. */
 export function openness (config: Config): { key: string, text: string } | undefined {
@@ -42,7 +37,7 @@ export function crossCheck (config: Config): CrossProblem[] {
   if (sessions.expirySeconds > sessions.maxExpirySeconds) {
     problems.push({ key: 'sessions.expirySeconds', text: `${sessions.expirySeconds} is more than sessions.maxExpirySeconds (${sessions.maxExpirySeconds})` })
   }
-  problems.push(...openTopicProblems(config), ...mqttProblems(mqtt))
+  problems.push(...openTopicProblems(config), ...mqttProblems(mqtt), ...authProblems(auth))
   if (store.driver === 'mongodb' && !/^mongodb(\+srv)?:\/\/./.test(store.url)) {
     problems.push({ key: 'store.url', text: 'the driver mongodb needs an address such as mongodb://127.0.0.1:27017/sabethes' })
   }

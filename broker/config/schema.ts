@@ -1,6 +1,7 @@
 /** The one description of the configuration: types, defaults, ranges and texts. Everything else is derived from it. */
 import { z } from 'zod'
 import { idPattern } from '../topics.ts'
+import { authSection } from './auth.ts'
 import { clusterSection } from './cluster.ts'
 import { openTopic } from './open-topic.ts'
 
@@ -115,19 +116,7 @@ export const configSchema = z.strictObject({
     pipelinedRequests: count(16, 'Requests that a connection may send in one piece; more end it.'),
     readyForMs: timer(1000, 'Time for which one look at the store answers /readyz for everybody, milliseconds.', 0)
   }),
-  auth: section('Who is let in.', {
-    mode: z.enum(['dev', 'password']).default('dev').describe('dev lets any user name in, without a password and without an account; password asks for accounts made by `sabethes user add`.'),
-    hashConcurrency: z.int().min(1).max(64).default(2).describe('Passwords that are hashed at the same time; each takes about 20 MB.'),
-    hashQueue: count(256, 'Logins that may wait for their hash: so many of accounts that signed in from their address before, and so many others; above it they are refused as unavailable.'),
-    scramIterations: z.int().min(0).max(10_000_000).refine(n => n === 0 || n >= 4096, 'must be 0, or 4096 and more').default(100_000).describe('Iterations of the keys that are kept of each password for SCRAM-SHA-256 (MQTT 5), beside its hash, from which they keep a stolen store less safe; clients take that long to sign in, so fewer are for small devices. Keys made with others stay until the password is set, or used without SCRAM. 0 keeps none, and offers no SCRAM.'),
-    failureLimit: count(10, 'Failed logins of one account from one address (one /64 of IPv6) before back-off: 1 s, doubling to 30 s.'),
-    accountFailureLimit: count(100, 'Failed logins of one account from addresses that it never signed in from; above it such an address has one try, and further ones at auth.accountFailuresPerMinute.'),
-    accountFailuresPerMinute: count(6, 'Failed logins of one account a minute, from all such addresses together, above auth.accountFailureLimit.'),
-    addressFailureLimit: count(60, 'Failed logins from one address with accounts that never signed in from there; above it they come through at auth.addressFailuresPerMinute.'),
-    addressFailuresPerMinute: count(120, 'Failed logins from one address a minute above auth.addressFailureLimit.'),
-    knownAccounts: count(100_000, 'Accounts whose addresses are remembered, in memory: logins from there are not slowed by what strangers do.'),
-    devAnywhere: z.boolean().default(false).describe('Allows dev mode, or openTopics "#", on a listener that is not on loopback: anyone who reaches it is let in.')
-  }),
+  auth: authSection,
   store: section('Where data is kept.', {
     driver: z.enum(['level', 'mongodb']).default('level').describe('The storage engine: level is embedded and needs nothing else; mongodb keeps everything in the database at store.url.'),
     path: z.string().min(1).default('./data').describe('Data folder, relative to the working folder; with mongodb only the control socket, server.json (where the server listens) and node (its name among servers that share the database) are in it.'),

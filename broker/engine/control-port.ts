@@ -4,7 +4,7 @@
  */
 import type { Code } from '../errors.ts'
 import type { Consent } from './groups/consent.ts'
-import type { AuthStep, AuthStepRequest, Engine, SessionResume, SessionStart } from '../link/port.ts'
+import type { AuthStep, AuthStepRequest, Engine, SessionResume, SessionStart, SignedIn, SignInRequest } from '../link/port.ts'
 import type { Rules, ServerInfo } from '../operations/rules.ts'
 
 export interface ControlOptions {
@@ -23,7 +23,7 @@ type Asked = 'saveSubscriptions' | 'closeSession' | 'streams' | 'read' | 'advanc
 
 export interface Control extends Pick<Engine, Asked> {
   /** Throws `Refusal`. */
-  authenticate (request: Parameters<Engine['authenticate']>[0]): Promise<{ user: string }>
+  authenticate (request: SignInRequest): Promise<SignedIn>
   /** Throws `Refusal`. */
   authenticateStep (request: AuthStepRequest): Promise<AuthStep>
   admits (user: string): Promise<boolean>

@@ -23,6 +23,7 @@ import type { PluginCounts, RunningPlugin } from './plugins/running-plugin.ts'
 import { Recipient } from './intake/recipient.ts'
 import type { Engine, Output } from '../link/port.ts'
 import type { Others, Remote } from '../link/remote.ts'
+import type { AuthMode } from '../operations/rules.ts'
 import { freeRequests, type RequestOptions, Requests } from './requests/request.ts'
 import { ServerClock } from '../server-clock.ts'
 import { sendingMs, Turns } from '../turns.ts'
@@ -30,7 +31,7 @@ import { sendingMs, Turns } from '../turns.ts'
 export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   store: Store
   limits: EngineLimits
-  mode: 'dev' | 'password'
+  mode: AuthMode
   log: Logger
   /** Bounds of the feed. */
   feed?: FeedOptions

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { Operation, Outcome, Store } from '../store/store.ts'
 import type { Output } from '../link/port.ts'
+import type { AuthMode } from '../operations/rules.ts'
 import type { Others, UnansweredResend } from '../link/remote.ts'
 
 export type { Caller, Pause } from '../operations/rules.ts'
@@ -50,7 +51,7 @@ export interface HostRemote {
 export interface EngineHost {
   readonly store: Store
   readonly limits: EngineLimits
-  readonly mode: 'dev' | 'password'
+  readonly mode: AuthMode
   readonly log: Logger
   /** The time of the server, milliseconds since the epoch; does not go back, see server-clock.ts. */
   now (): number

@@ -60,6 +60,8 @@ export interface GatewayOptions {
   log: Logger
   /** Clients without a user name may use ordinary topics. */
   anonymous: boolean
+  /** A user name need not be given: what a client brings says who it is. */
+  nameless?: boolean
   /** Who may read `$SYS`; nobody when absent. */
   sys?: SysOptions
   /** Methods of enhanced authentication; none when absent. */
@@ -101,9 +103,9 @@ export class Gateway implements Acceptor {
   readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers }: GatewayOptions) {
     const { clock, locks, pending } = this
-    const full = this.#full
+    const [full, traffic] = [this.#full, new Traffic()]
     this.#now = now
     const intake = this.#intake = new Intake(limits.queuedPublishes)
     const tick = this.#tick = new Tick(engine, intake)
@@ -124,7 +126,6 @@ export class Gateway implements Acceptor {
     const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, tellOthers, log })
     const auth = new AuthHandler({ engine, clock, methods: new Set(authMethods) })
     const takeovers = this.takeovers = new PerSecond(limits.takeoversPerSecond)
-    const traffic = new Traffic()
     const sys = this.#sys = new SysTopics(sysOptions, { version: String(serverInfo['version']), connected: sessions.connected, traffic, ordinary })
     this.#connection = {
       traffic,
@@ -141,6 +142,7 @@ export class Gateway implements Acceptor {
         maxTopicAlias: limits.topicAliases
       },
       log,
+      now,
       steady: pump.steady,
       left: (connection, graceful) => {
         // First: what waits for its answer is unanswered, whatever the client said.
@@ -149,7 +151,7 @@ export class Gateway implements Acceptor {
       },
       handlers: {
         auth,
-        connect: new ConnectHandler({ engine, admission: new Admission({ engine, auth, topics, ordinarySide, anonymous }), auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, fetched: new PerSecond(limits.takeoversPerSecond), topics, ordinarySide, limits, get elsewhere (): Elsewhere | undefined { return departures.elsewhere }, log }),
+        connect: new ConnectHandler({ engine, admission: new Admission({ engine, auth, topics, ordinarySide, anonymous, nameless }), auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, fetched: new PerSecond(limits.takeoversPerSecond), topics, ordinarySide, limits, get elsewhere (): Elsewhere | undefined { return departures.elsewhere }, log }),
         publish: new PublishHandler({ topics, limits, pending, tick, intake, publishAnswers, answerRoom, ordinarySide }),
         subscribe: new SubscribeHandler({ engine, serverDocument, topics, limits, ordinarySide, shares, sys }),
         unsubscribe: new UnsubscribeHandler({ engine, topics })

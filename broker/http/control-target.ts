@@ -1,6 +1,7 @@
 /** What the control channel offers: the server implements it, the command line uses it, over the socket or offline. */
 import type { ClusterState } from '../link/core.ts'
 import type { FeedReaders } from '../link/feed.ts'
+import type { AuthMode } from '../operations/rules.ts'
 
 /** Progress of a long job: rows or bytes so far. */
 export type ControlProgress = (done: number, total: number | undefined) => void
@@ -18,7 +19,7 @@ export interface ServerStatus {
   version: string
   pid: number
   uptimeSeconds: number
-  mode: 'dev' | 'password'
+  mode: AuthMode
   /** Open MQTT connections. */
   connections: number
   /** What the retention purge goes by (`messages.retentionSeconds`); 0 = messages are kept for ever. */

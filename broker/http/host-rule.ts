@@ -1,6 +1,6 @@
 /** Which names a request may call this server by. */
 import { isIP } from 'node:net'
-import { isLoopback } from '../config/cross-checks.ts'
+import { isLoopback } from '../network.ts'
 
 /** A Host header: a name, an IPv4 address or an IPv6 address in brackets, with or without a port (RFC 9110, section 7.2). */
 const hostPattern = /^(\[[0-9a-f:.]+\]|[^\s:/?#@\\[\]]+)(?::\d{0,5})?$/i

@@ -157,11 +157,17 @@ export interface Description {
   node?: string
 }
 
+/** What somebody shows of themself. `user`: may be missing where a token says it. `password`: a password, or a token. `address`: of the client. */
+export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string }
+
+/** Who was let in. `until`: when what let them in ends (a token), milliseconds since the epoch: so does the connection. */
+export interface SignedIn { user: string, until?: number }
+
 /** A message of a client's enhanced authentication (MQTT 5.0, section 4.12). `state`: of the step before, absent for the first one. */
 export interface AuthStepRequest { method: string, data: Uint8Array, address: string, state?: string }
 
 /** What the client is to be answered. With `state` it has to say more, which is handed over with it; without, `user` has proven who they are. */
-export interface AuthStep { user: string, data: Uint8Array, state?: string }
+export interface AuthStep extends SignedIn { data: Uint8Array, state?: string }
 
 /** `proven`: up to which of the connection's publishes the client has the answers. */
 export interface SessionClose {
@@ -182,8 +188,8 @@ export interface Engine {
   /** Publishes, in the order of arrival. The answers are outputs. */
   submit (batch: Submission[]): void
 
-  /** The user's id when the credentials are right; refused as `unauthorized`, `banned`, `rate_limited`. */
-  authenticate (request: { user: string | undefined, password: Uint8Array | undefined, address: string }): Promise<Answer<{ user: string }>>
+  /** Who it is when the credentials are right; refused as `unauthorized`, `banned`, `rate_limited`, `unavailable`. */
+  authenticate (request: SignInRequest): Promise<Answer<SignedIn>>
 
   /** One step of enhanced authentication. Nothing is remembered of it but what the caller keeps. Refused as `authenticate` is, and as `bad_payload`, `forbidden`. */
   authenticateStep (request: AuthStepRequest): Promise<Answer<AuthStep>>

@@ -8,6 +8,7 @@ import { MemberChanges, pushMembers } from '../../broker/engine/commit/member-ch
 import type { Output } from '../../broker/link/port.ts'
 import { openLevelStore } from '../../broker/store/level/store.ts'
 import { requests } from '../../broker/operations.ts'
+import type { AuthMode } from '../../broker/operations/rules.ts'
 import type { NewMessage, Operation, Outcome, Store } from '../../broker/store/store.ts'
 import { directId, groupId } from '../../broker/topics.ts'
 import { checkResult } from './results.ts'
@@ -46,7 +47,7 @@ export interface Bench {
   restart (crash?: boolean): Promise<Bench>
 }
 
-export interface BenchOptions { limits?: Partial<EngineLimits>, mode?: 'dev' | 'password', setup?: Partial<ControlSetup>, path?: string, clock?: { ms: number, steadyMs?: number }, /** Opens the store; the embedded one without it. */ open?: (path: string) => Promise<Store> }
+export interface BenchOptions { limits?: Partial<EngineLimits>, mode?: AuthMode, setup?: Partial<ControlSetup>, path?: string, clock?: { ms: number, steadyMs?: number }, /** Opens the store; the embedded one without it. */ open?: (path: string) => Promise<Store> }
 
 /** Control over a store, with a host that commits at once. */
 export async function bench (t: Test, options: BenchOptions = {}): Promise<Bench> {

@@ -64,7 +64,7 @@ export class AccountChanges {
     }))
   }
 
-  /** Ends the user's connections when banned. `not_found` (in `dev` mode every id can be banned). */
+  /** Ends the user's connections when banned. `not_found` (in `password` mode; otherwise every id can be banned, before it ever came). */
   async ban (uid: string, banned: boolean): Promise<void> {
     await this.#rows.change(uid, async found => {
       const row = alive(found)
@@ -85,7 +85,7 @@ export class AccountChanges {
         throw missing(uid)
       }
       // Where everybody is let in, an id is nobody's own.
-      await store.dropUser(uid, mode === 'password' ? { uid, createdAt: row.createdAt, removedAt: this.#host.now() } : undefined)
+      await store.dropUser(uid, mode === 'dev' ? undefined : { uid, createdAt: row.createdAt, removedAt: this.#host.now() })
       this.#limits.forget(uid)
       this.#rows.kick(uid, 'not_found')
     })

@@ -1,14 +1,18 @@
 /** Accounts: who is let in, and what the operator does with them. */
-import type { AuthStep, AuthStepRequest } from '../../link/port.ts'
+import { Refusal } from '../../errors.ts'
+import type { AuthStep, AuthStepRequest, SignedIn, SignInRequest } from '../../link/port.ts'
 import type { EngineHost } from '../host.ts'
 import { AccountChanges } from './account-changes.ts'
 import { AccountRows } from './account-rows.ts'
 import { EvenAnswers, type Beat } from './even-answers.ts'
+import type { JwtOptions } from './jwt/open.ts'
 import { PasswordHash, type Passwords } from './password-hash.ts'
 import { Scram } from './scram.ts'
+import { OutsideAccounts } from './outside-accounts.ts'
 import { ScramPasswords } from './scram-passwords.ts'
-import { SignIn, type SignInRequest } from './sign-in.ts'
+import { SignIn } from './sign-in.ts'
 import { SignInLimits, type SignInLimitsOptions } from './sign-in-limits.ts'
+import { TokenSignIn } from './token-sign-in.ts'
 
 export interface AccountOptions {
   /** Passwords hashed at the same time. */
@@ -23,11 +27,22 @@ export interface AccountOptions {
   passwords?: Passwords
   /** When SCRAM may answer. */
   beat?: Beat
+  /** Tokens of mode `jwt`; absent where nobody signs in. */
+  jwt?: JwtOptions
+}
+
+/** Who lets people in where another account system knows them. */
+interface Entrance {
+  authenticate (request: SignInRequest): Promise<SignedIn>
+  step (request: AuthStepRequest): Promise<AuthStep>
+  close (): void
 }
 
 export interface Accounts {
+  /** To be called once, before anybody signs in. Rejects when nobody could. */
+  load (): Promise<void>
   /** Throws `Refusal`. */
-  authenticate (request: SignInRequest): Promise<{ user: string }>
+  authenticate (request: SignInRequest): Promise<SignedIn>
   /** Throws `Refusal`. */
   authenticateStep (request: AuthStepRequest): Promise<AuthStep>
   admits (user: string): Promise<boolean>
@@ -56,9 +71,12 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   const even = new EvenAnswers(options.beat)
   const scram = new Scram({ host, rows, passwords: scramPasswords, limits, signIn, even })
   if (host.mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
+  let entrance: Entrance | undefined
+  const own = host.mode === 'dev' || host.mode === 'password'
   return {
-    authenticate: request => signIn.authenticate(request),
-    authenticateStep: request => scram.step(request),
+    load: async () => { entrance = await openEntrance(host, rows, options) },
+    authenticate: async request => await (own ? signIn : opened(entrance)).authenticate(request),
+    authenticateStep: async request => await (own ? scram : opened(entrance)).step(request),
     admits: user => signIn.admits(user),
     exists: uid => rows.exists(uid),
     forget: (uid, kicked) => { rows.forget(uid, kicked) },
@@ -69,8 +87,23 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
     verify: users => rows.verify(users),
     users: new AccountChanges(host, rows, passwords, limits, scramPasswords),
     async close () {
+      entrance?.close()
       even.close()
       await scramPasswords.close()
     }
   }
+}
+
+async function openEntrance (host: EngineHost, rows: AccountRows, { jwt }: AccountOptions): Promise<Entrance | undefined> {
+  if (jwt === undefined) return undefined
+  // The library is loaded by those who use it.
+  const { openTokens } = await import('./jwt/open.ts')
+  const tokens = await openTokens(jwt, host, host.log)
+  const signIn = new TokenSignIn(tokens.check, new OutsideAccounts(host, rows, jwt.createUsers))
+  return { authenticate: request => signIn.authenticate(request), step: request => signIn.step(request), close: () => { tokens.close() } }
+}
+
+function opened (entrance: Entrance | undefined): Entrance {
+  if (entrance === undefined) throw new Refusal('unavailable', 'nobody signs in here')
+  return entrance
 }

@@ -1,5 +1,6 @@
 /** Who is let in. */
 import { Refusal } from '../../errors.ts'
+import type { SignInRequest } from '../../link/port.ts'
 import { network } from '../../network.ts'
 import type { UserRow } from '../../store/store.ts'
 import { isId } from '../../topics.ts'
@@ -8,8 +9,6 @@ import { alive, type AccountRows } from './account-rows.ts'
 import { maxPasswordBytes, type Passwords } from './password-hash.ts'
 import type { ScramPasswords } from './scram-passwords.ts'
 import type { SignInLimits } from './sign-in-limits.ts'
-
-export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string }
 
 export class SignIn {
   readonly #host: EngineHost

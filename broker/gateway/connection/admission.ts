@@ -13,6 +13,8 @@ export interface AdmissionContext {
   readonly ordinarySide: Pick<OrdinarySide, 'mayLeave'>
   /** Clients without a user name may use ordinary topics. */
   readonly anonymous: boolean
+  /** A user name need not be given: what a client brings says who it is. */
+  readonly nameless: boolean
 }
 
 /** Who connects, and may that user leave the will. */
@@ -28,12 +30,17 @@ export class Admission {
     return user
   }
 
-  async #byPassword (client: ProvingClient, { username, password }: ConnectFrame): Promise<string> {
-    const { engine, anonymous } = this.#context
+  async #byPassword (client: ProvingClient, { username: given, password }: ConnectFrame): Promise<string> {
+    const { engine, anonymous, nameless } = this.#context
+    // Before MQTT 5 nobody can give a password without a name [MQTT-3.1.2-22].
+    const username = nameless && given === '' ? undefined : given
     if (username === undefined && anonymous) return ''
     if (username !== undefined && !isId(username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
     client.claims = username
-    return valueOf(await engine.authenticate({ user: username, password, address: client.transport.address })).user
+    const { user, until } = valueOf(await engine.authenticate({ user: username, password, address: client.transport.address }))
+    client.claims = user
+    client.until = until
+    return user
   }
 
   /** Throws `Refusal` for a will that the user may not publish. */

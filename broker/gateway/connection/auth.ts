@@ -13,6 +13,8 @@ export interface ProvingClient {
   readonly user: string
   /** Who it says it is, until that is proven. */
   claims: string | undefined
+  /** When what let it in ends, milliseconds since the epoch; undefined: it does not. */
+  until: number | undefined
   readonly transport: { readonly address: string }
   readonly output: Output
   readonly allowance: Allowance
@@ -69,6 +71,7 @@ export class AuthHandler {
       asked () { client.release() }
     })
     authentication.data = done?.data
+    client.until = done?.until
     return done?.user
   }
 
@@ -99,6 +102,7 @@ export class AuthHandler {
       asked () { /* it is read all the time */ }
     })
     if (done === undefined) return
+    client.until = done.until
     write(client.output, maximumPacketBytes, encodeAuth(authReasons.success, authentication.method, done.data))
     authentication.end()
   }

@@ -38,6 +38,8 @@ export interface ConnectionContext extends ReadingContext {
   readonly tick: Tick
   readonly traffic: Traffic
   readonly log: Logger
+  /** The time of the server, milliseconds since the epoch. */
+  now (): number
   /** Milliseconds of the delivery's clock. */
   steady (): number
   /** The connection is over. */
@@ -61,6 +63,7 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
   user = ''
   clientId = ''
   claims: string | undefined
+  until: number | undefined
   kicked: Code | undefined
   session: Session | undefined
   sink: MqttSink | undefined
@@ -263,8 +266,8 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
       return
     }
     if (this.authentication?.overdue(now, limits.connectTimeoutMs, reading.held) === true) return this.close({ reason: disconnectReasons.notAuthorized, why: 're-authentication not finished within connectTimeoutMs' })
-    if (this.#floods()) return this.close({ reason: disconnectReasons.messageRate })
-    reading.packets = reading.bytes = 0
+    const reason = this.#exceeded()
+    if (reason !== undefined) return this.close({ reason })
     this.session?.trim(this.#context.steady())
     // A place that was left to chat, which had nothing to send after all.
     this.ordinary?.wake()
@@ -279,12 +282,10 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
     if (now - this.#progress > limits.stallTimeoutMs) this.cutOff()
   }
 
-  #floods (): boolean {
-    const { limits: { packetsPerSecond, bytesPerSecond }, log } = this.#context
-    const { packets, bytes } = this.#reading
-    const floods = (packetsPerSecond > 0 && packets > packetsPerSecond) || (bytesPerSecond > 0 && bytes > bytesPerSecond)
-    if (floods) log.warn({ ...this.who, packets, bytes }, 'flooding')
-    return floods
+  /** What of its time or rate is used up. */
+  #exceeded (): number | undefined {
+    if (this.until !== undefined && this.#context.now() >= this.until) return disconnectReasons.maximumConnectTime
+    return this.#reading.floods() ? disconnectReasons.messageRate : undefined
   }
 
   /** The client does not read what it is sent: the connection ends at once, its session stays. */

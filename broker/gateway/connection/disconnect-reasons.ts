@@ -11,7 +11,8 @@ export const disconnectReasons = {
   messageRate: 0x96,
   administrative: 0x98,
   useAnotherServer: 0x9c,
-  serverMoved: 0x9d
+  serverMoved: 0x9d,
+  maximumConnectTime: 0xa0
 } as const
 
 const texts = new Map<number, string>([
@@ -23,7 +24,8 @@ const texts = new Map<number, string>([
   [disconnectReasons.messageRate, 'too many packets or bytes in a second'],
   [disconnectReasons.administrative, 'ended by the operator'],
   [disconnectReasons.useAnotherServer, 'the server stops: sent to another one'],
-  [disconnectReasons.serverMoved, 'the server stops: sent to another one']
+  [disconnectReasons.serverMoved, 'the server stops: sent to another one'],
+  [disconnectReasons.maximumConnectTime, 'its token has ended']
 ])
 
 /** A reason for the log. */

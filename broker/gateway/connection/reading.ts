@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import { Framer, packetTypes, type FrameSink } from '../../mqtt/index.ts'
 import { network } from '../../network.ts'
 import type { Turns } from '../../turns.ts'
@@ -14,6 +15,8 @@ const gatheredBytes = 16_384
 export interface ReadingPeer {
   readonly transport: Transport
   readonly user: string
+  /** For the log. */
+  readonly who: object
   readonly isClosed: boolean
   /** Takes one packet: its first byte, and `buf[start, end)` behind its fixed header, which begins at `frameStart`. */
   packet (first: number, buf: Buffer, start: number, end: number, frameStart: number): void
@@ -29,7 +32,8 @@ export interface ReadingContext {
   readonly turns: Turns
   /** How fast publishes are taken in. */
   readonly intake: Pick<Intake, 'closed' | 'crowded' | 'opened' | 'wait'>
-  readonly limits: { readonly connectBytes: number }
+  readonly limits: { readonly connectBytes: number, readonly packetsPerSecond: number, readonly bytesPerSecond: number }
+  readonly log: Logger
 }
 
 /** Cuts what a connection brings into packets, and hands them on as far and as fast as the connection is to be read. */
@@ -92,6 +96,16 @@ export class Reading {
   get waits (): boolean { return this.#waits || this.#queued }
   /** What came is not all taken in, and will be. */
   get unread (): boolean { return (this.#waits || this.#queued || this.#paced) && (this.#framer.pendingBytes > 0 || this.#kept !== undefined) }
+
+  /** To be asked every second: more came since the last time than may. */
+  floods (): boolean {
+    const { limits: { packetsPerSecond, bytesPerSecond }, log } = this.#context
+    const { packets, bytes } = this
+    this.packets = this.bytes = 0
+    const floods = (packetsPerSecond > 0 && packets > packetsPerSecond) || (bytesPerSecond > 0 && bytes > bytesPerSecond)
+    if (floods) log.warn({ ...this.#peer.who, packets, bytes }, 'flooding')
+    return floods
+  }
 
   take (chunk: Buffer): void {
     this.bytes += chunk.length
