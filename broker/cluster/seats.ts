@@ -90,7 +90,9 @@ export class ClusterSeats implements Others {
   }
 
   async release (session: string, holder: Holder): Promise<Released | undefined> {
-    const { node } = holder
+    const { node, ended } = holder
+    // It had stored the end.
+    if (ended === true && !this.#isThere(holder)) return undefined
     const answered = this.#ask(session, holder)
     // The question is on its way in any case.
     if ((this.#silent.get(node) ?? -Infinity) > this.#steady()) {
@@ -103,7 +105,7 @@ export class ClusterSeats implements Others {
   /** Never rejects. */
   async #ask (session: string, holder: Holder): Promise<Released | undefined> {
     const { link, releaseTimeoutMs, log } = this.#options
-    const { node, epoch } = holder
+    const { node, epoch, ended } = holder
     try {
       const released = await link.ask(node, 'release', { session, ...epoch !== undefined && { epoch } }, releaseTimeoutMs) as Released
       this.#silent.delete(node)
@@ -114,7 +116,7 @@ export class ClusterSeats implements Others {
       // It has answered, and its store has failed: the connection has ended.
       if (!(error instanceof PeerUnavailableError)) return undefined
       if (this.#isThere(holder)) this.#silent.set(node, this.#steady() + releaseTimeoutMs)
-      if (epoch !== undefined && this.#unanswered.size < maxUnanswered) this.#unanswered.set(session, { session, holder })
+      if (epoch !== undefined && ended !== true && this.#unanswered.size < maxUnanswered) this.#unanswered.set(session, { session, holder })
       return undefined
     }
   }

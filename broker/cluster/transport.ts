@@ -28,7 +28,11 @@ export class RedisTransport implements Transport {
     this.#log = log
   }
 
-  async publish (node: string, frame: string): Promise<void> { await this.#commands.publish(this.#channel(node), frame) }
+  async publish (node: string, frame: string): Promise<void> {
+    const listeners = await this.#commands.publish(this.#channel(node), frame)
+    // A process that was killed has no connection. A Redis Cluster counts those of one of its servers alone.
+    if (listeners === 0 && !this.#commands.isCluster) throw new Error('nobody listens')
+  }
 
   listen (self: string, onFrame: (frame: string) => void): void {
     const subscriber = this.#subscriber

@@ -29,8 +29,11 @@ export interface Seat {
   openedAt: number
 }
 
-/** Who has a session: a server process (`Nodes.self`) and the connection there; without `epoch`, whichever that is. */
-export interface Holder { node: string, epoch?: string }
+/**
+ * Who has a session: a server process (`Nodes.self`) and the connection there; without `epoch`, whichever that is. `ended`: it had that connection, as is stored,
+ * and may have something of it under way.
+ */
+export interface Holder { node: string, epoch?: string, ended?: true }
 
 /** What an engine asks of the other servers. None of it rejects. */
 export interface Others {
@@ -67,7 +70,8 @@ export interface Remote {
   forget (notice: Notice): void
   /**
    * The session goes on at another server: its connection here (`epoch`, or whichever it is) ends as one that is taken over, and what it brought
-   * is committed, marked and put away. Resolves then. Does not wait for a connection that the session does not have here. Rejects when the store fails.
+   * is committed, marked and put away. Resolves then. Of a session without a connection here what waits of an earlier one is cut, and what is under way waited for.
+   * Rejects when the store fails.
    */
   release (session: string, epoch?: string): Promise<Released>
   /** Outputs of another engine, before the gateway here gets them: what they mean to this engine. Emits nothing. */

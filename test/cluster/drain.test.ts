@@ -6,6 +6,7 @@ import type { Test } from 'tap'
 import { directId } from '../../broker/topics.ts'
 import { startCluster } from '../support/cluster.ts'
 import type { Cluster } from '../support/cluster.ts'
+import { ResendStore } from '../support/load.ts'
 import { until } from '../support/mailbox.ts'
 import { Device, device } from '../support/mqtt.ts'
 import { cli, freePort } from '../support/server.ts'
@@ -26,7 +27,7 @@ interface Traveller { device: Device, user: string, reasons: Array<{ reasonCode:
 
 /** A client that knows all servers, begins with the first one, and tries the next whenever its connection ends. */
 async function traveller (t: Test, places: readonly Place[], user: string, version: 4 | 5): Promise<Traveller> {
-  const options = { servers: places.map(({ port }) => ({ host: '127.0.0.1', port, protocol: 'mqtt' as const })), reconnectPeriod: 20, ...version === 5 && { properties: { sessionExpiryInterval: 600 } } }
+  const options = { servers: places.map(({ port }) => ({ host: '127.0.0.1', port, protocol: 'mqtt' as const })), reconnectPeriod: 20, outgoingStore: new ResendStore({ clean: false }), ...version === 5 && { properties: { sessionExpiryInterval: 600 } } }
   const one: Traveller = { device: new Device('mqtt://127.0.0.1', { user, clientId: 'phone', clean: false, version, options }), user, reasons: [], closes: 0 }
   one.device.client.on('disconnect', ({ reasonCode, properties }) => { one.reasons.push({ reasonCode, reference: properties?.serverReference }) })
   one.device.client.on('close', () => { one.closes++ })

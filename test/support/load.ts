@@ -17,25 +17,25 @@ export class Complaints {
 }
 
 /** Sends again with DUP, as [MQTT-3.3.1-1] asks; the `mqtt` package's own store (5.16) sends again without it. */
-class ResendStore extends mqtt.Store {
+export class ResendStore extends mqtt.Store {
   override put (packet: Packet, done: DoneCallback): this {
     return super.put(packet.cmd === 'publish' ? { ...packet, dup: true } : packet, done)
   }
 }
 
 /** A device whose connection comes back by itself until it is stopped; what it has not seen acknowledged it sends again, with DUP. */
-class Steady {
+export class Steady {
   readonly device: Device
   constructor (t: Test, url: string, user: string, clientId: string) {
-    this.device = new Device(url, { user, clientId, clean: false, options: { connectTimeout: 4000, reconnectPeriod: 100, reconnectOnConnackError: true, outgoingStore: new ResendStore({ clean: false }) } })
+    this.device = new Device(url, { user, clientId, clean: false, options: { connectTimeout: 30_000, reconnectPeriod: 100, reconnectOnConnackError: true, outgoingStore: new ResendStore({ clean: false }) } })
     t.teardown(async () => { await this.stop() })
   }
 
   async stop (): Promise<void> { await this.device.client.endAsync(true) }
 }
 
-/** A receiver's device: a persistent session that notes all it gets. */
-export async function receiver (t: Test, url: string, checker: Checker, user: string, name: string): Promise<Steady> {
+/** A receiver's device: a persistent session that notes all it gets. `readEach`: with each so many messages of a conversation it says that it has read it so far. */
+export async function receiver (t: Test, url: string, checker: Checker, user: string, name: string, readEach = 0): Promise<Steady> {
   const steady = new Steady(t, url, user, name)
   checker.device(`${user}/${name}`, user)
   let connections = 0
@@ -45,6 +45,11 @@ export async function receiver (t: Test, url: string, checker: Checker, user: st
     // One's own group messages come on the inbox too; the group's topic is the one that is checked.
     const group = one.conv.startsWith('g:')
     if (group === topic.startsWith('im/g/')) checker.received(`${user}/${name}`, { ...one, system: one.type === 'system' })
+    if (readEach > 0 && one.from !== user && one.seq % readEach === 0) {
+      const place = group ? `g/${one.conv.slice(2)}` : `u/${one.from}`
+      // Sent again with the next connection when it has no answer: marks may come twice and late.
+      steady.device.client.publish(`im/to/${place}/read`, String(one.seq), { qos: 1 })
+    }
     return true
   }
   await steady.device.connected()
@@ -58,6 +63,8 @@ export interface SenderOptions {
   withCid: boolean
   /** Milliseconds between two sends of this sender. */
   pauseMs: number
+  /** Milliseconds for the last acknowledgements (default 30,000). */
+  patienceMs?: number
 }
 
 interface Link { connected: boolean, send: (body: string, topic: string, payload: string) => void, stop: () => Promise<void> }
@@ -86,7 +93,7 @@ export class Sender {
       if (this.#open.size < 4 && this.#link.connected) this.#sendOne()
       await new Promise(resolve => setTimeout(resolve, this.#options.pauseMs))
     }
-    await until(() => this.#open.size === 0, 30_000, `the acknowledgements of ${this.user}`)
+    await until(() => this.#open.size === 0, this.#options.patienceMs ?? 30_000, `the acknowledgements of ${this.user}`)
       .catch((cause: Error) => { throw new Error(`${cause.message}: ${[...this.#open.keys()].join()}`) })
   }
 

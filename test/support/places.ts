@@ -1,30 +1,40 @@
-/** The people and conversations of the load tests: 20 people, five direct conversations, five groups of four. */
+/** The people and conversations of the load tests: of 20 people five direct conversations and five groups of four. */
 import type { Test } from 'tap'
 import type { Place } from './load.ts'
 import { device } from './mqtt.ts'
 import type { Device } from './mqtt.ts'
 
-export const people = Array.from({ length: 20 }, (_, i) => `u${i}`)
+export const people = peopleOf(20)
+
+/** `u0`, `u1`, …; a multiple of four of them. */
+export function peopleOf (count: number): string[] {
+  if (count < 8 || count % 4 !== 0) throw new RangeError('a multiple of four people, eight at least')
+  return Array.from({ length: count }, (_, i) => `u${i}`)
+}
 
 /** The id of the direct conversation of two users. */
 export function direct (a: string, b: string): string { return a < b ? `d:${a}:${b}` : `d:${b}:${a}` }
 
 export interface Conversation { conv: string, members: readonly string[] }
 
-/** Founds the groups and says what conversations there are, and where each user may send. A group's message 1 is its founding. */
-export async function settle (t: Test, url: string): Promise<{ conversations: Conversation[], places: Map<string, Place[]> }> {
+/**
+ * Founds the groups and says what conversations there are, and where each user may send: direct ones of the first half, in pairs, and groups of four with the
+ * others, each of whom is in two. A group's message 1 is its founding.
+ */
+export async function settle (t: Test, url: string, all: readonly string[] = people): Promise<{ conversations: Conversation[], places: Map<string, Place[]> }> {
   const conversations: Conversation[] = []
-  const places = new Map<string, Place[]>(people.map(user => [user, []]))
+  const places = new Map<string, Place[]>(all.map(user => [user, []]))
+  const half = all.length / 2
   const add = (conv: string, members: readonly string[], topic: (user: string) => string): void => {
     conversations.push({ conv, members })
     for (const user of members) places.get(user)?.push({ conv, topic: topic(user) })
   }
-  for (let i = 0; i < 10; i += 2) {
-    const [a, b] = [people[i] as string, people[i + 1] as string]
+  for (let i = 0; i < half; i += 2) {
+    const [a, b] = [all[i] as string, all[i + 1] as string]
     add(direct(a, b), [a, b], user => `im/to/u/${user === a ? b : a}`)
   }
-  for (let g = 0; g < 5; g++) {
-    const members = [0, 1, 2, 3].map(i => people[10 + (g * 2 + i) % 10] as string)
+  for (let g = 0; g * 2 < half; g++) {
+    const members = [0, 1, 2, 3].map(i => all[half + (g * 2 + i) % half] as string)
     const founder = await device(t, url, members[0] as string, { clientId: 'founder' })
     await founder.result('groups.create', { gid: `team${g}`, name: `Team ${g}`, members: members.slice(1) })
     await founder.end()

@@ -24,8 +24,8 @@ await t.test('a session that is taken up at another server ends at the first, an
   t.match(await b.bench.store.session(phone), { node: 'b', connection: { epoch: resume.resends?.epoch }, expiresAt: undefined })
   await b.lose(phone)
   t.same([...world.claims], [], 'nobody has it any more')
-  t.equal((await a.connect(phone)).takenOver, undefined, 'nobody was asked to end anything')
-  t.equal(world.asked.length, 1)
+  t.equal((await a.connect(phone)).takenOver, undefined, 'nobody had to end anything')
+  t.equal(world.asked.length, 2, 'and who had it has nothing under way')
 })
 
 await t.test('so does one that ends with its connection, which no row knows', async t => {
@@ -124,6 +124,45 @@ await t.test('what was submitted is committed before the session goes on', async
   t.match(await a.bench.verdict(ref), { ok: true, seq: 1 })
 })
 
+await t.test('what a connection has left that had ended by itself is committed, or cut, before the session goes on elsewhere: sent again it is the same message', async t => {
+  const world = new SeatsWorld(t)
+  let waits = false
+  const slow: Plugin = { name: 'slow', description: 'lets everybody wait', options: z.unknown(), timeoutMs: 1000, onFailure: 'pass', start: () => ({ onPublish: () => waits ? { delayMs: 500 } : undefined }) }
+  const [a, b] = [await world.start('a', { plugins: [loadedPlugin(slow)] }), await world.start('b')]
+  const { resends } = await a.connect(phone)
+  const first = resends === undefined ? {} : { resends }
+  let go = (): void => {}
+  a.bench.before = () => new Promise<void>(resolve => { go = resolve })
+  const ref = a.bench.send('bob', 'im/to/u/alice', 'under way', { ...first, packetId: 1, number: 1 })
+  await until(() => a.bench.commits.length > 0, 5_000, 'the commit to begin')
+  waits = true
+  const held = a.bench.send('bob', 'im/to/u/alice', 'held', { ...first, packetId: 2, number: 2 })
+  await until(() => a.bench.outputs.some(({ kind }) => kind === 'hold'), 5_000, 'the sender to wait')
+  await a.lose(phone)
+  t.same([...world.claims], [], 'its end is stored')
+  let opened = false
+  const opening = b.connect(phone).then(resume => {
+    opened = true
+    return resume
+  })
+  for (let turns = 0; turns < 20; turns++) await new Promise(resolve => setImmediate(resolve))
+  t.equal(opened, false, 'it waits for the commit')
+  go()
+  a.bench.before = () => {}
+  const second = await opening
+  t.match(second, { present: true, takenOver: undefined, resends: { last: { epoch: resends?.epoch } } })
+  const again = second.resends === undefined ? {} : { resends: second.resends }
+  const answers = [[1, 'under way'], [2, 'held']].map(([packetId, text]) => b.bench.verdict(b.bench.send('bob', 'im/to/u/alice', String(text), { ...again, packetId: Number(packetId), number: Number(packetId), dup: true })))
+  t.match(await Promise.all(answers), [{ ok: true, seq: 1 }, { ok: true, seq: 2 }])
+  t.match([await a.bench.verdict(ref), await a.bench.verdict(held)], [{ ok: true, seq: 1 }, { ok: 'failed' }])
+  t.match(await b.bench.store.heads(['d:alice:bob']), [{ seq: 2 }], 'each is there once')
+  await b.lose(phone)
+  t.equal(world.asked.length, 1)
+  world.over.add('b')
+  await a.connect(phone)
+  t.equal(a.kicked.length, 0)
+})
+
 await t.test('two servers at once: the later one has it, and each asks the other for another session of the user without waiting for itself', async t => {
   const world = new SeatsWorld(t)
   const [a, b] = [await world.start('a'), await world.start('b')]
@@ -136,6 +175,21 @@ await t.test('two servers at once: the later one has it, and each asks the other
     t.same([a.connected.has(phone), b.connected.has(phone), world.claims.get(phone)?.node], [false, true, 'b'])
     await b.lose(phone)
   }
+})
+
+await t.test('who waits for a server that does not answer gives way at once to who takes the session meanwhile', async t => {
+  const world = new SeatsWorld(t)
+  const [a, b, c] = [await world.start('a'), await world.start('b'), await world.start('c')]
+  await a.connect(phone)
+  a.deaf = true
+  const second = b.connect(phone)
+  await until(() => world.asked.length === 1, 5_000, 'b to ask a')
+  const third = c.connect(phone)
+  await t.rejects(second, /unavailable/)
+  await until(() => world.asked.length === 3, 5_000, 'c to ask a')
+  t.same(world.asked, [`b asks a for ${phone}`, `c asks b for ${phone}`, `c asks a for ${phone}`])
+  await a.lose(phone)
+  t.match(await third, { present: true, takenOver: true, from: 'a' })
 })
 
 await t.test('a client that goes to and fro is at the last one', async t => {

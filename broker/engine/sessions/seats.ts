@@ -32,6 +32,9 @@ export interface Opening {
   tookOver: boolean
   /** It goes on at another server. */
   lost: boolean
+  /** Resolves when it is lost: what it waits for is not waited for any more. */
+  readonly givesWay: Promise<void>
+  lose (): void
 }
 
 /** The session is connected at another server, which was not asked yet. */
@@ -77,7 +80,7 @@ export class Seats {
   /** Has `open` take the session, as often as it is found at another server. Throws `Refusal` (`unavailable`) when another one takes it meanwhile. */
   async open (session: string, share: boolean, open: (opening: Opening) => Promise<SessionResume | Elsewhere>): Promise<SessionResume> {
     const seat = { session, epoch: `${this.#epochs}.${(++this.#opened).toString(36)}`, openedAt: this.#host.now() }
-    const opening: Opening = { seat, share, asked: new Set(), tookOver: false, lost: false }
+    const opening = openingOf(seat, share)
     const others = this.#host.remote?.others
     if (others === undefined) return await open(opening) as SessionResume
     const opened = this.#open(opening, others, open)
@@ -103,7 +106,7 @@ export class Seats {
     for (;;) {
       if (holder !== undefined) {
         opening.asked.add(holder.node)
-        const released = await others.release(seat.session, holder)
+        const released = await Promise.race([others.release(seat.session, holder), opening.givesWay])
         if (released?.ended === true) opening.tookOver = true
         if (released?.doubts !== undefined) this.#host.remote?.adopt(seat.session, released.doubts)
       }
@@ -118,7 +121,7 @@ export class Seats {
   async release (session: string, epoch: string | undefined): Promise<Released> {
     const own = this.#opening.get(session)
     if (own !== undefined && own.opening.seat.epoch === epoch) {
-      own.opening.lost = true
+      own.opening.lose()
       await own.over
       // Whoever waits for the answer to the opening has it by then.
       await turn()
@@ -126,10 +129,18 @@ export class Seats {
     const taken = this.#taken.get(session)
     if (taken === undefined || (epoch !== undefined && taken.epoch !== epoch)) {
       await this.#settled(userOf(session))
+      if (!this.#taken.has(session) && !this.#opening.has(session)) await this.#cutOff(session)
       return { ended: false, ...this.#doubts(session) }
     }
     await this.#end(taken)
     return { ended: true, ...this.#doubts(session) }
+  }
+
+  /** What an earlier connection of it has left here: what its client sends again at the next server would be stored beside it. */
+  async #cutOff (session: string): Promise<void> {
+    const { remote } = this.#host
+    remote?.cut(userOf(session), session)
+    await remote?.settled(session)
   }
 
   #doubts (session: string): Pick<Released, 'doubts'> {
@@ -182,4 +193,22 @@ export class Seats {
     } else if (!mine) this.#host.emit([{ kind: 'kick', user: userOf(session), session, code: 'taken_over' }])
     else if (holder !== undefined) await others.release(session, holder)
   }
+}
+
+function openingOf (seat: Seat, share: boolean): Opening {
+  let lose = (): void => {}
+  const givesWay = new Promise<void>(resolve => { lose = resolve })
+  const opening: Opening = {
+    seat,
+    share,
+    asked: new Set(),
+    tookOver: false,
+    lost: false,
+    givesWay,
+    lose () {
+      opening.lost = true
+      lose()
+    }
+  }
+  return opening
 }

@@ -130,13 +130,15 @@ export class Sessions {
     return { ...resumeOf(row, isStored ? epoch : undefined), ...from !== undefined && { from } }
   }
 
-  /** Another server that is to end its connection of the session before it is opened here. */
+  /** Another server that is to end its connection of the session, or what is under way of its last one, before it is opened here. */
   async #holder (row: SessionRow | undefined, { share, asked }: Opening): Promise<Holder | undefined> {
     if (row?.node === undefined || (!share && (this.#host.remote === undefined || asked.has(row.node)))) return undefined
-    if (!this.#rows.isElsewhere(row, await this.#rows.over([row]))) return undefined
+    const { node, connection } = row
+    const isEnded = row.expiresAt !== undefined && this.#rows.isForeign(row) && !share
+    if (!isEnded && !this.#rows.isElsewhere(row, await this.#rows.over([row]))) return undefined
     // Two servers would deal what is one's.
     if (share) throw new Refusal('unavailable', 'the shared subscription is open at another server')
-    return { node: row.node, ...row.connection !== undefined && { epoch: row.connection.epoch } }
+    return { node, ...connection !== undefined && { epoch: connection.epoch }, ...isEnded && { ended: true as const } }
   }
 
   /** The session that goes on, and from which other process; one that is over, or not wanted, is dropped. */
