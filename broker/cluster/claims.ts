@@ -26,6 +26,8 @@ const leaveScript = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`
 
+type Named = Required<Pick<Holder, 'node' | 'epoch'>>
+
 export interface ClaimsOptions {
   redis: RedisClient
   namespace: string
@@ -42,7 +44,7 @@ export class Claims {
   constructor (options: ClaimsOptions) { this.#options = options }
 
   /** Takes the session; resolves to who had it, whether that is there or not. */
-  async take (seat: Seat): Promise<Required<Holder> | undefined> {
+  async take (seat: Seat): Promise<Named | undefined> {
     const row = await this.#options.redis.set(this.#key(seat), this.#row(seat), 'EX', outliveSeconds, 'GET')
     return row === null ? undefined : holderOf(row)
   }
@@ -64,7 +66,7 @@ export class Claims {
 
 function timeOf ({ openedAt }: Seat): string { return String(Math.max(0, Math.trunc(openedAt))) }
 
-function holderOf (row: string): Required<Holder> | undefined {
+function holderOf (row: string): Named | undefined {
   const [node, , epoch] = row.split(' ')
   return node === undefined || epoch === undefined ? undefined : { node, epoch }
 }

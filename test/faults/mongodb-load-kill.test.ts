@@ -7,14 +7,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
-import { Checker } from '../support/checker.ts'
 import { merge, wide } from '../support/configs.ts'
-import { Complaints, Sender, receiver } from '../support/load.ts'
-import type { Place } from '../support/load.ts'
+import { LoadRun } from '../support/load-run.ts'
 import { until, within } from '../support/mailbox.ts'
 import { mongodbServer } from '../support/mongodb.ts'
 import { device } from '../support/mqtt.ts'
-import { history, people, settle } from '../support/places.ts'
+import { history, people } from '../support/places.ts'
 import { RawClient, json } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
 import type { Server } from '../support/server.ts'
@@ -32,24 +30,10 @@ await t.test(`${kills} kills of ${downSeconds} s`, { skip, timeout: (kills * (do
   if (mongodb === undefined) return
   const store = { driver: 'mongodb', url: mongodb.url, database: mongodb.database, timeoutMs }
   const server = await startServer(t, { config: merge(wide, { store }) })
-  const checker = new Checker()
-  const complaints = new Complaints()
-  const { conversations, places } = await settle(t, server.url)
-  for (const { conv, members } of conversations) checker.conversation(conv, members, conv.startsWith('g:') ? 2 : 1)
-  const receivers = []
-  for (const user of people) for (const name of ['phone', 'tablet']) receivers.push(await receiver(t, server.url, checker, user, name))
-  const senders = people.map((user, i) =>
-    new Sender(t, server, checker, complaints, user, places.get(user) as Place[], { withCid: i % 2 === 0, pauseMs: 80 }))
-  const sending = Promise.all(senders.map(async sender => { await sender.run() }))
-  // A sender's failure is reported at the end, by `sending`.
-  sending.catch((cause: Error) => { complaints.add(cause.message) })
-
-  const progress = async (what: string): Promise<void> => {
-    const mark = checker.acknowledgedCount
-    await until(() => checker.acknowledgedCount >= mark + 100, 60_000, `100 acknowledgements ${what}`)
-  }
+  const run = await LoadRun.start(t, server, people, { pauseMs: 80 })
+  const { checker, conversations, receivers, senders } = run
   for (let kill = 1; kill <= kills; kill++) {
-    await progress(`before kill ${kill}`)
+    await run.progress(100, `before kill ${kill}`)
     // Connected, and known to the server, before the database goes.
     const { client: writer } = await RawClient.connect(t, server.mqttPort, { user: 'writer' })
     const { client: reader } = await RawClient.connect(t, server.mqttPort, { user: people[0] as string })
@@ -63,19 +47,13 @@ await t.test(`${kills} kills of ${downSeconds} s`, { skip, timeout: (kills * (do
     const back = Date.now()
     await until(async () => (await readyz(server)).status === 200, 30_000, 'readyz says ready')
     const readyMs = Date.now() - back
-    await progress(`after kill ${kill}`)
+    await run.progress(100, `after kill ${kill}`)
     t.comment(`kill ${kill}: away for ${back - away} ms, ready ${readyMs} ms later, 100 more acknowledged ${Date.now() - back} ms later`)
     writer.cut()
     reader.cut()
   }
-  for (const sender of senders) sender.stop()
-  await sending
-  await until(() => checker.missing() === 0, 60_000, 'the receivers').catch((cause: Error) => { t.comment(cause.message) })
+  await run.finish(t)
   t.ok(server.running(), 'the server was not started again')
-  t.comment(`${checker.sentCount} sent, ${checker.acknowledgedCount} acknowledged`)
-  t.equal(checker.acknowledgedCount, checker.sentCount, 'in the end everything is acknowledged')
-  t.same(complaints.list, [], 'nobody was refused')
-  for (const [kind, list] of Object.entries(checker.findings()) as Array<[string, string[]]>) t.same(list.slice(0, 20), [], `${kind}: ${list.length}`)
 
   // The store, as a process sees it that has nothing of this in memory, and time (FerretDB reads without an index).
   for (const one of receivers) await one.stop()

@@ -39,7 +39,8 @@ export async function receiver (t: Test, url: string, checker: Checker, user: st
   const steady = new Steady(t, url, user, name)
   checker.device(`${user}/${name}`, user)
   let connections = 0
-  steady.device.client.on('connect', () => { if (connections++ > 0) checker.reconnected(`${user}/${name}`) })
+  // Messages come before 'connect', which waits until what was unacknowledged is sent again.
+  steady.device.client.on('packetreceive', ({ cmd }) => { if (cmd === 'connack' && connections++ > 0) checker.reconnected(`${user}/${name}`) })
   steady.device.onMessage = ({ topic, text }) => {
     const one = JSON.parse(text) as { conv: string, seq: number, id: string, from: string, body: string, type: string }
     // One's own group messages come on the inbox too; the group's topic is the one that is checked.

@@ -8,7 +8,7 @@ import { openLevelStore } from '../../broker/store/level/store.ts'
 import type { Store } from '../../broker/store/store.ts'
 import { openBench, type EngineBench } from './engine-bench.ts'
 
-type Row = Required<Holder> & { openedAt: number }
+type Row = Required<Pick<Holder, 'node' | 'epoch'>> & { openedAt: number }
 
 export class SeatsWorld {
   readonly servers = new Map<string, SeatsServer>()
