@@ -1,12 +1,8 @@
 /** HAProxy with the repository's own configuration, in front of servers of a test. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
-import { until } from './mailbox.ts'
+import { Daemon } from './daemon.ts'
 import { packageRoot } from './package-root.ts'
 import { freePort } from './ports.ts'
 import type { Server } from './server.ts'
@@ -47,30 +43,26 @@ export async function startHaproxy (t: Test, program: string, servers: ReadonlyA
     replace(` ${name}:1883`, ` 127.0.0.1:${server.mqttPort} port ${server.httpPort}`)
     replace(` ${name}:8080`, ` 127.0.0.1:${server.httpPort}`)
   }
-  // Not the test's own folder: its servers have their files there.
-  const folder = mkdtempSync(join(tmpdir(), 'sabethes-haproxy-'))
-  const path = join(folder, 'haproxy.cfg')
-  writeFileSync(path, text)
-  const child = spawn(program, ['-db', '-f', path], { stdio: ['ignore', 'pipe', 'pipe'] })
-  let log = ''
   const returned: string[] = []
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (more: string) => { log = (log + more).slice(-8000) })
-  createInterface({ input: child.stdout }).on('line', line => {
-    const server = /mqtt-servers\/server-(\d) is UP/.exec(line)?.[1]
-    if (server !== undefined) returned.push(server)
-  })
-  t.teardown(async () => {
-    if (child.exitCode === null && child.signalCode === null) {
-      const exited = once(child, 'exit')
-      child.kill('SIGKILL')
-      await exited
+  let rest = ''
+  const server = new Daemon(t, {
+    name: 'haproxy',
+    command: folder => {
+      const path = join(folder, 'haproxy.cfg')
+      writeFileSync(path, text)
+      return [program, '-db', '-f', path]
+    },
+    ready: () => fetch(`http://127.0.0.1:${httpPort}/readyz`).then(({ status }) => status === 200, () => false),
+    readyMs: 20_000,
+    onOutput: more => {
+      const lines = (rest + more).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) {
+        const back = /mqtt-servers\/server-(\d) is UP/.exec(line)?.[1]
+        if (back !== undefined) returned.push(back)
+      }
     }
-    rmSync(folder, { recursive: true, force: true })
-    if (!t.passing()) t.comment(`haproxy's last words:\n${log.slice(-2000)}`)
   })
-  await until(async () => {
-    if (child.exitCode !== null) throw new Error(`haproxy ended with ${child.exitCode}:\n${log}`)
-    return await fetch(`http://127.0.0.1:${httpPort}/readyz`).then(({ status }) => status === 200, () => false)
-  }, 20_000, 'HAProxy')
+  await server.start()
   return { url: `mqtt://127.0.0.1:${mqttPort}`, wsUrl: `ws://127.0.0.1:${httpPort}/mqtt`, httpPort, returns: server => returned.filter(name => name === String(server)).length }
 }

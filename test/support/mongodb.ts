@@ -1,16 +1,11 @@
 /** A MongoDB-speaking server for a test, as mongodb-program.ts finds it. */
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import root from 'tap'
 import type { Test } from 'tap'
-import { within } from './mailbox.ts'
+import { Daemon } from './daemon.ts'
 import { findMongodb, mongodbCommand } from './mongodb-program.ts'
 import type { MongodbKind, MongodbSync } from './mongodb-program.ts'
 import { freePort } from './ports.ts'
@@ -49,40 +44,15 @@ export async function mongodbServer (t: Test, options: MongodbOptions = {}): Pro
     t.teardown(async () => { await drop({ url, database }) })
     return { url, kind, database, kill9: refuse, restart: refuse }
   }
-  const folder = mkdtempSync(join(tmpdir(), 'sabethes-mongodb-'))
   const port = await freePort()
-  const [program, ...args] = await mongodbCommand(kind, { folder, port, sync: options.sync ?? 'normal' })
-  let child: ChildProcess | undefined
-  let log = ''
-
-  const running = (): boolean => child !== undefined && child.exitCode === null && child.signalCode === null
-  const start = async (): Promise<void> => {
-    if (running()) throw new Error('the MongoDB server is running')
-    const started = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-    child = started
-    const keep = (text: string): void => { log = (log + text).slice(-8000) }
-    started.stdout.setEncoding('utf8').on('data', keep)
-    started.stderr.setEncoding('utf8').on('data', keep)
-    const deadline = Date.now() + 30_000
-    while (!await accepts(port)) {
-      if (!running()) throw new Error(`${kind} ended (${started.exitCode ?? started.signalCode}):\n${log}`)
-      if (Date.now() > deadline) throw new Error(`${kind} not ready within 30 s:\n${log}`)
-      await new Promise(resolve => setTimeout(resolve, 20))
-    }
-  }
-  const kill9 = async (): Promise<void> => {
-    if (child === undefined || !running()) throw new Error(`the MongoDB server is not running:\n${log}`)
-    const exited = once(child, 'exit')
-    child.kill('SIGKILL')
-    await within(exited, 10_000, `the end of ${kind}`)
-  }
-  t.teardown(async () => {
-    if (running()) await kill9()
-    rmSync(folder, { recursive: true, force: true })
-    if (!t.passing() && log !== '') t.comment(`${kind}'s last words:\n${log.slice(-2000)}`)
+  const server = new Daemon(t, {
+    name: kind,
+    command: folder => mongodbCommand(kind, { folder, port, sync: options.sync ?? 'normal' }),
+    ready: () => accepts(port),
+    readyMs: 30_000
   })
-  await start()
-  return { url: `mongodb://127.0.0.1:${port}/`, kind, database, kill9, restart: start }
+  await server.start()
+  return { url: `mongodb://127.0.0.1:${port}/`, kind, database, kill9: () => server.end('SIGKILL'), restart: () => server.start() }
 }
 
 let shared: Promise<MongodbServer | undefined> | undefined
