@@ -6,8 +6,8 @@ import type { Open } from './operations.ts'
 import { feed } from './feed-contract.ts'
 import { rest } from './store-contract-rest.ts'
 
-/** `hasFeed`: false where others that share the store see its readers later. */
-export async function contract (t: Test, name: string, open: Open, { hasFeed = true } = {}): Promise<void> {
+/** `hasFeed`: false where others that share the store see its readers later, or its feed is that of another run. `members`: of a large group. */
+export async function contract (t: Test, name: string, open: Open, { hasFeed = true, members = 10_000 } = {}): Promise<void> {
   await t.test(`${name}: the log`, async t => {
     await t.test('a message is numbered, stored and read back as it was', async t => {
       const { store, reopen } = await open(t)
@@ -359,7 +359,7 @@ export async function contract (t: Test, name: string, open: Open, { hasFeed = t
     })
   })
 
-  await rest(t, name, open)
+  await rest(t, name, open, members)
   if (hasFeed) await feed(t, name, open)
 
   await t.test(`${name}: the end`, async t => {

@@ -6,7 +6,7 @@ import { findMongodb } from './mongodb-program.ts'
 import { absent } from './tools.ts'
 
 /** Seconds that one file may take. */
-const fileSeconds = 150
+const fileSeconds = 240
 
 /** Each file (`e2e/rpc`) as a process of its own with a database server of its own; its assertions are subtests here. `cluster`: each full server is two that work as one. */
 export async function onMongodb (t: Test, files: readonly string[], { cluster = false } = {}): Promise<void> {
