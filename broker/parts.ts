@@ -94,7 +94,8 @@ export async function openEngine (config: Config, { letsIn = false, ...deps }: {
       maxWaiting: config.auth.hashQueue,
       scramIterations: config.auth.scramIterations,
       limits: signInLimits(config),
-      ...letsIn && config.auth.mode === 'jwt' && { jwt: config.auth.jwt }
+      ...letsIn && config.auth.mode === 'jwt' && { jwt: config.auth.jwt },
+      ...letsIn && config.auth.mode === 'webhook' && { webhook: config.auth.webhook }
     }
   })
   return { engine, plugins: pluginInfos(config, plugins) }

@@ -161,7 +161,7 @@ function entrance (config: Config): Pick<GatewayOptions, 'anonymous' | 'nameless
   const { auth, mqtt } = config
   return {
     anonymous: auth.mode === 'dev' && mqtt.openTopics.length > 0,
-    nameless: auth.mode === 'jwt',
+    nameless: auth.mode === 'jwt' || auth.mode === 'webhook',
     authMethods: authMethods(auth),
     elsewhere: elsewhere(mqtt.elsewhere),
     sys: { intervalSeconds: mqtt.sys.intervalSeconds, mayRead: sysReaders(config) }

@@ -37,7 +37,8 @@ export function banner (config: Config, { mqtt, http }: RunningServer['addresses
 const modes: Record<Config['auth']['mode'], string> = {
   dev: 'any user name is let in, without a password',
   password: "accounts by 'sabethes user add NAME'",
-  jwt: 'the password is a token (auth.jwt)'
+  jwt: 'the password is a token (auth.jwt)',
+  webhook: 'your account system is asked (auth.webhook)'
 }
 
 function forUrl (host: string): string { return host.includes(':') ? `[${host}]` : host }

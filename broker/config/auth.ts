@@ -39,8 +39,22 @@ const jwtSection = section('Tokens of an account system that is there already (a
   maxBytes: between(262_144, 1024, 16_777_216, 'Largest answer of keysUrl, bytes.')
 })
 
+const webhookSection = section('Your account system, asked for each sign-in (auth.mode webhook); see docs/accounts.md.', {
+  url: safeUrl('Address that is asked by POST, https:// (http:// on this machine alone).'),
+  secretFile: file('File with the secret that questions are signed with, as it is (a line break at its end is left out): 32 bytes and more. Read again when it changes.'),
+  timeoutMs: between(3000, 50, 60_000, 'Time for one answer, milliseconds.'),
+  maxBytes: between(16_384, 256, 1_048_576, 'Largest answer, bytes.'),
+  concurrency: between(32, 1, 1024, 'Questions at the same time.'),
+  queue: count(1024, 'Sign-ins that may wait for their question, in turns by address; above it they are refused as unavailable.'),
+  cacheSeconds: between(60, 0, 86_400, 'How long a yes counts for the same user, password, client id and address, seconds; not longer than it says itself. 0: each sign-in is asked for.'),
+  refusedCacheSeconds: between(5, 0, 3600, 'How long a no counts, seconds.'),
+  whenDown: z.enum(['refuse', 'cached']).default('refuse').describe('Sign-ins while there is no answer: refuse refuses them as unavailable; cached lets in whom the last answer, of the last downSeconds, has let in.'),
+  downSeconds: between(3600, 1, 2_592_000, 'How old such an answer may be, seconds.'),
+  createUsers: z.boolean().default(true).describe('Makes the account of a user at the first sign-in; false lets in only those whom `sabethes user add` has added.')
+})
+
 export const authSection = section('Who is let in.', {
-  mode: z.enum(['dev', 'password', 'jwt']).default('dev').describe('dev lets any user name in, without a password and without an account; password asks for accounts made by `sabethes user add`; jwt for a signed token (auth.jwt).'),
+  mode: z.enum(['dev', 'password', 'jwt', 'webhook']).default('dev').describe('dev lets any user name in, without a password and without an account; password asks for accounts made by `sabethes user add`; jwt for a signed token (auth.jwt); webhook asks your account system (auth.webhook).'),
   hashConcurrency: between(2, 1, 64, 'Passwords that are hashed at the same time; each takes about 20 MB.'),
   hashQueue: count(256, 'Logins that may wait for their hash: so many of accounts that signed in from their address before, and so many others; above it they are refused as unavailable.'),
   scramIterations: z.int().min(0).max(10_000_000).refine(n => n === 0 || n >= 4096, 'must be 0, or 4096 and more').default(100_000).describe('Iterations of the keys that are kept of each password for SCRAM-SHA-256 (MQTT 5), beside its hash, from which they keep a stolen store less safe; clients take that long to sign in, so fewer are for small devices. Keys made with others stay until the password is set, or used without SCRAM. 0 keeps none, and offers no SCRAM.'),
@@ -51,7 +65,8 @@ export const authSection = section('Who is let in.', {
   addressFailuresPerMinute: count(120, 'Failed logins from one address a minute above auth.addressFailureLimit.'),
   knownAccounts: count(100_000, 'Accounts whose addresses are remembered, in memory: logins from there are not slowed by what strangers do.'),
   devAnywhere: z.boolean().default(false).describe('Allows dev mode, or openTopics "#", on a listener that is not on loopback: anyone who reaches it is let in.'),
-  jwt: jwtSection
+  jwt: jwtSection,
+  webhook: webhookSection
 })
 
 type Auth = z.output<typeof authSection>
@@ -59,6 +74,8 @@ type Auth = z.output<typeof authSection>
 /** What is wrong with keys that are right by themselves. */
 export function * authProblems (auth: Auth): Generator<{ key: string, text: string }> {
   if (auth.mode === 'jwt') yield * jwtProblems(auth.jwt)
+  if (auth.mode !== 'webhook') return
+  for (const name of ['url', 'secretFile'] as const) if (auth.webhook[name] === '') yield { key: `auth.webhook.${name}`, text: 'is needed with auth.mode webhook' }
 }
 
 function * jwtProblems ({ algorithms, secretFile, keyFile, keysUrl }: Auth['jwt']): Generator<{ key: string, text: string }> {

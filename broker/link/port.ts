@@ -157,8 +157,11 @@ export interface Description {
   node?: string
 }
 
-/** What somebody shows of themself. `user`: may be missing where a token says it. `password`: a password, or a token. `address`: of the client. */
-export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string }
+/**
+ * What somebody shows of themself. `user`: may be missing where something else says it. `password`: a password, or a token. `address`: of the client.
+ * `protocol`: `mqtt3.1`, `mqtt3.1.1`, `mqtt5`, `http`.
+ */
+export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string, clientId?: string, protocol?: string }
 
 /** Who was let in. `until`: when what let them in ends (a token), milliseconds since the epoch: so does the connection. */
 export interface SignedIn { user: string, until?: number }

@@ -103,7 +103,7 @@ export type KeepAlive = { wifi: number, cellular: number, nat: number }
 export interface KeepAliveChange { wifi?: number | undefined, cellular?: number | undefined, nat?: number | undefined, reset: boolean }
 
 /** How a server knows its users (`auth.mode`). */
-export type AuthMode = 'dev' | 'password' | 'jwt'
+export type AuthMode = 'dev' | 'password' | 'jwt' | 'webhook'
 
 // Not an interface: it crosses the link as plain data.
 export type ServerInfo = { name: string, version: string, mode: AuthMode, prefix: string, limits: Record<string, number>, keepAlive: KeepAlive, features: string[] }

@@ -19,7 +19,7 @@ export const serverInfo = request({
   result: () => z.strictObject({
     name: z.string(),
     version: z.string(),
-    mode: z.enum(['dev', 'password', 'jwt']),
+    mode: z.enum(['dev', 'password', 'jwt', 'webhook']),
     prefix: z.string(),
     limits: z.record(z.string(), count()),
     keepAlive: z.strictObject(keepAlive()),

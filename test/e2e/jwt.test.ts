@@ -89,7 +89,7 @@ await t.test('a ban ends the connection, other keys let others in', async t => {
 
 await t.test('a server without its keys does not start, and its commands work all the same', async t => {
   const missing = startServer(t, { config: { auth: { mode: 'jwt', jwt: { keyFile: '/nowhere/keys' } } } })
-  await t.rejects(missing, /the keys of tokens cannot be read from \/nowhere\/keys/)
+  await t.rejects(missing, /the keys of auth cannot be read from \/nowhere\/keys/)
   const folder = t.testdir({ 'sabethes.yaml': JSON.stringify({ auth: { mode: 'jwt', jwt: { keyFile: '/nowhere/keys' } } }) })
   const added = await cli(['user', 'add', 'alice', '--no-password', '--data', `${folder}/data`, '--config', `${folder}/sabethes.yaml`])
   t.equal(added.code, 0, added.stderr)

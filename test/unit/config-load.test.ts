@@ -122,7 +122,7 @@ await t.test('wrong values are refused where they stand', async t => {
     'sabethes.yaml:5:11: mqtt.prefix must be 1 to 64 of A-Z a-z 0-9 . _ -, not "a/b"',
     'sabethes.yaml:8:7: mqtt.openTopics[1] must be a topic filter such as home/#, not "a#"',
     'sabethes.yaml:11:15: mqtt.ws.origins[0] must be an origin such as https://chat.example.com, or *, not "https://x.example/path"',
-    'sabethes.yaml:15:9: auth.mode must be one of dev, password, jwt, not "open"',
+    'sabethes.yaml:15:9: auth.mode must be one of dev, password, jwt, webhook, not "open"',
     'sabethes.yaml:16:16: log.pretty must be true, false or auto, not 7',
     'sabethes.yaml:17:16: store.path must be text, not ["a"]',
     'sabethes.yaml:18:23: messages.maxBytes must be a whole number, not 1.5',

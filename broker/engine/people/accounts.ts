@@ -13,6 +13,7 @@ import { ScramPasswords } from './scram-passwords.ts'
 import { SignIn } from './sign-in.ts'
 import { SignInLimits, type SignInLimitsOptions } from './sign-in-limits.ts'
 import { TokenSignIn } from './token-sign-in.ts'
+import type { WebhookOptions } from './webhook/open.ts'
 
 export interface AccountOptions {
   /** Passwords hashed at the same time. */
@@ -29,6 +30,8 @@ export interface AccountOptions {
   beat?: Beat
   /** Tokens of mode `jwt`; absent where nobody signs in. */
   jwt?: JwtOptions
+  /** The account system of mode `webhook`; absent where nobody signs in. */
+  webhook?: WebhookOptions
 }
 
 /** Who lets people in where another account system knows them. */
@@ -74,7 +77,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   let entrance: Entrance | undefined
   const own = host.mode === 'dev' || host.mode === 'password'
   return {
-    load: async () => { entrance = await openEntrance(host, rows, options) },
+    load: async () => { entrance = await openEntrance({ host, rows, limits, signIn }, options) },
     authenticate: async request => await (own ? signIn : opened(entrance)).authenticate(request),
     authenticateStep: async request => await (own ? scram : opened(entrance)).step(request),
     admits: user => signIn.admits(user),
@@ -94,9 +97,16 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   }
 }
 
-async function openEntrance (host: EngineHost, rows: AccountRows, { jwt }: AccountOptions): Promise<Entrance | undefined> {
+interface EntranceParts { host: EngineHost, rows: AccountRows, limits: SignInLimits, signIn: Pick<SignIn, 'checkWait'> }
+
+/** Each is loaded by those who use it. */
+async function openEntrance (parts: EntranceParts, { jwt, webhook }: AccountOptions): Promise<Entrance | undefined> {
+  const { host, rows } = parts
+  if (webhook !== undefined) {
+    const { openWebhook } = await import('./webhook/open.ts')
+    return await openWebhook(webhook, { ...parts, accounts: new OutsideAccounts(host, rows, webhook.createUsers) })
+  }
   if (jwt === undefined) return undefined
-  // The library is loaded by those who use it.
   const { openTokens } = await import('./jwt/open.ts')
   const tokens = await openTokens(jwt, host, host.log)
   const signIn = new TokenSignIn(tokens.check, new OutsideAccounts(host, rows, jwt.createUsers))

@@ -17,6 +17,8 @@ export interface AdmissionContext {
   readonly nameless: boolean
 }
 
+const protocols = { 3: 'mqtt3.1', 4: 'mqtt3.1.1', 5: 'mqtt5' } as const
+
 /** Who connects, and may that user leave the will. */
 export class Admission {
   readonly #context: AdmissionContext
@@ -30,14 +32,14 @@ export class Admission {
     return user
   }
 
-  async #byPassword (client: ProvingClient, { username: given, password }: ConnectFrame): Promise<string> {
+  async #byPassword (client: ProvingClient, { username: given, password, clientId, protocolVersion }: ConnectFrame): Promise<string> {
     const { engine, anonymous, nameless } = this.#context
     // Before MQTT 5 nobody can give a password without a name [MQTT-3.1.2-22].
     const username = nameless && given === '' ? undefined : given
     if (username === undefined && anonymous) return ''
-    if (username !== undefined && !isId(username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
+    if (username !== undefined && !nameless && !isId(username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
     client.claims = username
-    const { user, until } = valueOf(await engine.authenticate({ user: username, password, address: client.transport.address }))
+    const { user, until } = valueOf(await engine.authenticate({ user: username, password, address: client.transport.address, clientId, protocol: protocols[protocolVersion] }))
     client.claims = user
     client.until = until
     return user

@@ -2,7 +2,8 @@
 import type { Logger } from 'pino'
 import { Refusal } from '../../../errors.ts'
 import type { Outgoing } from '../../../outgoing.ts'
-import { jwksOf, type GetKey, type KeySource } from './keys.ts'
+import type { KeySource } from '../key-file.ts'
+import { jwksOf, type GetKey } from './keys.ts'
 
 export interface KeyUrlOptions {
   url: string
@@ -18,7 +19,7 @@ export interface KeyUrlOptions {
   log: Logger
 }
 
-export class KeyUrl implements KeySource {
+export class KeyUrl implements KeySource<GetKey> {
   readonly #options: KeyUrlOptions
   #keys: GetKey | undefined
   #fetchedAt = -Infinity

@@ -1,33 +1,19 @@
 /** What tokens are checked with. */
 import { createPublicKey } from 'node:crypto'
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK, type JWTVerifyGetKey } from 'jose'
+import { secretOf } from '../key-file.ts'
 
 /** Gives the key of a token by its header. */
 export type GetKey = JWTVerifyGetKey
 
-/** Where keys are from. */
-export interface KeySource {
-  /** To be called at the start; rejects when there can be none. */
-  load (): Promise<void>
-  /** Throws `Refusal` (`unavailable`) while there are none. */
-  current (): Promise<GetKey>
-  /** For a token whose key is not known: keys that are newer than `known`; undefined when there are none. */
-  renewed (known: GetKey): Promise<GetKey | undefined>
-  close (): void
-}
-
 /** Keys of one signer. */
 const maxKeys = 100
-/** RFC 7518, section 3.2: as long as the hash that it is used with. */
-const minSecretBytes = 32
 const pem = /-----BEGIN ([A-Z0-9 ]+)-----[^-]+-----END \1-----/g
 const kinds = ['RSA', 'EC', 'OKP']
 
-/** A secret as it stands in its file. Throws when it is too short. */
-export function secretOf (file: Buffer): GetKey {
-  const last = file.at(-1) === 0x0a ? (file.at(-2) === 0x0d ? -2 : -1) : undefined
-  const secret = new Uint8Array(file.subarray(0, last))
-  if (secret.length < minSecretBytes) throw new Error(`a secret has ${minSecretBytes} bytes and more, this one has ${secret.length}`)
+/** A secret that both sides have. Throws when it is too short. */
+export function sharedKeyOf (file: Buffer): GetKey {
+  const secret = secretOf(file)
   return () => Promise.resolve(secret)
 }
 

@@ -1,9 +1,9 @@
 /** Puts the check of tokens together, as `auth.jwt` says. Loaded by those who use it. */
 import type { Logger } from 'pino'
 import { Outgoing } from '../../../outgoing.ts'
-import { KeyFile } from './key-file.ts'
+import { KeyFile, type KeySource } from '../key-file.ts'
 import { KeyUrl } from './key-url.ts'
-import { keysOf, secretOf, type KeySource } from './keys.ts'
+import { keysOf, sharedKeyOf, type GetKey } from './keys.ts'
 import { TokenCheck } from './tokens.ts'
 
 /** `auth.jwt` of the configuration. */
@@ -42,9 +42,9 @@ export async function openTokens (options: JwtOptions, { now, steady }: JwtClock
   }
 }
 
-function sourceOf (options: JwtOptions, steady: () => number, log: Logger): KeySource {
+function sourceOf (options: JwtOptions, steady: () => number, log: Logger): KeySource<GetKey> {
   const { secretFile, keyFile, keysUrl, timeoutMs, maxBytes } = options
-  if (secretFile !== '') return new KeyFile({ path: secretFile, read: secretOf, steady, log })
+  if (secretFile !== '') return new KeyFile({ path: secretFile, read: sharedKeyOf, steady, log })
   if (keyFile !== '') return new KeyFile({ path: keyFile, read: keysOf, steady, log })
   return new KeyUrl({
     url: keysUrl,

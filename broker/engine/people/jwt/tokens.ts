@@ -2,7 +2,8 @@
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from 'jose'
 import { Refusal } from '../../../errors.ts'
 import { isId } from '../../../topics.ts'
-import { isUnknownKey, type GetKey, type KeySource } from './keys.ts'
+import type { KeySource } from '../key-file.ts'
+import { isUnknownKey, type GetKey } from './keys.ts'
 
 export interface TokenRules {
   algorithms: readonly string[]
@@ -17,13 +18,13 @@ export interface TokenRules {
 }
 
 export class TokenCheck {
-  readonly #keys: KeySource
+  readonly #keys: KeySource<GetKey>
   readonly #rules: TokenRules
   readonly #options: JWTVerifyOptions
   readonly #now: () => number
 
   /** `now`: milliseconds since the epoch. */
-  constructor (keys: KeySource, rules: TokenRules, now: () => number) {
+  constructor (keys: KeySource<GetKey>, rules: TokenRules, now: () => number) {
     this.#keys = keys
     this.#rules = rules
     this.#now = now
