@@ -36,7 +36,7 @@ async function around (config: Config, log: Logger, store: Store, output: CoreEv
 
 async function behind (cluster: ClusterNode | undefined, config: Config, log: Logger, store: Store, output: CoreEvents['output']): Promise<Core> {
   const say: CoreEvents['output'] = cluster === undefined ? output : outputs => { cluster.output(outputs) }
-  const { engine, plugins } = await openEngine(config, { store: cluster?.store ?? store, topics: new Topics(config.mqtt.prefix), log, output: say, others: cluster?.others, letsIn: true })
+  const { engine, plugins } = await openEngine(config, { store: cluster?.store ?? store, topics: new Topics(config.mqtt.prefix), log, output: say, others: cluster?.others, limitWords: cluster?.limitWords, letsIn: true })
   return {
     engine: cluster === undefined ? engine : await cluster.start(engine, output),
     records: store.records,

@@ -7,6 +7,7 @@ import type { KeepAliveOptions } from './engine/keep-alive-advice.ts'
 import type { RequestOptions } from './engine/requests/request.ts'
 import type { LoadedPlugin } from './engine/plugins/plugin-loader.ts'
 import { loadPlugins } from './engine/plugins/plugin-loader.ts'
+import type { LimitWords } from './link/limits.ts'
 import type { Output } from './link/port.ts'
 import type { Others } from './link/remote.ts'
 import { nodeName } from './node-name.ts'
@@ -70,7 +71,7 @@ export async function openStore (config: Config, log: Logger, onLost?: (error: E
 }
 
 /** The engine with the configured plugins, and what `sabethes plugin list` shows of them. `letsIn`: people sign in to it. */
-export async function openEngine (config: Config, { letsIn = false, ...deps }: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void, others?: Others | undefined, letsIn?: boolean }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
+export async function openEngine (config: Config, { letsIn = false, ...deps }: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void, others?: Others | undefined, limitWords?: LimitWords | undefined, letsIn?: boolean }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
   // Paths of plugins are relative to the working folder, as store.path is.
   const plugins = await loadPlugins(config.plugins, { baseDir: process.cwd(), timeoutMs: config.pluginLimits.startTimeoutMs })
   const engine = await createEngine({

@@ -44,6 +44,11 @@ export interface PluginContext {
   now (): number
   /** Milliseconds of a clock that only goes forward, for waits and rates: nobody sets it. */
   steady (): number
+  /**
+   * Absent where this server is alone. Counts a limit together with the other servers: `onSpent` hears, about a quarter of a second later or never, what keys have spent at them; what
+   * this one spends is to be said to what is answered. Servers may keep to themselves what is far below the limit. One limit for each plugin.
+   */
+  shareLimit? (limit: { perSecond: number, burst: number }, onSpent: (key: string, tokens: number) => void): (key: string, tokens: number) => void
 }
 
 /** A running plugin. */

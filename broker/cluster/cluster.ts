@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import type { ClusterState } from '../link/core.ts'
+import type { LimitWord, LimitWords } from '../link/limits.ts'
 import type { Engine, Output } from '../link/port.ts'
 import type { Others, Remote } from '../link/remote.ts'
 import type { Store } from '../store/store.ts'
@@ -110,6 +111,13 @@ export class ClusterNode {
   /** What the engine asks of the other servers. */
   get others (): Others { return this.#seats }
 
+  /** How its limits tell the other servers; undefined: each counts by itself. */
+  get limitWords (): LimitWords | undefined {
+    if (!this.#setup.config.cluster.sharedLimits) return undefined
+    const { registry, link } = this
+    return { get servers () { return registry.view.nodes.size }, tell: words => { link.tellAll('limits', words) } }
+  }
+
   /** What the engine says goes to this server's sessions at once, and to the other servers that have readers of it. */
   output (outputs: Output[]): void {
     this.#deliver(outputs)
@@ -125,6 +133,7 @@ export class ClusterNode {
     this.#deliver = deliver
     this.#memory.attach(engine.remote)
     this.#seats.serve(engine.remote)
+    this.link.on('limits', (words: LimitWord[]) => { engine.remote.limits(words) })
     const { requestTimeoutMs } = this.#setup.config.cluster
     await Promise.all([whenReady(this.#commands, requestTimeoutMs), this.#transport.ready(requestTimeoutMs)])
     await this.registry.start()

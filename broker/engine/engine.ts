@@ -18,14 +18,16 @@ import type { LoadedPlugin } from './plugins/plugin-loader.ts'
 import { Pauses } from './intake/pauses.ts'
 import { defaultPluginLimits } from './plugins/plugin-limits.ts'
 import type { PluginLimits } from './plugins/plugin-limits.ts'
-import { closePlugins, startPlugins } from './plugins/plugin-runtime.ts'
+import { closePlugins, startPlugins, type PluginServer } from './plugins/plugin-runtime.ts'
 import type { PluginCounts, RunningPlugin } from './plugins/running-plugin.ts'
 import { Recipient } from './intake/recipient.ts'
+import type { LimitWords } from '../link/limits.ts'
 import type { Engine, Output } from '../link/port.ts'
 import type { Others, Remote } from '../link/remote.ts'
 import type { AuthMode } from '../operations/rules.ts'
 import { freeRequests, type RequestOptions, Requests } from './requests/request.ts'
 import { ServerClock } from '../server-clock.ts'
+import { SharedLimits } from './shared-limits.ts'
 import { sendingMs, Turns } from '../turns.ts'
 
 export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
@@ -53,6 +55,8 @@ export interface EngineOptions extends Omit<ControlSetup, 'receiptIntervalMs'> {
   output: (outputs: Output[]) => void
   /** The other servers that share the store; absent where this engine has it for itself. */
   others?: Others | undefined
+  /** Tells them what limits have counted; absent where each counts by itself. */
+  limitWords?: LimitWords | undefined
   /** Makes the control side; tests replace it. */
   control?: (host: EngineHost, setup: ControlSetup) => ControlParts
 }
@@ -82,8 +86,10 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     const answer = control.blocks(receiver, sender)
     return answer instanceof Promise ? answer.catch((error: unknown) => { throw new StoreFailure(error) }) : answer
   }
-  const running = await startPlugins(options.plugins, { now: time.now, steady, blocks }, log, pluginLimits)
-  const { host, control, committer, recipient, lanes } = wire(options, time, running, pluginLimits.listenerPending)
+  const sharedLimits = options.limitWords === undefined ? undefined : new SharedLimits(options.limitWords, steady)
+  const share: PluginServer['share'] = sharedLimits && ((name, rate, onSpent) => sharedLimits.share(name, rate, onSpent))
+  const running = await startPlugins(options.plugins, { now: time.now, steady, blocks, share }, log, pluginLimits)
+  const { host, control, committer, recipient, lanes } = wire(options, { ...time, ...sharedLimits && { sharedLimits } }, running, pluginLimits.listenerPending)
   await control.load()
   const feed = new Feed({ store: options.store.feed, log, now: time.now, ...(options.feed === undefined ? {} : { options: options.feed }) })
 
@@ -92,6 +98,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     await committer.drain()
     await control.close()
     await committer.drain()
+    sharedLimits?.close()
     await feed.close()
     await closePlugins(running, log, pluginLimits)
   }
@@ -130,7 +137,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   }
 }
 
-interface Time extends Pick<EngineHost, 'now' | 'steady' | 'newId'> {}
+interface Time extends Pick<EngineHost, 'now' | 'steady' | 'newId' | 'sharedLimits'> {}
 
 /** The server's time, which goes on where the store's ends, and the ids that follow it. */
 async function serverTime ({ store, log, now: wall = Date.now, maxClockBackMs = 86_400_000 }: EngineOptions, steady: () => number): Promise<Time> {

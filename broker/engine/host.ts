@@ -4,6 +4,7 @@ import type { Operation, Outcome, Store } from '../store/store.ts'
 import type { Output } from '../link/port.ts'
 import type { AuthMode } from '../operations/rules.ts'
 import type { Others, UnansweredResend } from '../link/remote.ts'
+import type { SharedLimits } from './shared-limits.ts'
 
 export type { Caller, Pause } from '../operations/rules.ts'
 
@@ -67,6 +68,8 @@ export interface EngineHost {
   emit (outputs: Output[]): void
   /** Absent where this engine has the store for itself. */
   readonly remote?: HostRemote
+  /** Absent where limits are this engine's alone. */
+  readonly sharedLimits?: SharedLimits
   /** In `dev` mode always true; otherwise whether the account exists. */
   userExists (uid: string): boolean | Promise<boolean>
 }

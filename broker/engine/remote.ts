@@ -1,5 +1,6 @@
 /** What other servers that share the store may tell this engine. */
 import type { Output } from '../link/port.ts'
+import type { LimitWord } from '../link/limits.ts'
 import type { Notice, Released, Remote } from '../link/remote.ts'
 import type { EngineHost } from './host.ts'
 import type { Accounts } from './people/accounts.ts'
@@ -10,7 +11,7 @@ import type { KeepAliveAdvice } from './keep-alive-advice.ts'
 import type { Seats } from './sessions/seats.ts'
 
 export interface RemoteParts {
-  readonly host: Pick<EngineHost, 'log' | 'remote'>
+  readonly host: Pick<EngineHost, 'log' | 'remote' | 'sharedLimits'>
   readonly accounts: Pick<Accounts, 'forget' | 'clear' | 'verify'>
   readonly blocks: Pick<Blocks, 'forget' | 'clear'>
   readonly consents: Pick<Consents, 'forget' | 'clear'>
@@ -73,6 +74,8 @@ class Told implements Remote {
       accounts.forget(output.user, output.session === undefined)
     }
   }
+
+  limits (words: readonly LimitWord[]): void { this.#parts.host.sharedLimits?.hear(words) }
 
   verify (users?: Iterable<string>): Promise<void> {
     this.#look ??= this.#parts.accounts.verify(users ?? this.#parts.seats.users()).finally(() => { this.#look = undefined })

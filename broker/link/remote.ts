@@ -3,6 +3,7 @@
  * itself has no `Others`, and nobody calls its `Remote`.
  */
 import type { ConnectionMark } from '../store/store.ts'
+import type { LimitWord } from './limits.ts'
 import type { Output } from './port.ts'
 
 /** Something that was changed through one server, for what the others have in memory of it. */
@@ -76,6 +77,8 @@ export interface Remote {
   release (session: string, epoch?: string): Promise<Released>
   /** Outputs of another engine, before the gateway here gets them: what they mean to this engine. Emits nothing. */
   outputs (outputs: readonly Output[]): void
+  /** What the limits of another engine have counted. */
+  limits (words: readonly LimitWord[]): void
   /**
    * Looks up the accounts of users (of all that have a session here, when absent), for the case that words of a ban, a removal or a new
    * password were lost, and ends their connections by `kick`. One look at a time: a call during one waits for that. Rejects when the store fails.

@@ -65,7 +65,7 @@ export interface Accounts {
 
 export function createAccounts (host: EngineHost, options: AccountOptions = {}): Accounts {
   // Waits: a clock that is set back must not prolong them.
-  const limits = new SignInLimits(options.limits ?? {}, () => host.steady())
+  const limits = new SignInLimits(options.limits ?? {}, () => host.steady(), host.sharedLimits)
   const { hashConcurrency = 2, maxWaiting = 256, scramIterations = 0 } = options
   const passwords = options.passwords ?? new PasswordHash(hashConcurrency, maxWaiting)
   const rows = new AccountRows(host)

@@ -5,8 +5,11 @@
  *   An address's first try always comes through, so its owner gets in from a new place;
  * - an address that fails with many accounts (a proxy, or somebody who tries one password everywhere) is slow for accounts
  *   that never signed in from there.
- * Names that no account has are treated alike. All of it is kept in memory, bounded.
+ * Names that no account has are treated alike. All of it is kept in memory, bounded. Servers that work as one tell each other at once of each failure, and of who
+ * came in at a new address or after failures.
  */
+import type { SignInWord } from '../../link/limits.ts'
+import type { SharedLimits } from '../shared-limits.ts'
 import { Backoff, type BackoffLimits } from './backoff.ts'
 import { Budget, type BudgetLimits } from './budget.ts'
 
@@ -39,12 +42,16 @@ export class SignInLimits {
   /** Addresses from which an account signed in; both in the order of the last time. */
   readonly #known = new Map<string, Set<string>>()
 
-  constructor (options: SignInLimitsOptions, now: () => number) {
+  /** Tells the other servers; absent where there are none. */
+  readonly #tell: ((word: SignInWord) => void) | undefined
+
+  constructor (options: SignInLimitsOptions, now: () => number, shared?: Pick<SharedLimits, 'shareSignIns'>) {
     const { pair, account, address, maxKnownAccounts } = { ...defaults, ...options }
     this.#pairs = new Backoff(pair, now)
     this.#accounts = new Budget(account, now)
     this.#addresses = new Budget(address, now)
     this.#maxKnownAccounts = maxKnownAccounts
+    this.#tell = shared?.shareSignIns(word => { this.#hear(word) })
   }
 
   /** True when the account has signed in from the address since its password was set. */
@@ -59,13 +66,39 @@ export class SignInLimits {
   }
 
   failed (account: string, address: string): void {
+    const known = this.knows(account, address)
+    this.#count(account, address, known)
+    this.#tell?.({ signIn: 'failed', account, address, ...known && { known } })
+  }
+
+  succeeded (account: string, address: string): void {
+    const isNews = this.#tell !== undefined && (!this.knows(account, address) || this.#pairs.failed(pairOf(account, address)))
+    this.#remember(account, address)
+    if (isNews) this.#tell?.({ signIn: 'succeeded', account, address })
+  }
+
+  /** A new password: who knew the old one is a stranger. */
+  forget (account: string): void {
+    this.#known.delete(account)
+    this.#tell?.({ signIn: 'forgotten', account })
+  }
+
+  #hear (word: SignInWord): void {
+    switch (word.signIn) {
+      case 'failed': return this.#count(word.account, word.address, word.known === true || this.knows(word.account, word.address))
+      case 'succeeded': return this.#remember(word.account, word.address)
+      case 'forgotten': this.#known.delete(word.account)
+    }
+  }
+
+  #count (account: string, address: string, known: boolean): void {
     this.#pairs.fail(pairOf(account, address))
-    if (this.knows(account, address)) return
+    if (known) return
     this.#accounts.take(account)
     this.#addresses.take(address)
   }
 
-  succeeded (account: string, address: string): void {
+  #remember (account: string, address: string): void {
     this.#pairs.forget(pairOf(account, address))
     const addresses = this.#known.get(account) ?? new Set()
     addresses.delete(address)
@@ -81,9 +114,6 @@ export class SignInLimits {
       this.#known.delete(oldest)
     }
   }
-
-  /** A new password: who knew the old one is a stranger. */
-  forget (account: string): void { this.#known.delete(account) }
 }
 
 function pairOf (account: string, address: string): string { return `${account} ${address}` }

@@ -7,11 +7,18 @@ import type { PluginLimits } from './plugin-limits.ts'
 import type { LoadedPlugin } from './plugin-loader.ts'
 import { PluginError } from './plugin-order.ts'
 import { inScope, outOfScope, type PluginOwner } from './plugin-scope.ts'
+import type { SharedRate, Spend } from '../shared-limits.ts'
 import { newCounts } from './running-plugin.ts'
 import type { PluginHooks, RunningPlugin } from './running-plugin.ts'
 
+/** What plugins are offered of the server. */
+export interface PluginServer extends Pick<PluginContext, 'blocks' | 'now' | 'steady'> {
+  /** Has other servers count together with this one; absent where there are none. */
+  share?: ((limit: string, rate: SharedRate, onSpent: Spend) => Spend) | undefined
+}
+
 /** Starts all, in order. When one fails, those before it are closed and `PluginError` is thrown. */
-export async function startPlugins (loaded: readonly LoadedPlugin[], server: Omit<PluginContext, 'log'>, log: Logger, limits: PluginLimits): Promise<RunningPlugin[]> {
+export async function startPlugins (loaded: readonly LoadedPlugin[], server: PluginServer, log: Logger, limits: PluginLimits): Promise<RunningPlugin[]> {
   const running: RunningPlugin[] = []
   for (const item of loaded) {
     try {
@@ -35,10 +42,10 @@ export async function closePlugins (running: readonly RunningPlugin[], log: Logg
   }
 }
 
-async function start ({ name, plugin, options, source }: LoadedPlugin, server: Omit<PluginContext, 'log'>, log: Logger, { startTimeoutMs }: PluginLimits): Promise<RunningPlugin> {
+async function start ({ name, plugin, options, source }: LoadedPlugin, server: PluginServer, log: Logger, { startTimeoutMs }: PluginLimits): Promise<RunningPlugin> {
   const owner: PluginOwner = { name, counts: newCounts() }
   const scoped = source === 'built-in' ? undefined : owner
-  const answer = bound((given: unknown) => plugin.start(given, pluginContext(server, log, name)), undefined, scoped)(options)
+  const answer = bound((given: unknown) => plugin.start(given, pluginContext(server, log, name, scoped)), undefined, scoped)(options)
   const promise = promised(answer)
   let late = false
   // An instance that comes too late has timers and sockets, too.
@@ -85,7 +92,7 @@ function closeLate (instance: unknown, owner: PluginOwner | undefined, name: str
 }
 
 /** What a plugin calls of the server: nothing of it throws into a timer of the plugin, and all of it runs under the server's name. */
-function pluginContext (server: Omit<PluginContext, 'log'>, log: Logger, plugin: string): PluginContext {
+function pluginContext (server: PluginServer, log: Logger, plugin: string, owner: PluginOwner | undefined): PluginContext {
   const child = log.child({ plugin })
   const line = (level: 'info' | 'warn') => (fields: object, text: string): void => {
     try {
@@ -101,6 +108,22 @@ function pluginContext (server: Omit<PluginContext, 'log'>, log: Logger, plugin:
     blocks (receiver, sender) {
       if (typeof receiver !== 'string' || typeof sender !== 'string') return Promise.reject(new TypeError('blocks asks for two user ids'))
       return outOfScope(() => server.blocks(receiver, sender))
-    }
+    },
+    ...server.share !== undefined && { shareLimit: sharing(server.share, child, plugin, owner) }
+  }
+}
+
+function sharing (share: NonNullable<PluginServer['share']>, log: Logger, plugin: string, owner: PluginOwner | undefined): NonNullable<PluginContext['shareLimit']> {
+  return ({ perSecond, burst }, onSpent) => {
+    if (!(perSecond > 0) || !(burst > 0) || typeof onSpent !== 'function') throw new TypeError('shareLimit takes a rate above 0 and a function')
+    const hear = bound(({ key, tokens }: { key: string, tokens: number }) => { onSpent(key, tokens) }, undefined, owner)
+    const spend = share(`plugin ${plugin}`, { perSecond, burst }, (key, tokens) => {
+      try {
+        hear({ key, tokens })
+      } catch (error) {
+        log.warn({ err: describeFault(error) }, 'a plugin did not take what was spent at another server')
+      }
+    })
+    return (key, tokens) => { if (typeof key === 'string' && tokens > 0) outOfScope(() => { spend(key, tokens) }) }
   }
 }

@@ -55,7 +55,7 @@ export class Requests {
     this.#turns = turns
     this.#queue = new RequestQueue(options.concurrency, options.concurrencyPerUser)
     this.#long = new RequestQueue(options.concurrency, 1)
-    this.#rates = new RequestRates(options.rates, () => performance.now())
+    this.#rates = new RequestRates(options.rates, () => performance.now(), host.sharedLimits)
   }
 
   /**
