@@ -6,11 +6,9 @@ import type { ClusterSetup } from './ordinary/cluster/open.ts'
 import { elsewhere } from './gateway/connection/elsewhere.ts'
 import { connectionsThatFit, descriptorLimit } from './gateway/listener/descriptors.ts'
 import type { GatewayLimits } from './gateway/limits.ts'
-import { listenTcp, listening, type Listening } from './gateway/listener/listeners.ts'
+import { listenTcp } from './gateway/listener/listeners.ts'
 import { OpenTopics } from './gateway/open-topics.ts'
 import type { Sessions } from './gateway/sessions.ts'
-import type { Acceptor } from './gateway/listener/transport.ts'
-import { serveWebSocket } from './gateway/listener/websocket.ts'
 import { backUpOutside } from './backup-folder.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import { tuneCollector } from './collector.ts'
@@ -20,13 +18,12 @@ import { Drain, type DrainSetup } from './drain.ts'
 import { Strays } from './engine/plugins/strays.ts'
 import { writeAddressFile } from './http/address-file.ts'
 import type { ControlTarget } from './http/control-target.ts'
-import { hostRule } from './http/host-rule.ts'
-import type { HttpOptions } from './http/server.ts'
 import type { Core, CoreEvents, Records } from './link/core.ts'
 import type { Output } from './link/port.ts'
 import { createLog } from './log.ts'
 import { isLoopback } from './network.ts'
 import { serversOf } from './nodes.ts'
+import { prepareHttp } from './serve-http.ts'
 import { ServerClock } from './server-clock.ts'
 import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
@@ -96,7 +93,7 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
   const nodes = serversOf({ config, core, gateway, self: description.node })
   let tell: (addresses: RunningServer['addresses']) => void = () => {}
   const told = new Promise<RunningServer['addresses']>(resolve => { tell = resolve })
-  const listenHttp = await prepareHttp(config, log, gateway, { ready: () => core.health(), alive: () => lost === undefined, draining: () => leaving.drain.begun, entrance: { config, nodes, addresses: told } }, cleanup)
+  const listenHttp = await prepareHttp(config, log, { gateway, core }, { ready: () => core.health(), alive: () => lost === undefined, draining: () => leaving.drain.begun, entrance: { config, nodes, addresses: told } }, cleanup)
   const { startControl } = await import('./http/control.ts')
   const control = await startControl(config.store.path, controlTarget(config, { core, sessions: gateway.sessions, addresses: told, startedAt, nodes, drain: leaving.byOperator }))
   cleanup.add(() => control.close())
@@ -145,7 +142,8 @@ function gatewayOf (config: Config, log: Logger, core: Core, { description: { in
     ...kept(config, core, node),
     limits: gatewayLimits(config, log),
     log: log.child({ part: 'access' }),
-    ...entrance(config)
+    ...entrance(config),
+    visits: { visits: config.http.api ? config.http.concurrency : 0, visitsPerUser: config.http.concurrencyPerUser }
   })
 }
 
@@ -198,30 +196,6 @@ async function openInThread (config: Config, log: Logger, events: CoreEvents): P
   return await openThread(new URL('./engine-thread.js', import.meta.url), config, { ...events, output }, error => {
     log.fatal({ err: error }, 'the thread of the engine has ended: the server ends, so that what watches over it can start it anew')
   })
-}
-
-/** Health pages and WebSocket; resolves to what lets them listen. HTTP's router takes a while to load: MQTT listens by then, and commands that need the store alone do without. */
-async function prepareHttp (config: Config, log: Logger, acceptor: Acceptor, pages: Pick<HttpOptions, 'ready' | 'alive' | 'draining' | 'entrance'>, cleanup: Cleanup): Promise<() => Promise<Listening>> {
-  const { createHttp } = await import('./http/server.ts')
-  const hostAllowed = hostRule(config.http.host, config.http.hosts)
-  const http = await createHttp({
-    ...pages,
-    version: packageVersion(),
-    log: log.child({ part: 'http' }),
-    readyForMs: config.http.readyForMs,
-    limits: config.http,
-    hostAllowed
-  })
-  const stopWebSocket = serveWebSocket(acceptor, http, { ...config.mqtt.ws, maxFrameBytes: Math.max(config.mqtt.ws.frameBytes, config.mqtt.limits.packetBytes), hostAllowed })
-  return async () => {
-    const httpAt = await listening(http, config.http)
-    cleanup.add(() => {
-      stopWebSocket()
-      http.closeIdleConnections()
-      httpAt.close()
-    })
-    return httpAt
-  }
 }
 
 async function openOrdinary (config: Config, records: Records, openTopics: OpenTopics, log: Logger): Promise<OrdinaryBroker | undefined> {

@@ -18,7 +18,7 @@ export function openness (config: Config): { key: string, text: string } | undef
 export interface CrossProblem { key: string, path?: readonly PropertyKey[], text: string }
 
 /** Pages of the HTTP port itself. */
-const ownPages = ['/healthz', '/readyz']
+const ownPages = ['/healthz', '/readyz', '/openapi.json']
 
 /** The keys' problems, each under the key that is to be changed. */
 export function crossCheck (config: Config): CrossProblem[] {
@@ -61,7 +61,7 @@ function mqttProblems (mqtt: Config['mqtt']): CrossProblem[] {
   if (mqtt.elsewhere.redirect && mqtt.elsewhere.address === '') {
     problems.push({ key: 'mqtt.elsewhere.redirect', text: 'nobody can be sent elsewhere without mqtt.elsewhere.address' })
   }
-  if (ownPages.includes(mqtt.ws.path)) {
+  if (ownPages.includes(mqtt.ws.path) || mqtt.ws.path.startsWith('/v1/')) {
     problems.push({ key: 'mqtt.ws.path', text: `${mqtt.ws.path} is taken: it is a page of the server itself` })
   }
   return problems

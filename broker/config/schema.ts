@@ -104,7 +104,7 @@ export const configSchema = z.strictObject({
       retainedBytes: count(67_108_864, 'Bytes of the topics and payloads of all retained messages of ordinary topics, on disk. What is above is refused (MQTT 5: 0x97).', 0)
     })
   }),
-  http: section('HTTP: health pages, and WebSocket at mqtt.ws.path.', {
+  http: section('HTTP: health pages, the API for users, and WebSocket at mqtt.ws.path.', {
     host: host('Address to listen on for HTTP and WebSocket.'),
     port: port(8080, 'Port for HTTP and WebSocket; 0 takes any free one.'),
     hosts: z.array(z.string().refine(isHostName, 'must be a host name without a port, or *')).default([])
@@ -112,8 +112,14 @@ export const configSchema = z.strictObject({
     headersTimeoutMs: timer(5000, 'Time for the headers of a request, from the connection or the answer before, milliseconds.'),
     requestTimeoutMs: timer(10_000, 'Time for a whole request, and longest time in which a connection neither sends nor takes anything, milliseconds.'),
     keepAliveTimeoutMs: timer(5000, 'Time that a connection is kept after an answer, milliseconds.'),
-    requestsPerSecond: count(100, 'Requests of one address in a second; upgrades to WebSocket do not count. More are answered 429.'),
+    requestsPerSecond: count(100, 'Requests of one address in a second; upgrades to WebSocket do not count, nor requests of users who signed in lately (http.signInSeconds), who are held to the limits of users. More are answered 429.'),
     pipelinedRequests: count(16, 'Requests that a connection may send in one piece; more end it.'),
+    api: z.boolean().default(true).describe('Serves the API for users, /v1/… (docs/http.md).'),
+    cors: z.array(z.string().refine(isOrigin, 'must be an origin such as https://chat.example.com, or *')).default([])
+      .describe('Web origins whose pages may use the API, beside those of the same host; * is any. Browsers are never told to send credentials of their own.'),
+    signInSeconds: z.int().min(1).max(3600).default(30).describe('How long a sign-in to the API is remembered, seconds, for requests with the same credentials from the same address; a change of the account ends it at once.'),
+    concurrency: count(512, 'Requests to the API that are served at the same time; more are refused as unavailable.'),
+    concurrencyPerUser: count(16, 'Requests of one user to the API that are served at the same time; more are refused as rate_limited.'),
     readyForMs: timer(1000, 'Time for which one look at the store answers /readyz for everybody, milliseconds.', 0)
   }),
   auth: authSection,

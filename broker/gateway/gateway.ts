@@ -34,6 +34,7 @@ import { Shares } from './shares.ts'
 import { SysTopics, type SysOptions } from './sys-topics.ts'
 import { Tick } from './tick.ts'
 import { Traffic } from './traffic.ts'
+import { Visits, type VisitLimits } from './visits.ts'
 import { WaitingWills } from './wills/waiting.ts'
 import { WillRows, type SharedRows } from './wills/will-rows.ts'
 import { Wills } from './wills/wills.ts'
@@ -70,6 +71,8 @@ export interface GatewayOptions {
   elsewhere?: Elsewhere | undefined
   /** Tells a user's sessions at other servers, which may not hear of it; absent where there are none. */
   tellOthers?: ((user: string, payload: Uint8Array) => void) | undefined
+  /** Users who ask without a connection of MQTT. */
+  visits?: VisitLimits
 }
 
 const sweepIntervalMs = 1000
@@ -89,6 +92,7 @@ export class Gateway implements Acceptor {
   readonly wills: WaitingWills
   readonly locks = new Locks()
   readonly takeovers: PerSecond
+  readonly visits: Visits
   readonly #intake: Intake
   readonly #tick: Tick
   readonly #publishAnswers: PublishAnswers
@@ -103,9 +107,8 @@ export class Gateway implements Acceptor {
   readonly #now: () => number
   #closing = false
 
-  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers }: GatewayOptions) {
-    const { clock, locks, pending } = this
-    const [full, traffic] = [this.#full, new Traffic()]
+  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers, visits: visitLimits = { visits: 0, visitsPerUser: 0 } }: GatewayOptions) {
+    const [full, traffic, { clock, locks, pending }] = [this.#full, new Traffic(), this]
     this.#now = now
     const intake = this.#intake = new Intake(limits.queuedPublishes)
     const tick = this.#tick = new Tick(engine, intake)
@@ -121,9 +124,10 @@ export class Gateway implements Acceptor {
     const sessions: Sessions = this.sessions = new Sessions({ engine, pump, tick, waiting, wills, get elsewhere (): Elsewhere | undefined { return departures.elsewhere }, log, forget })
     const departures: Departures = this.departures = new Departures({ sessions, elsewhere, steady: pump.steady })
     const shares = this.#shares = new Shares({ engine, pump, topics, limits, log })
+    const visits = this.visits = new Visits({ engine, tick, intake, pending, pump, answerRoom }, visitLimits)
     const ordinarySide = new OrdinarySide({ openTopics, ordinary, limits })
     const serverDocument = this.#serverDocument = new ServerDocument(topics, serverInfo)
-    const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, tellOthers, log })
+    const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, visits, tellOthers, log })
     const auth = new AuthHandler({ engine, clock, methods: new Set(authMethods) })
     const takeovers = this.takeovers = new PerSecond(limits.takeoversPerSecond)
     const sys = this.#sys = new SysTopics(sysOptions, { version: String(serverInfo['version']), connected: sessions.connected, traffic, ordinary })
@@ -190,13 +194,18 @@ export class Gateway implements Acceptor {
         case 'whole': pump.wholeMs = output.upTo; break
         case 'groups': pump.lookAgain(output); break
         case 'notice': pump.notice(output.user, output.payload); break
-        case 'kick': sessions.kick(output.user, output.session, output.code); break
+        case 'kick': this.#kick(output); break
         case 'hold': this.#hold(output); break
         case 'intake': this.#intake.fill(output.full); break
         case 'expired': sessions.expired(output.session); break
         case 'server': this.#serverDocument.change(output.info, sessions.connected.values()); break
       }
     }
+  }
+
+  #kick ({ user, session, code }: Extract<Output, { kind: 'kick' }>): void {
+    this.visits.kick(user, session, code)
+    this.sessions.kick(user, session, code)
   }
 
   #hold ({ session, held, full }: Extract<Output, { kind: 'hold' }>): void {
@@ -227,6 +236,7 @@ export class Gateway implements Acceptor {
     this.locks.close()
     // Who waits for an answer that is known hears it before the connection ends.
     this.pump.pressure.close()
+    this.visits.close()
     await this.sessions.close(() => { this.#tick.run() })
     await this.#shares.close()
     await this.#wills.close()

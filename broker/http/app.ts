@@ -25,6 +25,9 @@ export interface AppOptions {
   maxBodyBytes: number
 }
 
+/** Characters of one parameter of a path: the id of a conversation has two user ids. */
+const maxParamLength = 200
+
 // Typed for JSON Schema alone.
 const compilersFactory = { buildValidator: () => zodValidator, buildSerializer: () => () => JSON.stringify } as unknown as CompilersFactory
 type CompilersFactory = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
@@ -37,6 +40,7 @@ export async function createApp (options: AppOptions): Promise<Server> {
     logger: false,
     bodyLimit: options.maxBodyBytes,
     return503OnClosing: false,
+    routerOptions: { maxParamLength },
     // Its own two compilers load Ajv.
     schemaController: { compilersFactory },
     frameworkErrors: (error, _request, reply) => {
@@ -87,7 +91,7 @@ function oneSpelling (app: App, { missing }: AppOptions): void {
     const path = (request.raw.url ?? '').split('?', 1)[0] ?? ''
     const { url } = request.routeOptions
     if (!request.is404 && url !== undefined && isSpelled(path, url)) return done()
-    const allowed = methodsOf.get(path) ?? []
+    const allowed = [...methodsOf].flatMap(([route, methods]) => isSpelled(path, route) ? methods : [])
     const problem = missing(request.method, path, allowed)
     if (problem.status === 405) reply.header('allow', allowed.join(', '))
     send(reply, problem)
@@ -96,10 +100,12 @@ function oneSpelling (app: App, { missing }: AppOptions): void {
 
 function isSpelled (path: string, route: string): boolean {
   const parts = path.split('/')
-  return !path.includes('#') && route.split('/').every((part, i) => part.startsWith(':') || part === parts[i])
+  const names = route.split('/')
+  return !path.includes('#') && names.length === parts.length && names.every((part, i) => part.startsWith(':') || part === parts[i])
 }
 
 function send (reply: FastifyReply, problem: Problem): FastifyReply {
+  if (problem.retryAfterMs !== undefined) reply.header('retry-after', String(Math.ceil(problem.retryAfterMs / 1000)))
   return reply.code(problem.status).type(problemType).send(problem)
 }
 

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { codes, Refusal } from '../errors.ts'
 import { network } from '../network.ts'
 import { PerSecond } from '../per-second.ts'
+import type { Api } from './api/api.ts'
 import { createApp } from './app.ts'
 import { entryRoutes, type Entrance } from './entry.ts'
 import { healthRoutes, type Health } from './health.ts'
@@ -13,6 +14,8 @@ export interface HttpOptions extends Health {
   limits: RequestLimits
   /** What is said to those who look for a server; absent: nothing is. */
   entrance?: Entrance
+  /** What users ask; absent: it is off. */
+  api?: Pick<Api, 'knows' | 'routes'> | undefined
   /** Whether a request with this Host is meant for this server. */
   hostAllowed: (host: string | undefined) => boolean
 }
@@ -23,9 +26,9 @@ const maxBodyBytes = 65_536
 /** Milliseconds between two looks for connections whose time is over. */
 const checkIntervalMs = 500
 
-/** The HTTP server: health pages, and where to connect; WebSocket is added by the gateway. Not yet listening. */
+/** The HTTP server: health pages, where to connect, the API; WebSocket is added by the gateway. Not yet listening. */
 export async function createHttp (options: HttpOptions): Promise<Server> {
-  const { log, limits, entrance } = options
+  const { log, limits, entrance, api } = options
   const admit = admission(options)
   const server = await createApp({
     listener: handler => createServer({
@@ -35,7 +38,7 @@ export async function createHttp (options: HttpOptions): Promise<Server> {
       connectionsCheckingInterval: checkIntervalMs,
       maxHeaderSize: maxHeaderBytes
     }, (request, response) => { if (admit(request, response)) handler(request, response) }),
-    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)]],
+    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...api === undefined ? [] : [api.routes]],
     maxBodyBytes,
     missing: (_method, _path, allowed) => allowed.length > 0 ? wrongMethod(allowed) : problemOf(new Refusal('not_found', 'there is no such page')),
     problemOf: error => {
@@ -52,7 +55,7 @@ export async function createHttp (options: HttpOptions): Promise<Server> {
 }
 
 /** Decides before anything else looks at a request whether it is served; answers it when it is not. */
-export function admission ({ log, limits, hostAllowed }: Pick<HttpOptions, 'log' | 'limits' | 'hostAllowed'>): (request: IncomingMessage, response: ServerResponse) => boolean {
+export function admission ({ log, limits, hostAllowed, api }: Pick<HttpOptions, 'log' | 'limits' | 'hostAllowed' | 'api'>): (request: IncomingMessage, response: ServerResponse) => boolean {
   const rate = new PerSecond(limits.requestsPerSecond)
   return (request, response) => {
     // What was parsed before the connection's end is answered to nobody.
@@ -60,7 +63,8 @@ export function admission ({ log, limits, hostAllowed }: Pick<HttpOptions, 'log'
     // Bodies are for few: the rest of the connection could not be trusted.
     response.shouldKeepAlive = response.shouldKeepAlive && request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined
     const address = request.socket.remoteAddress ?? ''
-    if (!rate.take(network(address))) {
+    // Who is signed in is held to the limits of users.
+    if (api?.knows(request) !== true && !rate.take(network(address))) {
       log.info({ address }, 'too many requests of one address')
       sendProblem(response, problemOf(new Refusal('rate_limited', codes.rate_limited.text, 1000)), { 'retry-after': '1' })
       return false

@@ -8,7 +8,7 @@ import { exact } from './bytes.ts'
 /** What a session's publishes have in common. */
 type Sender = Pick<Submission, 'session' | 'user' | 'target' | 'resends'>
 /** What few publishes have. */
-type Rare = Pick<Submission, 'cid' | 'rid' | 'contentType' | 'utf8' | 'expirySeconds' | 'number' | 'proven'>
+type Rare = Pick<Submission, 'cid' | 'key' | 'whole' | 'rid' | 'contentType' | 'utf8' | 'expirySeconds' | 'number' | 'proven'>
 
 /** `numbers`: of each publish its ref, its sender, QoS and DUP, packet id, number, proven, the end of its payload in `bytes`, the place of what is rare (-1: nothing). */
 export interface SubmissionBatch { readonly numbers: Float64Array<ArrayBuffer>, readonly senders: Sender[], readonly rares: Rare[], readonly bytes: Uint8Array<ArrayBuffer> }
@@ -48,10 +48,12 @@ function senderOf ({ session, user, target, resends }: Submission): Sender {
 }
 
 /** The place of what is rare about a publish. */
-function rareOf ({ cid, rid, contentType, utf8, expirySeconds }: Submission, rares: Rare[]): number {
-  if (cid === undefined && rid === undefined && contentType === undefined && utf8 === undefined && expirySeconds === undefined) return -1
+function rareOf ({ cid, key, whole, rid, contentType, utf8, expirySeconds }: Submission, rares: Rare[]): number {
+  if (cid === undefined && key === undefined && whole === undefined && rid === undefined && contentType === undefined && utf8 === undefined && expirySeconds === undefined) return -1
   const rare: Rare = {}
   if (cid !== undefined) rare.cid = cid
+  if (key !== undefined) rare.key = key
+  if (whole !== undefined) rare.whole = whole
   if (rid !== undefined) rare.rid = rid
   if (contentType !== undefined) rare.contentType = contentType
   if (utf8 !== undefined) rare.utf8 = utf8
@@ -126,7 +128,7 @@ export function encodeOutputs (outputs: readonly Output[]): OutputBatch {
       bytes.set(output.payload, end)
       end += output.payload.length
       numbers.set([kinds.message, names.place(0, output.conv), output.seq, names.place(1, output.from), end, output.expiresAt ?? -1, output.prevTs ?? -1], at)
-    } else if (output.kind === 'verdict' && output.ok === true && output.conv !== undefined && output.id !== undefined && output.seq !== undefined && output.rid === undefined) {
+    } else if (output.kind === 'verdict' && output.ok === true && output.conv !== undefined && output.id !== undefined && output.seq !== undefined && output.rid === undefined && output.stored === undefined) {
       ids += output.id
       numbers.set([kinds.verdict, output.ref, names.place(0, output.conv), output.seq, ids.length], at)
     } else {

@@ -33,6 +33,10 @@ export interface Submission {
   proven?: number
   /** The sender's id of the message unless the payload has one. */
   cid?: string
+  /** The same, of a sender who means it: a payload that has another one is refused. */
+  key?: string
+  /** The verdict is to say all of a message that was stored. */
+  whole?: true
   /** The id of a request unless the payload has one. */
   rid?: string
   /** MQTT 5 content type. */
@@ -45,7 +49,7 @@ export interface Submission {
 
 /** The answer to one submission; verdicts of one session come in the order of its submissions. */
 export type Verdict =
-  | { kind: 'verdict', ref: number, ok: true, /** of a message */ conv?: string, id?: string, seq?: number, /** of a request */ rid?: string, answer?: Uint8Array }
+  | { kind: 'verdict', ref: number, ok: true, /** of a message */ conv?: string, id?: string, seq?: number, /** of one with `whole`; `replay`: it was stored before */ stored?: { ts: number, cid: string, replay: boolean }, /** of a request */ rid?: string, answer?: Uint8Array }
   | { kind: 'verdict', ref: number, ok: false, code: Code, reason: string, /** the sender's cid */ cid?: string, retryAfterMs?: number }
   /** The store failed: no acknowledgement may be sent, the connection closes. */
   | { kind: 'verdict', ref: number, ok: 'failed' }

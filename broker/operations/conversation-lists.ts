@@ -11,6 +11,7 @@ export const conversationsList = request({
   text: 'pinned first, then by last activity; `kind` is `direct` (with `with` and how far the other one got) or `group` (with `gid`, `name`, `role`)',
   permission: 'user',
   rate: 'heavy',
+  http: ['GET /v1/conversations'],
   query: true,
   params: () => z.object({ limit: limit(50, maxListed), after: after() }),
   result: () => z.strictObject({
@@ -42,6 +43,7 @@ export const unread = request({
   text: 'a number for each conversation that has unread messages, and their sum; as in the list, messages that have expired are not unread',
   permission: 'user',
   rate: 'heavy',
+  http: ['GET /v1/unread'],
   query: true,
   params: () => z.object({}),
   result: () => z.strictObject({ conversations: z.record(z.string(), count()), total: count() }),
@@ -53,6 +55,7 @@ export const sync = request({
   text: 'what is missing, also of conversations that you did not name; with `more`, ask again with each `last`; `gone` are those that are not yours (any more)',
   permission: 'user',
   rate: 'heavy',
+  http: ['POST /v1/sync'],
   query: true,
   params: () => z.object({
     convs: seqsByConversation().describe('{conversation: last seq you have}').optional(),

@@ -12,12 +12,20 @@ export type Permission = 'user' | 'operator'
 /** What it counts as (`requests.perSecond`; `heavy` ones, which read or change much, also as `requests.heavyPerSecond`). */
 export type RateClass = 'plain' | 'heavy'
 
+/** Method and path, with parameters in braces. */
+export type HttpRoute = `${'GET' | 'POST' | 'PUT' | 'DELETE'} /v1/${string}`
+
 interface Described {
   readonly name: string
   /** For topics.md: what it does and what its answer means, Markdown without a final stop. */
   readonly text: string
   readonly permission: Permission
   readonly rate: RateClass
+  /**
+   * Its routes over HTTP; what the operator alone may ask has none. Parameters that the path does not name are in the query of GET and DELETE, in the
+   * body of the others. GET of what changes something takes none.
+   */
+  readonly http?: readonly HttpRoute[]
 }
 
 /** A request, whatever its parameters are. */
@@ -59,7 +67,7 @@ interface RequestDefinition<Params extends z.ZodObject, Result extends z.ZodObje
 
 /** An entry of the table: a request. */
 export function request<Params extends z.ZodObject, Result extends z.ZodObject> (definition: RequestDefinition<Params, Result>): RequestOperation {
-  const { name, text, permission, rate, params, result, query, long = rate === 'heavy', worth, run } = definition
+  const { name, text, permission, rate, http = [], params, result, query, long = rate === 'heavy', worth, run } = definition
   const [schema, answer] = [once(params), once(result)]
   const read = once(() => reader(schema()))
   return {
@@ -68,6 +76,7 @@ export function request<Params extends z.ZodObject, Result extends z.ZodObject> 
     text,
     permission,
     rate,
+    http,
     get params () { return schema() },
     get result () { return answer() },
     query,
@@ -92,7 +101,7 @@ interface VerbDefinition<Params extends z.ZodObject> extends Described {
 
 /** An entry of the table: a verb. */
 export function verb<Params extends z.ZodObject> (definition: VerbDefinition<Params>): VerbOperation {
-  const { name, text, permission, rate, params, short, payload, run } = definition
+  const { name, text, permission, rate, http = [], params, short, payload, run } = definition
   const schema = once(params)
   const read = once(() => reader(schema(), `; the payload is ${payload.replaceAll('`', '')}`))
   return {
@@ -101,6 +110,7 @@ export function verb<Params extends z.ZodObject> (definition: VerbDefinition<Par
     text,
     permission,
     rate,
+    http,
     get params () { return schema() },
     payload,
     run: async (rules, caller, target, given) => {

@@ -1,6 +1,6 @@
-/** The table of requests as topics.md shows it. */
+/** The table of requests as topics.md shows it, and its routes as docs/http.md does. */
 import { z } from 'zod'
-import { requests } from '../operations.ts'
+import { requests, verbs } from '../operations.ts'
 import { choicesOf } from './fields.ts'
 import type { RequestOperation } from './operation.ts'
 
@@ -10,6 +10,13 @@ type Schema = z.core.$ZodType
 export function methodTable (): string {
   const rows = [...requests.values()].map(operation => `| \`${operation.name}\`${operation.rate === 'heavy' ? ' (large)' : ''}${operation.permission === 'operator' ? ' (operator)' : ''} | ${paramsText(operation)} | \`${shapeText(operation.result)}\`: ${operation.text} |\n`)
   return `| Method | Parameters | Result |\n|---|---|---|\n${rows.join('')}`
+}
+
+/** Markdown, with a row for each route, by its path. */
+export function routeTable (): string {
+  const routes = [...requests.values(), ...verbs.values()].flatMap(({ name, http = [] }) => http.map(route => ({ name, route, path: route.split(' ')[1] ?? '' })))
+  const rows = routes.sort((a, b) => a.path < b.path || (a.path === b.path && a.route < b.route) ? -1 : 1)
+  return `| Route | Request |\n|---|---|\n${rows.map(({ name, route }) => `| \`${route}\` | \`${name}\` |\n`).join('')}`
 }
 
 /** Those that must be given are in bold; those that may stand instead of one are left to its text. */

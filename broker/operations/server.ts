@@ -14,6 +14,7 @@ export const serverInfo = request({
   text: 'as on `im/server`',
   permission: 'user',
   rate: 'plain',
+  http: ['GET /v1/server'],
   query: true,
   params: () => z.object({}),
   result: () => z.strictObject({

@@ -2,7 +2,7 @@
 
 /** By the file in `test/mongodb` that runs them: each takes about as long as the others. */
 export const onMongodbFiles = {
-  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/receipts', 'e2e/refusals', 'e2e/rpc', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'e2e/many-qos2'],
+  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/receipts', 'e2e/refusals', 'e2e/rpc', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'e2e/many-qos2', 'http/api-send'],
   sessions: ['e2e/graceful', 'e2e/sessions', 'e2e/resends', 'e2e/mqtt5', 'protocol/shared-inbox-5'],
   keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/purge', 'faults/wills-restart'],
   faults: ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill', 'e2e/group-large', 'e2e/stalled-reader']
@@ -42,6 +42,9 @@ export const levelOnly: Readonly<Record<string, string>> = {
   'e2e/feed': 'about the command `sabethes feed`; the feed itself is in the contract suite and in faults/e2e-feed-kill',
   'e2e/engine-thread': 'about the thread, whatever the store in it',
   'e2e/one-core': 'about collections of garbage, which no store sees',
+  'http/api-twins': 'about how requests and answers are written; the requests themselves are in e2e/rpc',
+  'http/api-sign-in': 'the rows of accounts are in the contract suite and in e2e/password',
+  'http/api-document': 'about what a page says',
   'http/entry': 'about addresses, which no store sees',
   'http/host-rule': 'about names in requests, which are refused before a store is asked',
   'protocol/conformance-5': 'keeps the same records as conformance-3',

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { markdownTable, sampleYaml } from '../../broker/config/present.ts'
 import { defaultConfig } from '../../broker/config/schema.ts'
-import { methodTable } from '../../broker/operations/present.ts'
+import { methodTable, routeTable } from '../../broker/operations/present.ts'
 import { withSnippets } from './client-snippets.ts'
 import { packageRoot } from './package-root.ts'
 
@@ -14,6 +14,7 @@ function replace (file: string, part: RegExp, text: string): void {
 }
 
 replace('topics.md', /(?<=<!-- methods: [^\n]* -->\n)[^]*(?=<!-- \/methods -->)/, methodTable())
+replace('docs/http.md', /(?<=<!-- routes: [^\n]* -->\n)[^]*(?=<!-- \/routes -->)/, routeTable())
 replace('docs/configuration.md', /(?<=<!-- keys -->\n)[^]*(?=<!-- \/keys -->)/, markdownTable())
 writeFileSync(new URL('config/sabethes.yaml', packageRoot), sampleYaml(defaultConfig()))
 const clients = new URL('docs/clients.md', packageRoot)

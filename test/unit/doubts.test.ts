@@ -10,7 +10,7 @@ function resend (packetId: number, epoch: string, last?: string, more: Partial<R
 }
 
 function entryOf (one: Resend): Entry & { message: NewMessage } {
-  return { kind: 'message', session: one.session, ref: 1, message: message(direct, 'alice', { resend: one }), draft: undefined as never }
+  return { kind: 'message', session: one.session, ref: 1, message: message(direct, 'alice', { resend: one }), draft: undefined as never, whole: false }
 }
 
 /** The connections on which it may have come, beside its own and the one before it. */

@@ -24,6 +24,8 @@ const submission: fc.Arbitrary<Submission> = fc.record({
   number: fc.option(number, { nil: undefined }),
   proven: fc.option(number, { nil: undefined }),
   cid: fc.option(fc.constant('will.1'), { nil: undefined }),
+  key: fc.option(fc.constant('k-1'), { nil: undefined }),
+  whole: fc.option(fc.constant(true as const), { nil: undefined }),
   rid: fc.option(fc.constant('r-1'), { nil: undefined }),
   contentType: fc.option(fc.constant('text/plain'), { nil: undefined }),
   utf8: fc.option(fc.boolean(), { nil: undefined }),

@@ -9,53 +9,15 @@ import { request, verb } from '../../broker/operations/operation.ts'
 import type { Rules } from '../../broker/operations/rules.ts'
 import { type Bench, bench } from '../support/control-host.ts'
 import { openBench } from '../support/engine-bench.ts'
+import { conv, done, examples, said } from '../support/operation-examples.ts'
 import { packageRoot } from '../support/package-root.ts'
 
 type Params = Record<string, unknown>
-/** A request of alice's and what its result holds; one that is refused, and the code and the parameter that is named. */
-interface Example { good: Params, result: object, bad: Params, refusal: [code: string, parameter: string] }
-
-const conv = 'd:alice:bob'
-/** Of `crowd` alice is the owner, of `theirs` a member; `asked` has invited her. */
-const examples: Record<string, Example> = {
-  'blocks.add': { good: { user: 'eve' }, result: { user: 'eve', blocked: true }, bad: { user: 'e v e' }, refusal: ['bad_payload', 'user'] },
-  'blocks.list': { good: {}, result: { users: ['mallory'] }, bad: {}, refusal: ['', ''] },
-  'blocks.remove': { good: { user: 'mallory' }, result: { user: 'mallory', blocked: false }, bad: {}, refusal: ['bad_payload', 'user'] },
-  'conversations.clear': { good: { conv }, result: { conv, clearedSeq: 3 }, bad: { conv: 'd:bob:alice' }, refusal: ['bad_payload', 'conv'] },
-  'conversations.list': { good: { limit: 1 }, result: { conversations: { length: 1 }, unread: 1, next: String }, bad: { limit: 1001 }, refusal: ['bad_payload', 'limit'] },
-  'conversations.mute': { good: { with: 'bob' }, result: { conv, muted: true }, bad: { with: 'bob', on: 1 }, refusal: ['bad_payload', 'on'] },
-  'conversations.pin': { good: { conv, on: false }, result: { conv, pinned: false }, bad: { on: true }, refusal: ['bad_payload', 'conv'] },
-  'groups.accept': { good: { gid: 'asked' }, result: { gid: 'asked', conv: 'g:asked' }, bad: { gid: '' }, refusal: ['bad_payload', 'gid'] },
-  'groups.add': { good: { gid: 'crowd', users: ['dora', 'bob'] }, result: { added: ['dora'], invited: [], refused: [] }, bad: { gid: 'crowd' }, refusal: ['bad_payload', 'users'] },
-  'groups.consent': { good: { consent: 'nobody' }, result: { consent: 'nobody' }, bad: { consent: 'some' }, refusal: ['bad_payload', 'consent'] },
-  'groups.create': { good: { gid: 'new', members: ['bob'] }, result: { gid: 'new', conv: 'g:new', name: 'new', owner: 'alice', size: 2, added: ['bob'] }, bad: { meta: { fill: 'x'.repeat(5000) } }, refusal: ['too_large', 'meta'] },
-  'groups.dissolve': { good: { gid: 'crowd' }, result: { gid: 'crowd' }, bad: { gid: 7 }, refusal: ['bad_payload', 'gid'] },
-  'groups.info': { good: { gid: 'crowd' }, result: { gid: 'crowd', conv: 'g:crowd', owner: 'alice', role: 'owner', size: 2 }, bad: { gid: 'crowd', after: '' }, refusal: ['bad_payload', 'after'] },
-  'groups.invitations': { good: {}, result: { invitations: [{ gid: 'asked', by: 'zoe' }] }, bad: {}, refusal: ['', ''] },
-  'groups.leave': { good: { gid: 'theirs' }, result: { gid: 'theirs' }, bad: {}, refusal: ['bad_payload', 'gid'] },
-  'groups.list': { good: {}, result: { groups: [{ gid: 'crowd', conv: 'g:crowd', role: 'owner', size: 2 }, { gid: 'theirs', role: 'member' }] }, bad: { limit: 0 }, refusal: ['bad_payload', 'limit'] },
-  'groups.refuse': { good: { gid: 'asked' }, result: { gid: 'asked' }, bad: {}, refusal: ['bad_payload', 'gid'] },
-  'groups.remove': { good: { gid: 'crowd', members: ['bob', 'nobody'] }, result: { removed: ['bob'] }, bad: { gid: 'crowd', users: Array.from({ length: 1001 }, (_, i) => `u${i}`) }, refusal: ['too_large', 'users'] },
-  'groups.role': { good: { gid: 'crowd', user: 'bob', role: 'admin' }, result: { gid: 'crowd', user: 'bob', role: 'admin' }, bad: { gid: 'crowd', user: 'bob', role: 'king' }, refusal: ['bad_payload', 'role'] },
-  'messages.delete': { good: { conv, seqs: [1, 1, 2] }, result: { conv, deleted: 2 }, bad: { conv, seqs: [0] }, refusal: ['bad_payload', 'seqs'] },
-  'messages.history': { good: { conv, limit: 2 }, result: { conv, head: 3, messages: [{ seq: 2 }, { seq: 3, body: 'three' }], more: true, before: 2 }, bad: { conv, after: '1' }, refusal: ['bad_payload', 'after'] },
-  'messages.reads': { good: { conv, seq: 2 }, result: { conv, seq: 2, read: ['bob'], delivered: [] }, bad: { conv }, refusal: ['bad_payload', 'seq'] },
-  'server.info': { good: {}, result: { name: 'sabethes', version: '1.2.3', prefix: 'im', mode: 'dev', limits: { maxBlocks: 3 } }, bad: {}, refusal: ['', ''] },
-  'server.keepalive': { good: { wifi: 60 }, result: { wifi: 60, cellular: 230, nat: 55 }, bad: { wifi: 9 }, refusal: ['bad_payload', 'wifi'] },
-  sync: { good: { convs: { [conv]: 2 }, limit: 1 }, result: { conversations: [{ conv, head: 3, last: 3, messages: [{ seq: 3 }] }], more: true }, bad: { convs: { x: 1 } }, refusal: ['bad_payload', 'convs'] },
-  unread: { good: {}, result: { conversations: { [conv]: 1 }, total: 1 }, bad: {}, refusal: ['', ''] }
-}
 
 async function filled (t: Parameters<typeof bench>[0]): Promise<Bench> {
   const b = await bench(t, { setup: { version: '1.2.3' } })
-  await b.send('alice', { user: 'bob' }, 'one')
-  await b.send('alice', { user: 'bob' }, 'two')
-  await b.send('bob', { user: 'alice' }, 'three')
-  await b.ask('alice', 'groups.create', { gid: 'crowd', members: ['bob'] })
-  await b.ask('zoe', 'groups.create', { gid: 'theirs', members: ['alice'] })
-  await b.ask('alice', 'groups.consent', { consent: 'known' })
-  await b.ask('zoe', 'groups.create', { gid: 'asked', members: ['alice'] })
-  await b.ask('alice', 'blocks.add', { user: 'mallory' })
+  for (const { from, to, text } of said) await b.send(from, { user: to }, text)
+  for (const { by, method, params } of done) await b.ask(by, method, params)
   return b
 }
 

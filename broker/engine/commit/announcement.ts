@@ -50,10 +50,11 @@ export class Announcement {
   /** To be called when the outputs have been handed over: listeners come after everybody who waits. */
   tellListeners (): void { for (const hear of this.#heard) hear() }
 
-  #message ({ ref, message, draft }: MessageEntry, outcome: Outcome): void {
+  #message ({ ref, message, draft, whole }: MessageEntry, outcome: Outcome): void {
     const { conv } = message
     const { id, seq } = outcome
-    this.outputs.push({ kind: 'verdict', ref, ok: true, conv, id, seq })
+    if (whole) this.outputs.push({ kind: 'verdict', ref, ok: true, conv, id, seq, stored: { ts: outcome.ts, cid: message.cid ?? id, replay: outcome.replay } })
+    else this.outputs.push({ kind: 'verdict', ref, ok: true, conv, id, seq })
     this.#changes?.apply(message, outcome)
     if (outcome.missed !== undefined) this.#missed(conv, outcome.missed)
     // Also of a repeat, whose first one may have been stored right before a crash.

@@ -15,8 +15,8 @@ export interface Job {
 /** A publish as far as a resend of it is known. */
 export type Unstored = Pick<NewMessage, 'conv' | 'resend'>
 
-/** A message that passed the gates. */
-export interface MessageEntry { readonly kind: 'message', readonly session: string, readonly ref: number, readonly message: NewMessage, readonly draft: Draft }
+/** A message that passed the gates. `whole`: its verdict says all of it. */
+export interface MessageEntry { readonly kind: 'message', readonly session: string, readonly ref: number, readonly message: NewMessage, readonly draft: Draft, readonly whole: boolean }
 
 /** One place in the queue. */
 export type Entry =

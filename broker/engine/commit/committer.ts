@@ -57,8 +57,8 @@ export class Committer {
   }
 
   /** Queues a message that passed the gates. */
-  message (session: string, ref: number, message: NewMessage, draft: Draft): void {
-    this.#push({ kind: 'message', session, ref, message, draft })
+  message (session: string, ref: number, message: NewMessage, draft: Draft, whole = false): void {
+    this.#push({ kind: 'message', session, ref, message, draft, whole })
   }
 
   /** Queues a verdict that is known already, behind those of the session's earlier messages. `unstored`: the publish, when it fails and may come again. */

@@ -10,7 +10,7 @@ import type { Unstored } from '../commit/commit-queue.ts'
 import type { Committer } from '../commit/committer.ts'
 import { newMessage, unstored } from './new-message.ts'
 import type { EngineHost } from '../host.ts'
-import { readPayload } from './payload.ts'
+import { readPayload, withKey } from './payload.ts'
 import type { Read } from './payload.ts'
 import { PauseEnded } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
@@ -184,7 +184,7 @@ export class Lanes {
   }
 
   #message (submission: Submission, target: MessageTarget): Promise<void> | undefined {
-    const read = readPayload(submission.payload, submission.contentType, submission.utf8)
+    const read = withKey(readPayload(submission.payload, submission.contentType, submission.utf8), submission.key)
     if (!read.ok) return this.#refuse(submission, read, read.cid)
     const draft = draftOf(submission, target, read)
     let verdict
@@ -224,7 +224,7 @@ export class Lanes {
   }
 
   #accept (submission: Submission, read: Read, draft: Draft): void {
-    this.#options.committer.message(submission.session, submission.ref, newMessage(this.#options.host, submission, read, draft), draft)
+    this.#options.committer.message(submission.session, submission.ref, newMessage(this.#options.host, submission, read, draft), draft, submission.whole)
   }
 
   #refuse (submission: Submission, refusal: NonNullable<GateVerdict>, cid: string | undefined): undefined {

@@ -65,6 +65,15 @@ export function readPayload (payload: Uint8Array, contentType?: string, utf8?: b
   return readText(textOf(payload))
 }
 
+/** The sender has said the message's `cid` beside the payload, too: they have to be the same. */
+export function withKey (read: Read | Unread, key: string | undefined): Read | Unread {
+  if (key === undefined || !read.ok) return read
+  if (!cidPattern.test(key)) return refuse('bad_payload', 'the key: 1 to 64 printable ASCII characters', read.cid)
+  if (read.cid !== undefined && read.cid !== key) return refuse('bad_payload', 'cid: is not the key that the message was sent with', read.cid)
+  read.cid = key
+  return read
+}
+
 /** Parses JSON; `undefined` when it is none (no JSON text means `undefined`). */
 export function parse (text: string): unknown {
   try {

@@ -8,6 +8,7 @@ import type { Waiting } from '../delivery/pressure.ts'
 import type { Pump } from '../delivery/pump.ts'
 import type { Session } from '../delivery/session.ts'
 import type { Tick } from '../tick.ts'
+import type { Visits } from '../visits.ts'
 import type { Wills } from '../wills/wills.ts'
 import { refusalUnits, type Allowance } from './allowance.ts'
 import { disconnectReasons } from './disconnect-reasons.ts'
@@ -48,6 +49,7 @@ export interface AnswerContext {
   readonly wills: Pick<Wills, 'settled'>
   /** Tells a user's sessions at other servers; absent where there are none. */
   readonly tellOthers: ((user: string, payload: Uint8Array) => void) | undefined
+  readonly visits: Pick<Visits, 'settled'>
   readonly log: Logger
 }
 
@@ -68,7 +70,10 @@ export class PublishAnswers {
   /** The engine's answer to one publish. Answers come in the order of the publishes. */
   settle (verdict: Verdict): void {
     const pending = this.#context.pending.take(verdict.ref)
-    if (pending === undefined) return this.#context.wills.settled(verdict)
+    if (pending === undefined) {
+      if (!this.#context.visits.settled(verdict)) this.#context.wills.settled(verdict)
+      return
+    }
     // Before the message itself comes: the verdict is first.
     const { session } = pending.client
     if (session?.interest.noLocal === true && verdict.ok === true && verdict.conv !== undefined && verdict.seq !== undefined) session.published(verdict.conv, verdict.seq)

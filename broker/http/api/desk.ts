@@ -1,0 +1,12 @@
+import type { FastifyRequest } from 'fastify'
+import type { Asked } from '../../gateway/visits.ts'
+import type { Verdict } from '../../link/port.ts'
+
+/** What the routes ask for. */
+export interface ApiDesk {
+  readonly maxBodyBytes: number
+  readonly maxMessageBytes: number
+  /** Resolves to what the engine says; refusals are thrown. */
+  ask (request: FastifyRequest, asked: Asked): Promise<Extract<Verdict, { ok: true }>>
+  userOf (request: FastifyRequest): string
+}

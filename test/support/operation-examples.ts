@@ -1,0 +1,46 @@
+/** An example of each request of the table, and what there has to be for it. */
+
+type Params = Record<string, unknown>
+/** A request of alice's and what its result holds; one that is refused, and the code and the parameter that is named. */
+export interface Example { good: Params, result: object, bad: Params, refusal: [code: string, parameter: string] }
+
+export const conv = 'd:alice:bob'
+/** Of `crowd` alice is the owner, of `theirs` a member; `asked` has invited her. */
+export const examples: Record<string, Example> = {
+  'blocks.add': { good: { user: 'eve' }, result: { user: 'eve', blocked: true }, bad: { user: 'e v e' }, refusal: ['bad_payload', 'user'] },
+  'blocks.list': { good: {}, result: { users: ['mallory'] }, bad: {}, refusal: ['', ''] },
+  'blocks.remove': { good: { user: 'mallory' }, result: { user: 'mallory', blocked: false }, bad: {}, refusal: ['bad_payload', 'user'] },
+  'conversations.clear': { good: { conv }, result: { conv, clearedSeq: 3 }, bad: { conv: 'd:bob:alice' }, refusal: ['bad_payload', 'conv'] },
+  'conversations.list': { good: { limit: 1 }, result: { conversations: { length: 1 }, unread: 1, next: String }, bad: { limit: 1001 }, refusal: ['bad_payload', 'limit'] },
+  'conversations.mute': { good: { with: 'bob' }, result: { conv, muted: true }, bad: { with: 'bob', on: 1 }, refusal: ['bad_payload', 'on'] },
+  'conversations.pin': { good: { conv, on: false }, result: { conv, pinned: false }, bad: { on: true }, refusal: ['bad_payload', 'conv'] },
+  'groups.accept': { good: { gid: 'asked' }, result: { gid: 'asked', conv: 'g:asked' }, bad: { gid: '' }, refusal: ['bad_payload', 'gid'] },
+  'groups.add': { good: { gid: 'crowd', users: ['dora', 'bob'] }, result: { added: ['dora'], invited: [], refused: [] }, bad: { gid: 'crowd' }, refusal: ['bad_payload', 'users'] },
+  'groups.consent': { good: { consent: 'nobody' }, result: { consent: 'nobody' }, bad: { consent: 'some' }, refusal: ['bad_payload', 'consent'] },
+  'groups.create': { good: { gid: 'new', members: ['bob'] }, result: { gid: 'new', conv: 'g:new', name: 'new', owner: 'alice', size: 2, added: ['bob'] }, bad: { meta: { fill: 'x'.repeat(5000) } }, refusal: ['too_large', 'meta'] },
+  'groups.dissolve': { good: { gid: 'crowd' }, result: { gid: 'crowd' }, bad: { gid: 7 }, refusal: ['bad_payload', 'gid'] },
+  'groups.info': { good: { gid: 'crowd' }, result: { gid: 'crowd', conv: 'g:crowd', owner: 'alice', role: 'owner', size: 2 }, bad: { gid: 'crowd', after: '' }, refusal: ['bad_payload', 'after'] },
+  'groups.invitations': { good: {}, result: { invitations: [{ gid: 'asked', by: 'zoe' }] }, bad: {}, refusal: ['', ''] },
+  'groups.leave': { good: { gid: 'theirs' }, result: { gid: 'theirs' }, bad: {}, refusal: ['bad_payload', 'gid'] },
+  'groups.list': { good: {}, result: { groups: [{ gid: 'crowd', conv: 'g:crowd', role: 'owner', size: 2 }, { gid: 'theirs', role: 'member' }] }, bad: { limit: 0 }, refusal: ['bad_payload', 'limit'] },
+  'groups.refuse': { good: { gid: 'asked' }, result: { gid: 'asked' }, bad: {}, refusal: ['bad_payload', 'gid'] },
+  'groups.remove': { good: { gid: 'crowd', members: ['bob', 'nobody'] }, result: { removed: ['bob'] }, bad: { gid: 'crowd', users: Array.from({ length: 1001 }, (_, i) => `u${i}`) }, refusal: ['too_large', 'users'] },
+  'groups.role': { good: { gid: 'crowd', user: 'bob', role: 'admin' }, result: { gid: 'crowd', user: 'bob', role: 'admin' }, bad: { gid: 'crowd', user: 'bob', role: 'king' }, refusal: ['bad_payload', 'role'] },
+  'messages.delete': { good: { conv, seqs: [1, 1, 2] }, result: { conv, deleted: 2 }, bad: { conv, seqs: [0] }, refusal: ['bad_payload', 'seqs'] },
+  'messages.history': { good: { conv, limit: 2 }, result: { conv, head: 3, messages: [{ seq: 2 }, { seq: 3, body: 'three' }], more: true, before: 2 }, bad: { conv, after: '1' }, refusal: ['bad_payload', 'after'] },
+  'messages.reads': { good: { conv, seq: 2 }, result: { conv, seq: 2, read: ['bob'], delivered: [] }, bad: { conv }, refusal: ['bad_payload', 'seq'] },
+  'server.info': { good: {}, result: { name: 'sabethes', version: '1.2.3', prefix: 'im', mode: 'dev', limits: { maxBlocks: 3 } }, bad: {}, refusal: ['', ''] },
+  'server.keepalive': { good: { wifi: 60 }, result: { wifi: 60, cellular: 230, nat: 55 }, bad: { wifi: 9 }, refusal: ['bad_payload', 'wifi'] },
+  sync: { good: { convs: { [conv]: 2 }, limit: 1 }, result: { conversations: [{ conv, head: 3, last: 3, messages: [{ seq: 3 }] }], more: true }, bad: { convs: { x: 1 } }, refusal: ['bad_payload', 'convs'] },
+  unread: { good: {}, result: { conversations: { [conv]: 1 }, total: 1 }, bad: {}, refusal: ['', ''] }
+}
+
+/** Messages, and then requests, that make the world of the examples. */
+export const said = [{ from: 'alice', to: 'bob', text: 'one' }, { from: 'alice', to: 'bob', text: 'two' }, { from: 'bob', to: 'alice', text: 'three' }] as const
+export const done: ReadonlyArray<{ by: string, method: string, params: Params }> = [
+  { by: 'alice', method: 'groups.create', params: { gid: 'crowd', members: ['bob'] } },
+  { by: 'zoe', method: 'groups.create', params: { gid: 'theirs', members: ['alice'] } },
+  { by: 'alice', method: 'groups.consent', params: { consent: 'known' } },
+  { by: 'zoe', method: 'groups.create', params: { gid: 'asked', members: ['alice'] } },
+  { by: 'alice', method: 'blocks.add', params: { user: 'mallory' } }
+]
