@@ -14,19 +14,22 @@ export async function nodes (terminal: Terminal, options: CommonOptions): Promis
 
 function table ({ clustered, self, servers }: NodesInfo): string {
   const now = Date.now()
-  const rows = servers.map(({ id, name, version, region, room, connections, startedAt, offsetMs, draining, addresses }) => [
+  const rows = servers.map(({ id, name, version, region, room, connections, startedAt, offsetMs, draining, addresses, share, lagMs, view }) => [
     `${shown(name)}${clustered && id === self ? ' *' : ''}`,
     shown(version),
     shown(region),
     shown(room),
     String(connections),
+    share === undefined ? '-' : `${Math.round(share * 100)} %`,
+    lagMs === undefined ? '-' : `${lagMs} ms`,
+    shown(view ?? ''),
     duration(Math.max(0, (now - startedAt) / 1000)),
     offsetMs === undefined ? '-' : `${offsetMs > 0 ? '+' : ''}${offsetMs} ms`,
     draining ? 'draining' : 'serving',
     shown(id),
     shown(addresses.join(' '))
   ])
-  return columns([['name', 'version', 'region', 'room', 'sessions', 'up', 'clock', 'state', 'id', 'addresses'], ...rows.sort((a, b) => (a[0] ?? '') < (b[0] ?? '') ? -1 : 1)])
+  return columns([['name', 'version', 'region', 'room', 'sessions', 'owns', 'lag', 'view', 'up', 'clock', 'state', 'id', 'addresses'], ...rows.sort((a, b) => (a[0] ?? '') < (b[0] ?? '') ? -1 : 1)])
 }
 
 function shown (text: string): string { return text === '' ? '-' : printable(text) }

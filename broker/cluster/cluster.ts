@@ -57,6 +57,7 @@ export class ClusterNode {
   readonly #commands: RedisClient
   readonly #transport: RedisTransport
   readonly #startedAt = Date.now()
+  readonly #bornAt = performance.now()
   #deliver: (outputs: Output[]) => void = () => {}
   #offsetMs: number | undefined
   #mostSkewMs = 0
@@ -142,8 +143,10 @@ export class ClusterNode {
   }
 
   get state (): ClusterState {
-    const { view: { nodes }, isLinked } = this.registry
-    return { self: this.#setup.self, linked: isLinked, servers: [...nodes.values()] }
+    const { view: { nodes, shares }, isLinked } = this.registry
+    const { self } = this.#setup
+    const servers = [...nodes.values()].map(server => ({ ...server.id === self ? this.#self() : server, share: shares.get(server.id) ?? 0 }))
+    return { self, linked: isLinked, servers }
   }
 
   /** It takes no clients and owns nothing from now on, and says so. Resolves when that was tried. */
@@ -212,6 +215,12 @@ export class ClusterNode {
     return 2 * this.#mostSkewMs
   }
 
+  /** While another server was not heard yet, since the start. */
+  #lagMs (): number {
+    const now = performance.now()
+    return Math.round(Math.max(now - (this.link.wholeAt ?? this.#bornAt), this.#repair.openMs, this.#outbox.waitingMs))
+  }
+
   #self (): NodeInfo {
     const { config: { cluster }, self, name } = this.#setup
     return {
@@ -224,6 +233,8 @@ export class ClusterNode {
       draining: this.#draining,
       connections: this.#presence.size,
       startedAt: this.#startedAt,
+      view: this.registry.view.name,
+      lagMs: this.#lagMs(),
       ...this.#offsetMs !== undefined && { offsetMs: this.#offsetMs }
     }
   }

@@ -27,6 +27,8 @@ export class Outbox {
   #waiting: Output[] = []
   #bytes = 0
   #running: Promise<void> | undefined
+  /** When what is being said came (of the steady clock). */
+  #since = 0
 
   constructor (options: OutboxOptions) { this.#options = options }
 
@@ -44,6 +46,9 @@ export class Outbox {
     if (this.#waiting.length > 0) this.#running ??= this.#run()
   }
 
+  /** Milliseconds since which something waits for Redis; 0: nothing does. */
+  get waitingMs (): number { return this.#running === undefined ? 0 : performance.now() - this.#since }
+
   /** Resolves when nothing waits. */
   async settled (): Promise<void> { await this.#running }
 
@@ -52,6 +57,7 @@ export class Outbox {
       const some = this.#waiting
       this.#waiting = []
       this.#bytes = 0
+      this.#since = performance.now()
       await this.#send(some)
     }
     // In the same step as the last look: what comes from now on is sent by another run.

@@ -35,6 +35,8 @@ export class Repair {
   readonly #options: RepairOptions
   /** Something may be missed since then (of the steady clock); undefined: nothing is. */
   #since: number | undefined
+  /** The same of what is being made good now. */
+  #mending: number | undefined
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #closed = false
@@ -43,6 +45,12 @@ export class Repair {
 
   /** Something is still to be made good. */
   get isOpen (): boolean { return this.#since !== undefined || this.#running !== undefined }
+
+  /** Milliseconds since which something may be missed; 0: nothing is. */
+  get openMs (): number {
+    const since = this.#mending ?? this.#since
+    return since === undefined ? 0 : this.#options.steady() - since
+  }
 
   /** What was said since then may be missed. */
   missed (sinceMs: number): void {
@@ -73,6 +81,7 @@ export class Repair {
     const since = this.#since
     if (since === undefined) return
     this.#since = undefined
+    this.#mending = since
     const agoMs = steady() - since
     const hasReaders = !(this.#options.users()[Symbol.iterator]().next().done ?? false)
     if (hasReaders) log.info({ agoMs: Math.round(agoMs) }, 'words of other servers may be lost: what was written since is looked up')
@@ -84,6 +93,8 @@ export class Repair {
     } catch (error) {
       log.warn({ err: error }, 'what other servers wrote could not be looked up: it is tried again')
       this.#since = Math.min(since, this.#since ?? Infinity)
+    } finally {
+      this.#mending = undefined
     }
   }
 

@@ -4,6 +4,9 @@ import type { ClusterServer } from '../link/core.ts'
 /** A server process, as it says of itself in the registry. `id`: `Nodes.self` of the store; one that drains owns nothing. */
 export type NodeInfo = ClusterServer
 
+/** Conversations of a sample: a share is right to about a hundredth. */
+const sampled = 4096
+
 export class View {
   /** Live servers, by id. */
   readonly nodes: ReadonlyMap<string, NodeInfo>
@@ -11,6 +14,7 @@ export class View {
   readonly #owners: readonly string[]
   /** The hash of each, with which that of a log begins. */
   readonly #seeds: readonly number[]
+  #shares: ReadonlyMap<string, number> | undefined
   /** Tells views apart: the ids of those that own, in one text. */
   readonly epoch: string
 
@@ -21,6 +25,21 @@ export class View {
     this.#owners = (staying.length > 0 ? staying : sorted).map(({ id }) => id)
     this.#seeds = this.#owners.map(id => hashOf(id, 0x811c9dc5))
     this.epoch = this.#owners.join(' ')
+  }
+
+  /** Short, for people. */
+  get name (): string { return hashOf(this.epoch, 0x811c9dc5).toString(16).padStart(8, '0') }
+
+  /** Which part of all conversations each server owns, 0 to 1; by a sample. */
+  get shares (): ReadonlyMap<string, number> {
+    if (this.#shares !== undefined) return this.#shares
+    const shares = new Map([...this.nodes.keys()].map(id => [id, 0] as [string, number]))
+    for (let i = 0; i < sampled; i++) {
+      const owner = this.ownerOf(`g:${i}`)
+      if (owner !== undefined) shares.set(owner, (shares.get(owner) ?? 0) + 1 / sampled)
+    }
+    this.#shares = shares
+    return shares
   }
 
   /** The server that writes a log (`d:…`, `g:…`, `e:{user}`): of a server that comes or goes only its share moves (rendezvous hashing). */

@@ -40,6 +40,12 @@ export interface ClusterServer {
   startedAt: number
   /** Milliseconds that its clock is behind Redis' one; absent until it was compared. */
   offsetMs?: number
+  /** Of the view by which it owns conversations: servers that say the same agree on who owns what. Absent on a server that is alone. */
+  view?: string
+  /** Since when something may be unsaid or unheard between it and the others, milliseconds; about the time between two heartbeats when all is well. */
+  lagMs?: number
+  /** Of all conversations those that it owns by the view of the server that was asked, 0 to 1. */
+  share?: number
 }
 
 /** The servers that there are. */

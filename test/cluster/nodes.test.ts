@@ -35,8 +35,13 @@ await t.test('each server knows all of them, and says where clients go', async t
     t.ok(servers.some(({ id }) => id === self))
     t.ok(servers.every(({ offsetMs, draining }) => Math.abs(offsetMs ?? Infinity) < 1000 && !draining), 'clocks are compared')
   }
+  await until(async () => new Set((await nodes(one)).servers.map(({ view }) => view)).size === 1, 10_000, 'one view')
+  const { servers: seen } = await nodes(two)
+  t.ok(seen.every(({ share = 0 }) => share > 0.2 && share < 0.5), 'each owns about a third')
+  t.ok(Math.abs(seen.reduce((sum, { share = 0 }) => sum + share, 0) - 1) < 1e-9)
+  t.ok(seen.every(({ lagMs = Infinity }) => lagMs < 2_000), 'nobody is behind')
   const { stdout } = await cli(['nodes', '--data', two.data])
-  t.match(stdout, /^n2 \* +\d+\.\d+\.\d+ +us +a +0 +\d\d:\d\d:\d\d +\S+ ms +serving +\S+ +mqtt:\/\/two\.example\.com:1883$/m)
+  t.match(stdout, /^n2 \* +\d+\.\d+\.\d+ +us +a +0 +\d\d? % +\d+ ms +[0-9a-f]{8} +\d\d:\d\d:\d\d +\S+ ms +serving +\S+ +mqtt:\/\/two\.example\.com:1883$/m)
   t.match(stdout, /^n3 .* serving +\S+ +-$/m, 'it does not say where it is')
 
   const first = { region: 'eu', addresses: ['mqtt://one.example.com:1883', 'wss://one.example.com/mqtt'] }
@@ -57,4 +62,5 @@ await t.test('each server knows all of them, and says where clients go', async t
   await until(async () => !(await nodes(one)).linked, 10_000, 'Redis is missed')
   t.match(await cli(['nodes', '--data', one.data]), { code: 0, stdout: /^Redis does not answer: .*\nname[^]*n1[^]*n2[^]*n3/ })
   t.equal((await entry(one)).servers.length, 2, 'those that were there')
+  await until(async () => ((await nodes(one)).servers.find(({ name }) => name === 'n1')?.lagMs ?? 0) > 2_000, 10_000, 'it says how long it has heard nothing')
 })
