@@ -36,7 +36,7 @@ async function around (config: Config, log: Logger, store: Store, output: CoreEv
 
 async function behind (cluster: ClusterNode | undefined, config: Config, log: Logger, store: Store, output: CoreEvents['output']): Promise<Core> {
   const say: CoreEvents['output'] = cluster === undefined ? output : outputs => { cluster.output(outputs) }
-  const { engine, plugins } = await openEngine(config, { store: cluster?.store ?? store, topics: new Topics(config.mqtt.prefix), log, output: say, others: cluster?.others, limitWords: cluster?.limitWords, letsIn: true })
+  const { engine, plugins } = await openEngine(config, { store: cluster?.store ?? store, topics: new Topics(config.mqtt.prefix), log, output: say, others: cluster?.others, limitWords: cluster?.limitWords, letsIn: true, ...cluster !== undefined && { now: () => cluster.clock.now() } })
   return {
     engine: cluster === undefined ? engine : await cluster.start(engine, output),
     records: store.records,
@@ -66,5 +66,7 @@ async function openCluster (config: Config, log: Logger, store: Store, ownership
   const { self } = store.nodes
   if (config.cluster.redis === '' || self === undefined) return undefined
   const { ClusterNode } = await import('./cluster/cluster.ts')
-  return new ClusterNode({ config, self, name: await nodeName(config.store.path), store, ownership, log: log.child({ part: 'cluster' }) })
+  const cluster = new ClusterNode({ config, self, name: await nodeName(config.store.path), store, ownership, log: log.child({ part: 'cluster' }) })
+  await cluster.ready()
+  return cluster
 }

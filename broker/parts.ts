@@ -71,7 +71,7 @@ export async function openStore (config: Config, log: Logger, onLost?: (error: E
 }
 
 /** The engine with the configured plugins, and what `sabethes plugin list` shows of them. `letsIn`: people sign in to it. */
-export async function openEngine (config: Config, { letsIn = false, ...deps }: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void, others?: Others | undefined, limitWords?: LimitWords | undefined, letsIn?: boolean }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
+export async function openEngine (config: Config, { letsIn = false, ...deps }: { store: Store, topics: Topics, log: Logger, output: (outputs: Output[]) => void, others?: Others | undefined, limitWords?: LimitWords | undefined, letsIn?: boolean, now?: () => number }): Promise<{ engine: EngineInstance, plugins: PluginInfo[] }> {
   // Paths of plugins are relative to the working folder, as store.path is.
   const plugins = await loadPlugins(config.plugins, { baseDir: process.cwd(), timeoutMs: config.pluginLimits.startTimeoutMs })
   const engine = await createEngine({

@@ -130,12 +130,14 @@ function drainOf (setup: DrainSetup, cleanup: Cleanup): Leaving {
 
 interface GatewayParts { description: Awaited<ReturnType<Core['engine']['describe']>>, openTopics: OpenTopics, ordinary: OrdinaryBroker | undefined }
 
-function gatewayOf (config: Config, log: Logger, core: Core, { description: { info, now, node }, openTopics, ordinary }: GatewayParts): Gateway {
-  const serverTime = serverClock(config, now)
+function gatewayOf (config: Config, log: Logger, core: Core, { description: { info, now, node, aheadMs = 0 }, openTopics, ordinary }: GatewayParts): Gateway {
+  const clock = { aheadMs }
+  const serverTime = serverClock(config, now, () => Date.now() + clock.aheadMs)
   return new Gateway({
     engine: core.engine,
     serverInfo: info,
     now: () => serverTime.now(),
+    onClock: ahead => { clock.aheadMs = ahead },
     topics: new Topics(config.mqtt.prefix),
     openTopics,
     ordinary,
@@ -179,8 +181,8 @@ function sysReaders ({ mqtt, http, auth }: Config): (user: string) => boolean {
 }
 
 /** By the engine's rule, from the engine's time on: a time that was asked for each message would have to be answered at once. */
-function serverClock ({ messages }: Config, newest: number): ServerClock {
-  return new ServerClock({ wall: Date.now, steady: () => performance.now(), newest, maxBackMs: messages.maxClockBackSeconds * 1000 })
+function serverClock ({ messages }: Config, newest: number, wall: () => number): ServerClock {
+  return new ServerClock({ wall, steady: () => performance.now(), newest, maxBackMs: messages.maxClockBackSeconds * 1000 })
 }
 
 /** Its thread is loaded by those who use it. */

@@ -7,6 +7,7 @@ import type { Engine, Output } from '../link/port.ts'
 import type { Others, Remote } from '../link/remote.ts'
 import type { Store } from '../store/store.ts'
 import { packageVersion } from '../version.ts'
+import { ClusterClock } from './clock.ts'
 import { Directory } from './directory.ts'
 import { Greetings } from './greetings.ts'
 import { Link } from './link.ts'
@@ -42,6 +43,7 @@ export interface ClusterSetup {
 
 export class ClusterNode {
   readonly registry: Registry
+  readonly clock = new ClusterClock()
   readonly link: Link
   /** The store as the engine is to have it. */
   readonly store: Store
@@ -71,7 +73,7 @@ export class ClusterNode {
     const commands = connectRedis(redis, 'commands')
     const subscriber = connectRedis(redis, 'subscriber')
     this.#commands = commands
-    const registry = this.registry = new Registry({ redis: commands, namespace, self: () => this.#self(), heartbeatMs, leaseMs, log, onOffset: offsetMs => { this.#offsetMs = offsetMs } })
+    const registry = this.registry = new Registry({ redis: commands, namespace, self: () => this.#self(), heartbeatMs, leaseMs, log, clock: this.clock, onOffset: offsetMs => { this.#offsetMs = offsetMs } })
     const transport = this.#transport = new RedisTransport({ commands, subscriber, namespace, log })
     const link = this.link = new Link({ self, transport, registry, requestTimeoutMs, log })
     const { store, ownership } = setup
@@ -104,6 +106,9 @@ export class ClusterNode {
     this.#greetings = new Greetings(self, link, registry, missed, failed)
     link.onBroken((_node, sinceMs) => { missed(sinceMs) })
     registry.onBeat(() => {
+      // Also of those that may be gone when it is asked for.
+      this.#skewMs()
+      this.#deliver([{ kind: 'clock', aheadMs: this.clock.aheadMs }])
       directory.beat().catch(failed)
       this.#tellWhole()
     })
@@ -129,6 +134,16 @@ export class ClusterNode {
   /** What the gateway here has said to a user's sessions, for those at the other servers. */
   notice (user: string, payload: Uint8Array): void { this.#outbox.push([{ kind: 'notice', user, payload }]) }
 
+  /** Resolves when Redis was asked for its time, whether it answered or not. To be called before the engine is made, which goes by it. */
+  async ready (): Promise<void> {
+    await whenReady(this.#commands, this.#setup.config.cluster.requestTimeoutMs)
+    try {
+      await this.clock.compare(() => this.#commands.time(), ([seconds, micros]) => Number(seconds) * 1000 + Math.floor(Number(micros) / 1000))
+    } catch (error) {
+      this.#setup.log.debug({ err: error }, 'the time of the cluster is not known yet')
+    }
+  }
+
   /** Resolves to the engine as the gateway is to see it. `deliver` takes what comes from elsewhere, too. */
   async start (engine: Engine & { readonly remote: Remote }, deliver: (outputs: Output[]) => void): Promise<Engine> {
     this.#deliver = deliver
@@ -136,10 +151,10 @@ export class ClusterNode {
     this.#seats.serve(engine.remote)
     this.link.on('limits', (words: LimitWord[]) => { engine.remote.limits(words) })
     const { requestTimeoutMs } = this.#setup.config.cluster
-    await Promise.all([whenReady(this.#commands, requestTimeoutMs), this.#transport.ready(requestTimeoutMs)])
+    await this.#transport.ready(requestTimeoutMs)
     await this.registry.start()
     await Promise.all([this.#directory.beat(), this.#greetings.settled()])
-    return this.#presence.around(engine)
+    return { ...this.#presence.around(engine), describe: async () => ({ ...await engine.describe(), aheadMs: this.clock.aheadMs }) }
   }
 
   get state (): ClusterState {
@@ -204,7 +219,7 @@ export class ClusterNode {
   #tellWhole (): void {
     const wholeAt = this.link.wholeAt
     if (!this.registry.isLinked || this.#repair.isOpen || wholeAt === undefined) return
-    this.#deliver([{ kind: 'whole', upTo: Date.now() - (performance.now() - wholeAt) - this.#skewMs() - lateInsertMs }])
+    this.#deliver([{ kind: 'whole', upTo: this.clock.now() - (performance.now() - wholeAt) - this.#skewMs() - lateInsertMs }])
   }
 
   #skewMs (): number {

@@ -9,7 +9,7 @@ import { userKey, type Directory } from './directory.ts'
 import type { Link } from './link.ts'
 
 /** What is for one server alone: verdicts, how fast its own connections are read, what it says of itself. */
-const local: ReadonlySet<Output['kind']> = new Set(['verdict', 'hold', 'intake', 'behind', 'server'])
+const local: ReadonlySet<Output['kind']> = new Set(['verdict', 'hold', 'intake', 'behind', 'server', 'clock'])
 
 export interface OutboxOptions {
   link: Link

@@ -3,6 +3,7 @@
  * answer the view stays as it was: nobody is given up because Redis is away. A server that was given up and comes back is in the view again with its next heartbeat.
  */
 import type { Logger } from 'pino'
+import type { ClusterClock } from './clock.ts'
 import type { RedisClient } from './redis.ts'
 import { View } from './view.ts'
 import type { NodeInfo } from './view.ts'
@@ -26,6 +27,7 @@ export interface RegistryOptions {
   heartbeatMs: number
   leaseMs: number
   log: Logger
+  clock: ClusterClock
   /** Milliseconds that the clock of this machine is behind Redis' one (before it: negative). */
   onOffset?: (offsetMs: number) => void
 }
@@ -79,11 +81,10 @@ export class Registry {
   }
 
   async #beat (): Promise<void> {
-    const { self, leaseMs, log, onOffset } = this.#options
+    const { clock, self, leaseMs, log, onOffset } = this.#options
     try {
-      const asked = Date.now()
-      const { now, rows } = await this.#send(JSON.stringify(self()))
-      onOffset?.(Math.round(now - (asked + Date.now()) / 2))
+      const { answer: { now, rows }, offsetMs } = await clock.compare(() => this.#send(JSON.stringify(self())), ({ now }) => now)
+      onOffset?.(offsetMs)
       this.isLinked = true
       this.#take(rows.filter(({ at }) => now - at < leaseMs).map(({ info }) => info))
     } catch (error) {

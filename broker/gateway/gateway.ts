@@ -45,6 +45,8 @@ export interface GatewayOptions {
   serverInfo: Record<string, unknown>
   /** The time of the server, milliseconds since the epoch. */
   now: () => number
+  /** The machine's clock is off by so much from now on, milliseconds: `now` is to follow. */
+  onClock?: (aheadMs: number) => void
   /** Milliseconds of a clock that only goes forward; for delivery. */
   steady?: () => number
   /** Outputs may come so late, twice or not at all, milliseconds. 0 (the default): they come once and in order, as one engine says them. */
@@ -105,11 +107,12 @@ export class Gateway implements Acceptor {
   /** Sessions of which no connection is read, as the engine says. */
   readonly #full = new Set<string>()
   readonly #now: () => number
+  readonly #onClock: (aheadMs: number) => void
   #closing = false
 
-  constructor ({ engine, serverInfo, now, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers, visits: visitLimits = { visits: 0, visitsPerUser: 0 } }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, onClock = () => {}, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers, visits: visitLimits = { visits: 0, visitsPerUser: 0 } }: GatewayOptions) {
     const [full, traffic, { clock, locks, pending }] = [this.#full, new Traffic(), this]
-    this.#now = now
+    ;[this.#now, this.#onClock] = [now, onClock]
     const intake = this.#intake = new Intake(limits.queuedPublishes)
     const tick = this.#tick = new Tick(engine, intake)
     const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes, looking: limits.opening, lateMs })
@@ -189,16 +192,14 @@ export class Gateway implements Acceptor {
         case 'verdict': this.#publishAnswers.settle(output); break
         case 'message': pump.message(output); break
         case 'event': pump.event(output); break
-        case 'behind': pump.behind(output); break
         case 'members': pump.members(output); break
-        case 'whole': pump.wholeMs = output.upTo; break
-        case 'groups': pump.lookAgain(output); break
         case 'notice': pump.notice(output.user, output.payload); break
         case 'kick': this.#kick(output); break
         case 'hold': this.#hold(output); break
         case 'intake': this.#intake.fill(output.full); break
         case 'expired': sessions.expired(output.session); break
         case 'server': this.#serverDocument.change(output.info, sessions.connected.values()); break
+        default: this.#fromOthers(output)
       }
     }
   }
@@ -206,6 +207,15 @@ export class Gateway implements Acceptor {
   #kick ({ user, session, code }: Extract<Output, { kind: 'kick' }>): void {
     this.visits.kick(user, session, code)
     this.sessions.kick(user, session, code)
+  }
+
+  /** What carries outputs between servers says by itself. */
+  #fromOthers (output: Extract<Output, { kind: 'behind' | 'whole' | 'groups' | 'clock' }>): void {
+    const { pump } = this
+    if (output.kind === 'behind') pump.behind(output)
+    else if (output.kind === 'whole') pump.wholeMs = output.upTo
+    else if (output.kind === 'groups') pump.lookAgain(output)
+    else this.#onClock(output.aheadMs)
   }
 
   #hold ({ session, held, full }: Extract<Output, { kind: 'hold' }>): void {

@@ -85,6 +85,8 @@ export type Output = Verdict | Committed
   | { kind: 'groups', user: string, groups: string[] }
   /** Of what was committed before then (milliseconds since the epoch) nothing is still to be said, by whichever server. */
   | { kind: 'whole', upTo: number }
+  /** The time of all servers is so many milliseconds ahead of this machine's clock. */
+  | { kind: 'clock', aheadMs: number }
   /** Live words of the server on a user's notice topic. */
   | { kind: 'notice', user: string, payload: Uint8Array }
   /**
@@ -157,6 +159,8 @@ export interface Description {
   info: Record<string, unknown>
   /** The time of the server, milliseconds since the epoch: what messages are stamped with, and expire by. */
   now: number
+  /** As of the output `clock`; absent where the machine's clock is the server's time. */
+  aheadMs?: number
   /** What this process calls itself among those that share its store; absent where it has the store for itself. */
   node?: string
 }
