@@ -30,6 +30,8 @@ export function connectRedis ({ url, timeoutMs, keyPrefix = '', log }: RedisSetu
     ...use === 'commands' ? { commandTimeout: timeoutMs } : {},
     autoResubscribe: true,
     keepAlive: 10_000,
+    // A connection that was cut without a word is not waited for until the kernel gives it up: a new one is there as soon as the network is.
+    socketTimeout: Math.max(3 * timeoutMs, 3_000),
     keyPrefix,
     retryStrategy: tries => Math.min(50 * tries, mostDelayMs)
   })

@@ -2,6 +2,9 @@
 import type { Logger } from 'pino'
 import type { RedisClient } from './redis.ts'
 
+/** Milliseconds between two looks whether the connection that is listened on is there. */
+const lookMs = 1_000
+
 export interface Transport {
   /** Resolves when it is on its way. Rejects when it is known to be lost. */
   publish (node: string, frame: string): Promise<void>
@@ -18,6 +21,7 @@ export class RedisTransport implements Transport {
   readonly #subscriber: RedisClient
   readonly #namespace: string
   readonly #log: Logger
+  #looking: NodeJS.Timeout | undefined
   #listening: () => void = () => {}
   readonly #listens = new Promise<void>(resolve => { this.#listening = resolve })
 
@@ -40,6 +44,11 @@ export class RedisTransport implements Transport {
     const subscribe = (): void => {
       subscriber.subscribe(this.#channel(self)).then(() => { this.#listening() }, (error: unknown) => { this.#log.debug({ err: error }, 'the channel is subscribed to with the next connection') })
     }
+    // Nothing is sent on this connection otherwise: that it was cut would show to nobody.
+    this.#looking = setInterval(() => {
+      if (subscriber.status === 'ready') subscriber.ping().catch((error: unknown) => { this.#log.debug({ err: error }, 'the channel is subscribed to with the next connection') })
+    }, lookMs)
+    this.#looking.unref()
     subscriber.on('ready', subscribe)
     if (subscriber.status === 'ready') subscribe()
   }
@@ -50,7 +59,10 @@ export class RedisTransport implements Transport {
     clearTimeout(timer)
   }
 
-  close (): void { this.#subscriber.disconnect() }
+  close (): void {
+    clearInterval(this.#looking)
+    this.#subscriber.disconnect()
+  }
 
   #channel (node: string): string { return `${this.#namespace}:to:${node}` }
 }

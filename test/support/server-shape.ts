@@ -13,6 +13,8 @@ export interface ServerOptions {
   main?: () => string
   /** A program that runs the server: `['strace', '-f', …]`. */
   wrapper?: string[]
+  /** Where it listens; free ports by default. */
+  ports?: { mqtt: number, http: number }
 }
 
 export interface Server {

@@ -42,7 +42,7 @@ async function startProcess (t: Test, options: ServerOptions, config: Record<str
   mkdirSync(folder, { recursive: true })
   const configPath = join(folder, 'sabethes.yaml')
   writeFileSync(configPath, JSON.stringify(config, null, 2))
-  const [mqttPort, httpPort] = [await freePort(), await freePort()]
+  const { mqtt: mqttPort, http: httpPort } = options.ports ?? { mqtt: await freePort(), http: await freePort() }
   let child: ChildProcess | undefined
   let log = ''
 
@@ -61,10 +61,10 @@ async function startProcess (t: Test, options: ServerOptions, config: Record<str
     child = started
     started.stdout.setEncoding('utf8').on('data', (text: string) => { log += text })
     started.stderr.setEncoding('utf8').on('data', (text: string) => { log += text })
-    const deadline = Date.now() + 30_000
+    const deadline = Date.now() + 90_000
     while (!await ready(httpPort)) {
       if (gone(started)) throw new Error(`the server ended (${started.exitCode ?? started.signalCode}) before it was ready:\n${log.slice(-4000)}`)
-      if (Date.now() > deadline) throw new Error(`not ready within 30 s:\n${log.slice(-4000)}`)
+      if (Date.now() > deadline) throw new Error(`not ready within 90 s:\n${log.slice(-4000)}`)
       await new Promise(resolve => setTimeout(resolve, 25))
     }
   }
