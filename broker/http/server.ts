@@ -4,6 +4,7 @@ import { codes, Refusal } from '../errors.ts'
 import { network } from '../network.ts'
 import { PerSecond } from '../per-second.ts'
 import type { Api } from './api/api.ts'
+import { openApiRoutes } from './api/openapi.ts'
 import { createApp } from './app.ts'
 import { entryRoutes, type Entrance } from './entry.ts'
 import { healthRoutes, type Health } from './health.ts'
@@ -38,7 +39,7 @@ export async function createHttp (options: HttpOptions): Promise<Server> {
       connectionsCheckingInterval: checkIntervalMs,
       maxHeaderSize: maxHeaderBytes
     }, (request, response) => { if (admit(request, response)) handler(request, response) }),
-    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...api === undefined ? [] : [api.routes]],
+    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...api === undefined ? [] : [api.routes, openApiRoutes(options.version)]],
     maxBodyBytes,
     missing: (_method, _path, allowed) => allowed.length > 0 ? wrongMethod(allowed) : problemOf(new Refusal('not_found', 'there is no such page')),
     problemOf: error => {

@@ -99,6 +99,25 @@ await t.test('bodies: the path and the request go before what they say', async t
   t.match(await post(`{"users":["${'x'.repeat(70_000)}"]}`), { status: 413, body: { code: 'too_large' } })
 })
 
+await t.test('large answers are packed for those who take it', async t => {
+  const alice = new ApiClient(server.httpPort, 'alice.gzip')
+  for (let i = 0; i < 30; i++) await alice.send('u/bob.gzip', `${i} ${'word '.repeat(200)}`)
+  const ask = async (path: string, encoding: string): Promise<[string | null, string | null, unknown]> => {
+    const { headers, body } = await alice.fetch('GET', path, undefined, { 'accept-encoding': encoding })
+    return [headers.get('content-encoding'), headers.get('vary'), body]
+  }
+  const path = '/v1/conversations/d:alice.gzip:bob.gzip/messages'
+  const [none, , plainly] = await ask(path, 'identity')
+  const [gzip, vary, unpacked] = await ask(path, 'br, gzip;q=0.8')
+  t.strictSame([none, gzip, vary], [null, 'gzip', 'Accept-Encoding'])
+  t.strictSame(unpacked, plainly)
+  t.match(plainly, { messages: { length: 30 } })
+  t.equal((await ask(path, 'gzip;q=0'))[0], null)
+  t.equal((await ask(`${path}?limit=1`, 'gzip'))[0], null, 'not what is small')
+  const all = await alice.ask('sync', { gzip: true })
+  t.match(all, { status: 200, body: { conversations: [{ messages: { length: 30 } }] } })
+})
+
 await t.test('read marks', async t => {
   const [alice, bob] = [new ApiClient(server.httpPort, 'alice.read'), new ApiClient(server.httpPort, 'bob.read')]
   for (const text of ['1', '2', '3']) await alice.send('u/bob.read', text)

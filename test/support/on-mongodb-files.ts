@@ -44,6 +44,7 @@ export const levelOnly: Readonly<Record<string, string>> = {
   'e2e/one-core': 'about collections of garbage, which no store sees',
   'http/api-twins': 'about how requests and answers are written; the requests themselves are in e2e/rpc',
   'http/api-sign-in': 'the rows of accounts are in the contract suite and in e2e/password',
+  'http/api-openapi': 'about what a page says',
   'http/api-document': 'about what a page says',
   'http/entry': 'about addresses, which no store sees',
   'http/host-rule': 'about names in requests, which are refused before a store is asked',

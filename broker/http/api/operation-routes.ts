@@ -1,4 +1,6 @@
 /** The operations of the table. */
+import { promisify } from 'node:util'
+import { constants, gzip } from 'node:zlib'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Refusal } from '../../errors.ts'
 import type { Code } from '../../errors.ts'
@@ -9,6 +11,12 @@ import type { ApiDesk } from './desk.ts'
 import { payloadReader, rid, tableRoutes, takesBody, type ApiRoute, type PayloadReader } from './route.ts'
 
 const succeeded = Buffer.from(`{"rid":"${rid}","ok":true,"result":`)
+
+const packed = promisify(gzip)
+/** Bytes of an answer that is worth being packed. */
+const leastPackedBytes = 16_384
+
+function viewOf (bytes: Uint8Array): Buffer { return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) }
 
 export function operationRoutes (desk: ApiDesk): Routes {
   return app => {
@@ -37,7 +45,11 @@ function requestHandler (desk: ApiDesk, method: string, read: PayloadReader): Ha
   return async (request, reply) => {
     const payload = read(request.params as Record<string, string>, request.query as Record<string, unknown>, bodyOf(request))
     const { answer } = await desk.ask(request, { target, payload })
-    return reply.type('application/json').send(resultOf(Buffer.from(answer ?? new Uint8Array())))
+    const result = resultOf(viewOf(answer ?? new Uint8Array()))
+    reply.type('application/json')
+    if (result.length < leastPackedBytes || !/\bgzip\b(?!;q=0(?:\.0*)?(?:,|$))/.test(request.headers['accept-encoding'] ?? '')) return reply.send(result)
+    reply.header('content-encoding', 'gzip').header('vary', [reply.getHeader('vary'), 'Accept-Encoding'].filter(Boolean).join(', '))
+    return reply.send(await packed(result, { level: constants.Z_BEST_SPEED }))
   }
 }
 
