@@ -12,6 +12,7 @@ import type { Output } from './link/port.ts'
 import type { Others } from './link/remote.ts'
 import { nodeName } from './node-name.ts'
 import type { SignInLimitsOptions } from './engine/people/sign-in-limits.ts'
+import type { TokenOptions } from './engine/people/tokens/tokens.ts'
 import { refuseSecond } from './http/control-socket.ts'
 import type { PluginInfo } from './http/control-target.ts'
 import { makeFolder } from './store/folder.ts'
@@ -95,6 +96,7 @@ export async function openEngine (config: Config, { letsIn = false, ...deps }: {
       maxWaiting: config.auth.hashQueue,
       scramIterations: config.auth.scramIterations,
       limits: signInLimits(config),
+      tokens: tokenOptions(config),
       ...letsIn && config.auth.mode === 'jwt' && { jwt: config.auth.jwt },
       ...letsIn && config.auth.mode === 'webhook' && { webhook: config.auth.webhook }
     }
@@ -114,6 +116,12 @@ function signInLimits ({ auth }: Config): SignInLimitsOptions {
     address: { burst: auth.addressFailureLimit, perMinute: auth.addressFailuresPerMinute, maxKeys },
     maxKnownAccounts: auth.knownAccounts
   }
+}
+
+function tokenOptions ({ auth: { tokens } }: Config): TokenOptions {
+  const { accessSeconds, refreshSeconds, graceSeconds, maxPerUser } = tokens
+  const platforms = new Map(tokens.platforms.map(text => text.split('=') as [string, string]).map(([name, most]) => [name, Number(most)]))
+  return { accessMs: accessSeconds * 1000, refreshMs: refreshSeconds * 1000, graceMs: graceSeconds * 1000, maxPerUser, platforms }
 }
 
 function engineLimits (config: Config): EngineLimits {

@@ -53,6 +53,15 @@ const webhookSection = section('Your account system, asked for each sign-in (aut
   createUsers: z.boolean().default(true).describe('Makes the account of a user at the first sign-in; false lets in only those whom `sabethes user add` has added.')
 })
 
+const tokensSection = section('Login tokens (auth.mode password), which a device uses instead of the password; see docs/accounts.md.', {
+  accessSeconds: between(900, 10, 86_400, 'How long an access token is a password, seconds; its connections end then, unless the login is renewed.'),
+  refreshSeconds: between(2_592_000, 60, 315_360_000, 'How long a login lasts without being renewed, seconds.'),
+  graceSeconds: between(10, 0, 300, 'Time in which a refresh token that was used may be used once more, because its answer was lost, seconds. Later, the login ends: two have it.'),
+  maxPerUser: count(100, 'Logins of one user; the oldest gives way.'),
+  platforms: z.array(z.string().regex(/^[a-z0-9._-]{1,32}=[1-9][0-9]{0,4}$/, 'must be a platform and a number, such as phone=1')).default([])
+    .describe('Logins of one user on a platform, such as phone=1, desktop=5: one more ends the oldest, whose connections are told. Platforms that are not named have no limit of their own.')
+})
+
 export const authSection = section('Who is let in.', {
   mode: z.enum(['dev', 'password', 'jwt', 'webhook']).default('dev').describe('dev lets any user name in, without a password and without an account; password asks for accounts made by `sabethes user add`; jwt for a signed token (auth.jwt); webhook asks your account system (auth.webhook).'),
   hashConcurrency: between(2, 1, 64, 'Passwords that are hashed at the same time; each takes about 20 MB.'),
@@ -66,7 +75,8 @@ export const authSection = section('Who is let in.', {
   knownAccounts: count(100_000, 'Accounts whose addresses are remembered, in memory: logins from there are not slowed by what strangers do.'),
   devAnywhere: z.boolean().default(false).describe('Allows dev mode, or openTopics "#", on a listener that is not on loopback: anyone who reaches it is let in.'),
   jwt: jwtSection,
-  webhook: webhookSection
+  webhook: webhookSection,
+  tokens: tokensSection
 })
 
 type Auth = z.output<typeof authSection>

@@ -82,6 +82,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     conversations: new Conversations({ host, marks, receipts, expiry: new Expiry(host.store) }),
     messages: new History(host, marks),
     sync: new Sync(host),
+    tokens: accounts.tokens,
     server: { info: serverInfo, keepAlive: change => keepAlive.change(change) }
   }
   return {

@@ -181,7 +181,7 @@ function wire (options: EngineOptions, time: Time, running: readonly RunningPlug
     commit: operations => committer.commit(operations),
     emit: outputs => {
       // Before the connections end: what they sent may wait for seconds, and is not to come after the word of the operator.
-      for (const output of outputs) if (output.kind === 'kick') lanes.cut(output.user, output.session)
+      for (const output of outputs) if (output.kind === 'kick' && output.grant === undefined && output.spare === undefined) lanes.cut(output.user, output.session)
       emit(outputs)
     },
     userExists: uid => mode === 'dev' || control.userExists(uid),

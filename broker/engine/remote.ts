@@ -12,7 +12,7 @@ import type { Seats } from './sessions/seats.ts'
 
 export interface RemoteParts {
   readonly host: Pick<EngineHost, 'log' | 'remote' | 'sharedLimits'>
-  readonly accounts: Pick<Accounts, 'forget' | 'clear' | 'verify'>
+  readonly accounts: Pick<Accounts, 'forget' | 'clear' | 'loginsEnded' | 'verify'>
   readonly blocks: Pick<Blocks, 'forget' | 'clear'>
   readonly consents: Pick<Consents, 'forget' | 'clear'>
   readonly groups: Pick<Groups, 'forget' | 'clear'>
@@ -69,6 +69,11 @@ class Told implements Remote {
     const { host, accounts } = this.#parts
     for (const output of outputs) {
       if (output.kind !== 'kick') continue
+      // Of single logins: what their connections sent before counts.
+      if (output.grant !== undefined || output.spare !== undefined) {
+        accounts.loginsEnded()
+        continue
+      }
       // Before the connections end: what they sent may wait for seconds, and is not to come after the word of the operator.
       host.remote?.cut(output.user, output.session)
       accounts.forget(output.user, output.session === undefined)

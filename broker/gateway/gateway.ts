@@ -194,19 +194,20 @@ export class Gateway implements Acceptor {
         case 'event': pump.event(output); break
         case 'members': pump.members(output); break
         case 'notice': pump.notice(output.user, output.payload); break
-        case 'kick': this.#kick(output); break
         case 'hold': this.#hold(output); break
         case 'intake': this.#intake.fill(output.full); break
-        case 'expired': sessions.expired(output.session); break
         case 'server': this.#serverDocument.change(output.info, sessions.connected.values()); break
+        case 'kick': case 'extended': case 'expired': this.#end(output); break
         default: this.#fromOthers(output)
       }
     }
   }
 
-  #kick ({ user, session, code }: Extract<Output, { kind: 'kick' }>): void {
-    this.visits.kick(user, session, code)
-    this.sessions.kick(user, session, code)
+  #end (output: Extract<Output, { kind: 'kick' | 'extended' | 'expired' }>): void {
+    // Of a single login its visits are asked for again, no more.
+    if (output.kind === 'extended') this.visits.kick(output.user, output.grant, 'unauthorized')
+    if (output.kind === 'kick') this.visits.kick(output.user, output.session ?? output.grant ?? output.spare, output.code)
+    this.sessions.hear(output)
   }
 
   /** What carries outputs between servers says by itself. */

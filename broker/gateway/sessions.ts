@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Code } from '../errors.ts'
-import type { Engine, KickCode } from '../link/port.ts'
+import type { Engine, Output } from '../link/port.ts'
 import { disconnectReasons } from './connection/disconnect-reasons.ts'
 import type { Elsewhere } from './connection/elsewhere.ts'
 import type { Evidence } from './connection/evidence.ts'
@@ -20,6 +20,9 @@ export interface ListedConnection extends TestatorClient {
   claims: string | undefined
   /** The account was banned, removed or changed meanwhile: whoever has the right password is refused with this. */
   kicked: Code | undefined
+  /** The login whose token let it in, and until when. */
+  grant: string | undefined
+  until: number | undefined
   readonly transport: { settle (known: boolean): void }
   readonly sink: MqttSink | undefined
   readonly evidence: Evidence | undefined
@@ -86,18 +89,36 @@ export class Sessions {
     return from === undefined ? said : wills.moved(session.id, from, present)
   }
 
+  /** What the engine says of sessions and their connections. */
+  hear (output: Extract<Output, { kind: 'kick' | 'extended' | 'expired' }>): void {
+    switch (output.kind) {
+      case 'kick': return this.kick(output)
+      case 'extended': return this.#extend(output)
+      case 'expired': return this.expired(output.session)
+    }
+  }
+
   /** Closes a user's connections; those that wait for their password are refused with `code` if it was right. */
-  kick (user: string, session?: string, code: KickCode = 'unauthorized'): void {
+  kick (kick: Extract<Output, { kind: 'kick' }>): void {
+    const { user, session, code } = kick
     if (code === 'taken_over') return this.#takenOver(session)
     // Who is banned or removed says nothing more, not even by a will.
     const silent = code === 'banned' || code === 'not_found'
     if (silent) this.#context.waiting.discard(user)
     // Not by session: those that are not done with connecting have none that the pump knows.
     for (const connection of [...this.connections]) {
+      if (!isMeant(kick, connection.grant)) continue
       if (connection.claims === user && session === undefined) connection.kicked = code
       if (connection.user !== user || (session !== undefined && connection.session?.id !== session)) continue
       if (silent) connection.dropWill()
       connection.close({ reason: disconnectReasons.administrative })
+    }
+  }
+
+  /** The connections of a login go on until then. */
+  #extend ({ user, grant, until }: Extract<Output, { kind: 'extended' }>): void {
+    for (const connection of this.connections) {
+      if (connection.grant === grant && (connection.user === user || connection.claims === user)) connection.until = until
     }
   }
 
@@ -175,4 +196,9 @@ export class Sessions {
     flush()
     await Promise.all(ends)
   }
+}
+
+/** By the login that let it in. */
+function isMeant ({ grant, spare }: Extract<Output, { kind: 'kick' }>, of: string | undefined): boolean {
+  return (grant === undefined || grant === of) && (spare === undefined || spare !== of)
 }

@@ -91,9 +91,12 @@ export type Output = Verdict | Committed
   | { kind: 'notice', user: string, payload: Uint8Array }
   /**
    * Close the user's connections (`banned`, `not_found`: removed, `unauthorized`: a new password); `session` narrows it to one. `taken_over`: the
-   * session goes on at another server, so this is of the connections here alone, and is never said to other servers.
+   * session goes on at another server, so this is of the connections here alone, and is never said to other servers. `grant` narrows it to those of a
+   * login, `spare` leaves them out.
    */
-  | { kind: 'kick', user: string, session?: string, code: KickCode }
+  | { kind: 'kick', user: string, session?: string, grant?: string, spare?: string, code: KickCode }
+  /** Connections of a login go on until then, milliseconds since the epoch. */
+  | { kind: 'extended', user: string, grant: string, until: number }
   /**
    * While `held`, read nothing from the session's connection: what it sent waits for its sender's rate. May be said more than once. `full`: so much waits
    * that a new connection of the session is not read either, until it is no longer held.
@@ -171,8 +174,8 @@ export interface Description {
  */
 export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string, clientId?: string, protocol?: string }
 
-/** Who was let in. `until`: when what let them in ends (a token), milliseconds since the epoch: so does the connection. */
-export interface SignedIn { user: string, until?: number }
+/** Who was let in. `until`: when what let them in ends (a token), milliseconds since the epoch: so does the connection. `grant`: the login that the token is of. */
+export interface SignedIn { user: string, until?: number, grant?: string }
 
 /** A message of a client's enhanced authentication (MQTT 5.0, section 4.12). `state`: of the step before, absent for the first one. */
 export interface AuthStepRequest { method: string, data: Uint8Array, address: string, state?: string }

@@ -11,6 +11,7 @@ import type { Caller } from './rules.ts'
 export const maxUsers = 1_000
 const maxName = 256
 const maxMetaBytes = 4_096
+const maxPasswordBytes = 1_024
 /** Users that are worth one more heavy request. */
 const chargedUsers = 100
 
@@ -89,6 +90,23 @@ export function oneOf<const Values extends readonly [string, ...string[]]> (valu
 export function name (): z.ZodString {
   const error = says(`must be a text of 1 to ${maxName} characters`)
   return z.string(error).max(maxName, error).regex(/\S/, error).describe(`1 to ${maxName} characters`)
+}
+
+/** A password, as `sabethes user passwd` takes it. */
+export function password (): z.ZodCustom<string, string> {
+  return judged<string>(value => typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= maxPasswordBytes ? undefined : `must be a text of 1 to ${maxPasswordBytes} bytes`).meta({ type: 'string' })
+}
+
+/** A text that nobody reads as more than one. */
+export function text (max: number): z.ZodString {
+  const error = says(`must be a text of 1 to ${max} characters`)
+  return z.string(error).min(1, error).max(max, error)
+}
+
+/** What kind of device it is. */
+export function platform (): z.ZodString {
+  const error = says('must be 1 to 32 of a-z 0-9 . _ -')
+  return z.string(error).regex(/^[a-z0-9._-]{1,32}$/, error).describe('`phone`, `desktop`, …')
 }
 
 /** A small JSON object. */

@@ -43,6 +43,11 @@ type Listed = Page & { user: string }
 interface Admitted { added: string[], invited: string[], refused: Array<{ user: string, code: Code }> }
 interface Group { gid: string, name: string, owner: string, createdAt: number, meta?: Record<string, unknown> }
 
+/** What a device comes back with. Times are milliseconds since the epoch. */
+export interface LoginTokens { id: string, accessToken: string, expiresAt: number, refreshToken: string, refreshExpiresAt: number }
+/** A login as its user sees it. `seenAt`: about. */
+export interface LoginView { id: string, name?: string, platform?: string, createdAt: number, seenAt: number, address?: string, expiresAt: number }
+
 export interface Rules {
   readonly blocks: {
     add (user: string, other: string): Promise<void>
@@ -84,6 +89,16 @@ export interface Rules {
     /** Resolves to how many were not hidden before. */
     hide (user: string, conv: string, seqs: readonly number[]): Promise<number>
     reads (conv: string, seq: number, page: Listed): Promise<{ read: string[], delivered: string[], next?: string }>
+  }
+  readonly tokens: {
+    create (user: string, wish: { password: string, name?: string | undefined, platform?: string | undefined }): Promise<LoginTokens & { ended: string[] }>
+    /** `caller` '' : whoever has it. */
+    refresh (caller: string, refreshToken: string): Promise<LoginTokens>
+    list (user: string): Promise<LoginView[]>
+    /** Resolves to the ids of those that were ended. */
+    revoke (user: string, which: { id: string } | { except: string | undefined }): Promise<string[]>
+    /** `keep`: the login that goes on. */
+    password (user: string, change: { password: string, newPassword: string, keep?: string | undefined }): Promise<void>
   }
   readonly sync: {
     /** `have`: the last number of each conversation that the device has. */

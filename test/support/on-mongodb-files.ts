@@ -4,7 +4,7 @@
 export const onMongodbFiles = {
   chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/receipts', 'e2e/refusals', 'e2e/rpc', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'e2e/many-qos2', 'http/api-send'],
   sessions: ['e2e/graceful', 'e2e/sessions', 'e2e/resends', 'e2e/mqtt5', 'protocol/shared-inbox-5'],
-  keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/purge', 'faults/wills-restart'],
+  keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/tokens', 'e2e/purge', 'faults/wills-restart'],
   faults: ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill', 'e2e/group-large', 'e2e/stalled-reader']
 } as const satisfies Record<string, readonly string[]>
 

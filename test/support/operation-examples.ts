@@ -1,12 +1,17 @@
 /** An example of each request of the table, and what there has to be for it. */
 
 type Params = Record<string, unknown>
+/** Where alice can ask before. */
+interface World { ask (user: string, method: string, params: Params): Promise<unknown> }
 /** A request of alice's and what its result holds; one that is refused, and the code and the parameter that is named. */
-export interface Example { good: Params, result: object, bad: Params, refusal: [code: string, parameter: string] }
+export interface Example { good: Params | ((world: World) => Promise<Params>), mode?: 'password', result: object, bad: Params, refusal: [code: string, parameter: string] }
 
 export const conv = 'd:alice:bob'
+const login = async (world: World): Promise<Params> => await world.ask('alice', 'tokens.create', { password: 'a secret' }) as Params
+
 /** Of `crowd` alice is the owner, of `theirs` a member; `asked` has invited her. */
 export const examples: Record<string, Example> = {
+  'account.password': { mode: 'password', good: { password: 'a secret', newPassword: 'another' }, result: { user: 'alice' }, bad: { password: 'a secret' }, refusal: ['bad_payload', 'newPassword'] },
   'blocks.add': { good: { user: 'eve' }, result: { user: 'eve', blocked: true }, bad: { user: 'e v e' }, refusal: ['bad_payload', 'user'] },
   'blocks.list': { good: {}, result: { users: ['mallory'] }, bad: {}, refusal: ['', ''] },
   'blocks.remove': { good: { user: 'mallory' }, result: { user: 'mallory', blocked: false }, bad: {}, refusal: ['bad_payload', 'user'] },
@@ -32,6 +37,10 @@ export const examples: Record<string, Example> = {
   'server.info': { good: {}, result: { name: 'sabethes', version: '1.2.3', prefix: 'im', mode: 'dev', limits: { maxBlocks: 3 } }, bad: {}, refusal: ['', ''] },
   'server.keepalive': { good: { wifi: 60 }, result: { wifi: 60, cellular: 230, nat: 55 }, bad: { wifi: 9 }, refusal: ['bad_payload', 'wifi'] },
   sync: { good: { convs: { [conv]: 2 }, limit: 1 }, result: { conversations: [{ conv, head: 3, last: 3, messages: [{ seq: 3 }] }], more: true }, bad: { convs: { x: 1 } }, refusal: ['bad_payload', 'convs'] },
+  'tokens.create': { mode: 'password', good: { password: 'a secret', platform: 'phone' }, result: { id: String, accessToken: /^sa~alice~/, refreshToken: /^sr~alice~/, ended: [] }, bad: { password: 'a secret', platform: 'Phone' }, refusal: ['bad_payload', 'platform'] },
+  'tokens.list': { mode: 'password', good: login, result: { logins: [{ expiresAt: Number }] }, bad: {}, refusal: ['', ''] },
+  'tokens.refresh': { mode: 'password', good: login, result: { id: String, accessToken: /^sa~alice~/ }, bad: { refreshToken: '' }, refusal: ['bad_payload', 'refreshToken'] },
+  'tokens.revoke': { mode: 'password', good: login, result: { ended: { length: 1 } }, bad: {}, refusal: ['bad_payload', 'id'] },
   unread: { good: {}, result: { conversations: { [conv]: 1 }, total: 1 }, bad: {}, refusal: ['', ''] }
 }
 

@@ -87,7 +87,7 @@ await t.test('a kick reaches a connection that is not done with connecting', asy
     const bob = client()
     bob.hello('bob', { clean: false })
     await settled(engine)
-    access.sessions.kick('bob', undefined, 'banned')
+    access.sessions.kick({ kind: 'kick', user: 'bob', code: 'banned' })
     engine.holding.clear()
     for (const held of [...engine.held]) held.now()
     await settled(engine)

@@ -14,8 +14,10 @@ import { packageRoot } from '../support/package-root.ts'
 
 type Params = Record<string, unknown>
 
-async function filled (t: Parameters<typeof bench>[0]): Promise<Bench> {
-  const b = await bench(t, { setup: { version: '1.2.3' } })
+async function filled (t: Parameters<typeof bench>[0], mode: 'dev' | 'password' = 'dev'): Promise<Bench> {
+  const b = await bench(t, { mode, setup: { version: '1.2.3' } })
+  for (const uid of mode === 'password' ? ['bob', 'zoe', 'mallory'] : []) await b.store.putUser({ uid, createdAt: 1 })
+  if (mode === 'password') await b.control.accounts.users.add('alice', 'a secret')
   for (const { from, to, text } of said) await b.send(from, { user: to }, text)
   for (const { by, method, params } of done) await b.ask(by, method, params)
   return b
@@ -64,15 +66,15 @@ await t.test('a file is in the table when it is in the list', async t => {
 
 await t.test('every request answers as it says, and refuses what is wrong', async t => {
   t.same(Object.keys(examples).sort(), [...requests.keys()].sort(), 'each has an example')
-  for (const [name, { good, result, bad, refusal: [code, parameter] }] of Object.entries(examples)) {
+  for (const [name, { good, mode, result, bad, refusal: [code, parameter] }] of Object.entries(examples)) {
     await t.test(name, async t => {
-      const b = await filled(t)
+      const b = await filled(t, mode)
       const forOperator = requests.get(name)?.permission === 'operator'
-      if (forOperator) for (const params of [good, bad]) await t.rejects(b.ask('alice', name, params), { code: 'forbidden' }, 'nobody else may')
+      if (forOperator) for (const params of [good as Params, bad]) await t.rejects(b.ask('alice', name, params), { code: 'forbidden' }, 'nobody else may')
       const ask = (params: Params): Promise<unknown> => forOperator ? b.operate(name, params) : b.ask('alice', name, params)
       if (code === '') t.same(Object.keys(requests.get(name)?.params.shape ?? {}), [], 'there is nothing to be wrong')
       else await t.rejects(ask(bad), { code, message: new RegExp(`^${parameter}: `) })
-      t.match(await ask({ ...good, unknown: 1, rid: '1' }), result)
+      t.match(await ask({ ...typeof good === 'function' ? await good(b) : good, unknown: 1, rid: '1' }), result)
     })
   }
 })

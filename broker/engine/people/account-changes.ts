@@ -6,6 +6,7 @@ import { alive, type AccountRows } from './account-rows.ts'
 import { maxPasswordBytes, type Passwords } from './password-hash.ts'
 import type { ScramPasswords } from './scram-passwords.ts'
 import type { SignInLimits } from './sign-in-limits.ts'
+import type { Tokens } from './tokens/tokens.ts'
 
 /** An account as the operator sees it. */
 interface Account { uid: string, createdAt: number, banned: boolean, hasPassword: boolean }
@@ -17,13 +18,15 @@ export class AccountChanges {
   readonly #passwords: Passwords
   readonly #limits: SignInLimits
   readonly #scram: Pick<ScramPasswords, 'fields'>
+  readonly #logins: Pick<Tokens, 'forget'>
 
-  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'fields'>) {
+  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'fields'>, logins: Pick<Tokens, 'forget'>) {
     this.#host = host
     this.#rows = rows
     this.#passwords = passwords
     this.#limits = limits
     this.#scram = scram
+    this.#logins = logins
   }
 
   /** `conflict`, `bad_payload` (id, or no password in `password` mode). */
@@ -37,8 +40,8 @@ export class AccountChanges {
     })
   }
 
-  /** Ends the user's connections. `not_found`, `bad_payload`. */
-  async passwd (uid: string, password: string): Promise<void> {
+  /** Ends the user's connections, but for those of the login `spare`, and all logins. `not_found`, `bad_payload`. */
+  async passwd (uid: string, password: string, spare?: string): Promise<void> {
     const text = checked(password)
     await this.#rows.change(uid, async row => { if (alive(row) === undefined) throw missing(uid) })
     // Not within the account's queue: a ban must not wait for it.
@@ -50,7 +53,7 @@ export class AccountChanges {
       const { scram, ...rest } = row
       await this.#host.store.putUser({ ...rest, ...secrets })
       this.#limits.forget(uid)
-      this.#rows.kick(uid, 'unauthorized')
+      this.#rows.kick(uid, 'unauthorized', spare)
     })
   }
 
@@ -84,6 +87,7 @@ export class AccountChanges {
         if (found !== undefined) await store.dropUser(uid, found)
         throw missing(uid)
       }
+      await this.#logins.forget(uid)
       // Where everybody is let in, an id is nobody's own.
       await store.dropUser(uid, mode === 'dev' ? undefined : { uid, createdAt: row.createdAt, removedAt: this.#host.now() })
       this.#limits.forget(uid)

@@ -91,16 +91,16 @@ export class AccountRows {
     })
   }
 
-  /** In the turn of the change: whoever is told of the account from now on is told of the changed one. */
-  kick (user: string, code: Code): void {
+  /** `spare`: a login whose connections stay. In the turn of the change: whoever is told of the account from now on is told of the changed one. */
+  kick (user: string, code: Code, spare?: string): void {
     this.#changes += 1
     this.#signedIn.delete(user)
-    this.#host.emit([{ kind: 'kick', user, code }])
+    this.#host.emit([{ kind: 'kick', user, code, ...spare !== undefined && { spare } }])
   }
 }
 
 /** The end of a hash, which has a salt: of each password another one. */
-function markOf (passwordHash: string): string { return passwordHash.slice(-16) }
+export function markOf (passwordHash: string): string { return passwordHash.slice(-16) }
 
 /** The row of an account that was not removed. */
 export function alive (row: UserRow | undefined): UserRow | undefined { return row?.removedAt === undefined ? row : undefined }

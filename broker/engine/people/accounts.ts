@@ -13,6 +13,7 @@ import { ScramPasswords } from './scram-passwords.ts'
 import { SignIn } from './sign-in.ts'
 import { SignInLimits, type SignInLimitsOptions } from './sign-in-limits.ts'
 import { TokenSignIn } from './token-sign-in.ts'
+import { defaultTokens, Tokens, type TokenOptions } from './tokens/tokens.ts'
 import type { WebhookOptions } from './webhook/open.ts'
 
 export interface AccountOptions {
@@ -28,6 +29,8 @@ export interface AccountOptions {
   passwords?: Passwords
   /** When SCRAM may answer. */
   beat?: Beat
+  /** Login tokens of mode `password`. */
+  tokens?: TokenOptions
   /** Tokens of mode `jwt`; absent where nobody signs in. */
   jwt?: JwtOptions
   /** The account system of mode `webhook`; absent where nobody signs in. */
@@ -57,8 +60,12 @@ export interface Accounts {
   clear (): void
   /** Ends the connections of those of the users who are shut out by now. */
   verify (users: Iterable<string>): Promise<void>
+  /** Another server has ended single logins. */
+  loginsEnded (): void
   /** For the operator. */
   readonly users: AccountChanges
+  /** For users. */
+  readonly tokens: Tokens
   /** Resolves when what was begun is stored. */
   close (): Promise<void>
 }
@@ -70,7 +77,9 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   const passwords = options.passwords ?? new PasswordHash(hashConcurrency, maxWaiting)
   const rows = new AccountRows(host)
   const scramPasswords = new ScramPasswords(host, rows, passwords, scramIterations)
-  const signIn = new SignIn(host, rows, passwords, limits, scramPasswords)
+  const signIn: SignIn = new SignIn(host, rows, passwords, limits, scramPasswords, () => tokens)
+  const tokens: Tokens = new Tokens({ host, rows, options: options.tokens ?? defaultTokens, prove: (user, password) => signIn.prove(user, password), change: (user, password, spare) => users.passwd(user, password, spare) })
+  const users: AccountChanges = new AccountChanges(host, rows, passwords, limits, scramPasswords, tokens)
   const even = new EvenAnswers(options.beat)
   const scram = new Scram({ host, rows, passwords: scramPasswords, limits, signIn, even })
   if (host.mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
@@ -88,10 +97,13 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
       scramPasswords.forget()
     },
     verify: users => rows.verify(users),
-    users: new AccountChanges(host, rows, passwords, limits, scramPasswords),
+    loginsEnded: () => { tokens.changed() },
+    users,
+    tokens,
     async close () {
       entrance?.close()
       even.close()
+      await tokens.close()
       await scramPasswords.close()
     }
   }

@@ -1,6 +1,6 @@
 /** Who is let in. */
 import { Refusal } from '../../errors.ts'
-import type { SignInRequest } from '../../link/port.ts'
+import type { SignedIn, SignInRequest } from '../../link/port.ts'
 import { network } from '../../network.ts'
 import type { UserRow } from '../../store/store.ts'
 import { isId } from '../../topics.ts'
@@ -9,6 +9,7 @@ import { alive, type AccountRows } from './account-rows.ts'
 import { maxPasswordBytes, type Passwords } from './password-hash.ts'
 import type { ScramPasswords } from './scram-passwords.ts'
 import type { SignInLimits } from './sign-in-limits.ts'
+import type { Tokens } from './tokens/tokens.ts'
 
 export class SignIn {
   readonly #host: EngineHost
@@ -16,17 +17,23 @@ export class SignIn {
   readonly #passwords: Passwords
   readonly #limits: SignInLimits
   readonly #scram: Pick<ScramPasswords, 'renew'>
+  readonly #tokens: () => Pick<Tokens, 'authenticate'>
 
-  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'renew'>) {
+  /** `tokens`: asked for late, as they prove passwords by this. */
+  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'renew'>, tokens: () => Pick<Tokens, 'authenticate'>) {
     this.#host = host
     this.#rows = rows
     this.#passwords = passwords
     this.#limits = limits
     this.#scram = scram
+    this.#tokens = tokens
   }
 
-  async authenticate ({ user, password, address }: SignInRequest): Promise<{ user: string }> {
+  async authenticate (request: SignInRequest): Promise<SignedIn> {
+    const { user, password, address } = request
     if (this.#host.mode === 'dev') return await this.#withName(user)
+    const signedIn = await this.#tokens().authenticate(request)
+    if (signedIn !== undefined) return signedIn
     if (user === undefined || !isId(user) || password === undefined || password.length > maxPasswordBytes) {
       // Nothing can be guessed with it, and no hash is made: it counts against nobody.
       throw wrong()
@@ -54,6 +61,9 @@ export class SignIn {
     if (row?.banned === true || (seen !== this.#rows.changes && (await store.user(user))?.banned === true)) throw new Refusal('banned')
     return { user }
   }
+
+  /** Of somebody who is signed in, whose tries count by themselves. Throws `Refusal`: `unauthorized`, `rate_limited`, `unavailable`. */
+  async prove (uid: string, password: string): Promise<UserRow> { return await this.#checkPassword(uid, Buffer.from(password), `request ${uid}`) }
 
   async #checkPassword (uid: string, password: Uint8Array, address: string): Promise<UserRow> {
     const limits = this.#limits

@@ -39,9 +39,10 @@ export class Admission {
     if (username === undefined && anonymous) return ''
     if (username !== undefined && !nameless && !isId(username)) throw new Refusal('bad_payload', 'a user name is 1 to 64 of A-Z a-z 0-9 . _ -')
     client.claims = username
-    const { user, until } = valueOf(await engine.authenticate({ user: username, password, address: client.transport.address, clientId, protocol: protocols[protocolVersion] }))
+    const { user, until, grant } = valueOf(await engine.authenticate({ user: username, password, address: client.transport.address, clientId, protocol: protocols[protocolVersion] }))
     client.claims = user
     client.until = until
+    client.grant = grant
     return user
   }
 

@@ -15,6 +15,8 @@ export interface ProvingClient {
   claims: string | undefined
   /** When what let it in ends, milliseconds since the epoch; undefined: it does not. */
   until: number | undefined
+  /** The login whose token let it in. */
+  grant: string | undefined
   readonly transport: { readonly address: string }
   readonly output: Output
   readonly allowance: Allowance

@@ -64,6 +64,7 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
   clientId = ''
   claims: string | undefined
   until: number | undefined
+  grant: string | undefined
   kicked: Code | undefined
   session: Session | undefined
   sink: MqttSink | undefined
@@ -242,9 +243,8 @@ export class Connection implements TransportHandler, ReadingPeer, ConnectingClie
     if (this.isClosed) return
     const wasOpen = this.isOpen
     this.phase = 'closed'
-    const { log } = this.#context
-    if (why !== undefined) log.info({ ...this.who, reason: why }, 'disconnected')
-    else if (wasOpen) log.debug({ ...this.who, reason: graceful ? 'the client said goodbye' : 'the client went away' }, 'disconnected')
+    if (why !== undefined) this.#context.log.info({ ...this.who, reason: why }, 'disconnected')
+    else if (wasOpen) this.#context.log.debug({ ...this.who, reason: graceful ? 'the client said goodbye' : 'the client went away' }, 'disconnected')
     if (wasOpen && reason !== undefined && this.version === 5) this.output.write(withRoom(this.maximumPacketBytes, reference, place => encodeDisconnect(reason, place)))
     this.output.flush()
     this.output.close()
