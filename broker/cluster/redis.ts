@@ -1,5 +1,5 @@
 /** Connections to Redis: one server, one found by Sentinels, or a Redis Cluster. */
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Command, Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
 
@@ -77,5 +77,17 @@ function made (url: string, options: RedisOptions & { enableOfflineQueue: boolea
   })
   if (form === 'sentinel') return new Redis({ ...options, ...access, ...tls, sentinels: servers, name, sentinelRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
   const { enableOfflineQueue, retryStrategy, maxRetriesPerRequest, keyPrefix, ...each } = options
-  return new Cluster(servers, { redisOptions: { ...each, ...access, ...tls }, enableOfflineQueue, keyPrefix, clusterRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
+  return new OrderedCluster(servers, { redisOptions: { ...each, ...access, ...tls }, enableOfflineQueue, keyPrefix, clusterRetryStrategy: tries => Math.min(50 * tries, mostDelayMs) })
 }
+
+/** All that is published on a channel goes to one node, as long as that is there: by way of several it would overtake itself in the cluster, and what is overtaken counts as lost. */
+class OrderedCluster extends Cluster {
+  override publish = ((channel: string, message: string | Buffer) => {
+    let slot = 0
+    for (let i = 0; i < channel.length; i++) slot = (31 * slot + channel.charCodeAt(i)) % slots
+    return this.sendCommand(new Command('publish', [channel, message]), undefined, { slot } as never)
+  }) as Cluster['publish']
+}
+
+/** Of a Redis Cluster. */
+const slots = 16_384
