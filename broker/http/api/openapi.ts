@@ -48,7 +48,7 @@ function operationOf (route: ApiRoute): Json {
   const inQuery = asked.filter(param => param in schema.properties).map(param => ({ name: param, in: 'query', required: schema.required.includes(param), schema: schema.properties[param] }))
   const parameters = [...inPath, ...inQuery]
   return {
-    operationId: http.length > 1 ? `${name}.${method.toLowerCase()}` : name,
+    operationId: http.length > 1 ? [name, method.toLowerCase(), ...named].join('.') : name,
     tags: [name.split('.')[0]],
     summary: text,
     ...parameters.length > 0 && { parameters },
