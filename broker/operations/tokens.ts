@@ -49,7 +49,7 @@ export const tokensRevoke = request({
   text: 'ends a login: its tokens and its connections; with `all` each but `except`',
   permission: 'user',
   rate: 'plain',
-  http: ['DELETE /v1/tokens', 'DELETE /v1/tokens/{id}'],
+  http: ['POST /v1/tokens/revoke'],
   query: false,
   params: () => z.object({ id: text(64).optional(), all: flag(false), except: text(64).optional() }).refine(({ id, all }) => (id !== undefined) !== all, { path: ['id'], message: 'is missing (or give all)', when: () => true }),
   result: () => z.strictObject({ ended: listed('id') }),

@@ -89,7 +89,7 @@ await t.test('over HTTP, and after a long time away', async t => {
   t.match(await call('GET', 'tokens', `Bearer ${made.accessToken}`), { status: 401 }, 'what was renewed counts no more, also where it was remembered')
   const renewed = await call('POST', 'tokens/refresh', `Bearer ${result.refreshToken}`, { refreshToken: result.refreshToken })
   t.match(renewed, { status: 200, body: { id: made.id } })
-  t.match(await call('DELETE', `tokens/${made.id}`, `Bearer ${renewed.body.accessToken}`), { status: 200, body: { ended: [made.id] } })
+  t.match(await call('POST', 'tokens/revoke', `Bearer ${renewed.body.accessToken}`, { id: made.id }), { status: 200, body: { ended: [made.id] } })
   await within(away.closed, 10_000, 'the close')
   t.match(await call('GET', 'tokens', `Bearer ${renewed.body.accessToken}`), { status: 401 })
   t.match(await call('POST', 'account/password', basic, { password: 'wrong', newPassword: 'x' }), { status: 401 })

@@ -198,3 +198,10 @@ await t.test('a signer that is away, or does not answer, does not keep the serve
   clock.steadyMs += 1_000
   t.match(await control.authenticate(from(await sign(key, claims))), { user: 'alice' })
 })
+
+await t.test('strangers who bring forged tokens keep nobody out', async t => {
+  const { control } = await jwtBench(t, { keyFile: fileOf(t, key.pem) })
+  const forged = from(await sign(signer('k1'), claims))
+  await Promise.all(Array.from({ length: 1_000 }, () => t.rejects(control.authenticate(forged), { code: 'unauthorized' })))
+  t.match(await control.authenticate(from(await sign(key, claims))), { user: 'alice' }, 'also from their address')
+})

@@ -186,3 +186,12 @@ await t.test('all of it outlives the server', async t => {
   t.match(await next.ask('alice', 'tokens.refresh', { refreshToken: again.refreshToken }), { id: made.id })
   t.ok(control)
 })
+
+await t.test('strangers who bring invented tokens keep nobody out', async t => {
+  const { control, login } = await world(t)
+  const { accessToken } = await login()
+  const invented = accessToken.slice(0, -6) + 'AAAAAA'
+  await Promise.all(Array.from({ length: 1_000 }, () => t.rejects(control.authenticate(from(invented)), over)))
+  t.match(await control.authenticate(from(accessToken)), { user: 'alice' }, 'also from their address')
+  t.match(await control.authenticate({ ...from(password), user: 'alice' }), { user: 'alice' })
+})
