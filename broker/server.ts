@@ -10,11 +10,13 @@ import { listenTcp } from './gateway/listener/listeners.ts'
 import { OpenTopics } from './gateway/open-topics.ts'
 import type { Sessions } from './gateway/sessions.ts'
 import { backUpOutside } from './backup-folder.ts'
+import { Cleanup } from './cleanup.ts'
 import type { RunningServer } from './cli/server-module.ts'
 import { tuneCollector } from './collector.ts'
 import type { Config } from './config/schema.ts'
 import { openCore } from './core.ts'
 import { Drain, type DrainSetup } from './drain.ts'
+import { plainBeyondHost, type openFurther } from './further-listeners.ts'
 import { Strays } from './engine/plugins/strays.ts'
 import { writeAddressFile } from './http/address-file.ts'
 import type { ControlTarget } from './http/control-target.ts'
@@ -29,24 +31,6 @@ import { Topics } from './topics.ts'
 import { packageVersion } from './version.ts'
 
 export { openOffline, restoreOffline } from './offline.ts'
-
-/** Closes what was opened, the last first. */
-class Cleanup {
-  readonly #steps: Array<() => Promise<void> | void> = []
-  add (step: () => Promise<void> | void): void { this.#steps.push(step) }
-
-  async run (): Promise<void> {
-    const errors: unknown[] = []
-    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
-      try {
-        await step()
-      } catch (err) {
-        errors.push(err)
-      }
-    }
-    if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, 'the stop failed')
-  }
-}
 
 /** Starts everything; rejects (and closes what was open) when a part cannot start. */
 export async function startServer (config: Config): Promise<RunningServer> {
@@ -89,21 +73,28 @@ async function start (config: Config, cleanup: Cleanup): Promise<RunningServer> 
 
   const mqttAt = await gateway.restore().then(() => listenTcp(gateway, config.mqtt.tcp))
   cleanup.add(() => { mqttAt.close() })
-  const leaving = drainOf({ config, core, gateway, stopListening: () => { mqttAt.close() }, log }, cleanup)
+  const further: Awaited<ReturnType<typeof openFurther>> = []
+  const stopListening = (): void => {
+    mqttAt.close()
+    for (const { kind, close } of further) if (kind.startsWith('mqtt')) close()
+  }
+  const leaving = drainOf({ config, core, gateway, stopListening, log }, cleanup)
   const nodes = serversOf({ config, core, gateway, self: description.node })
   let tell: (addresses: RunningServer['addresses']) => void = () => {}
   const told = new Promise<RunningServer['addresses']>(resolve => { tell = resolve })
-  const listenHttp = await prepareHttp(config, log, { gateway, core }, { ready: () => core.health(), alive: () => lost === undefined, draining: () => leaving.drain.begun, entrance: { config, nodes, addresses: told } }, cleanup)
+  const { listenHttp, openOthers } = await prepareHttp(config, log, { gateway, core }, { ready: () => core.health(), alive: () => lost === undefined, draining: () => leaving.drain.begun, entrance: { config, nodes, addresses: told } }, cleanup)
   const { startControl } = await import('./http/control.ts')
   const control = await startControl(config.store.path, controlTarget(config, { core, sessions: gateway.sessions, addresses: told, startedAt, nodes, drain: leaving.byOperator }))
   cleanup.add(() => control.close())
+  further.push(...await openOthers())
   // Last, and nothing is waited for behind it: who finds the server ready finds the operator's channel and the file, too.
   const httpAt = await listenHttp()
-  const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port } }
+  const addresses = { mqtt: { host: mqttAt.host, port: mqttAt.port }, http: { host: httpAt.host, port: httpAt.port }, further: further.map(({ kind, host, port }) => ({ kind, host, port })) }
   tell(addresses)
-  cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, ...addresses }, err => {
+  cleanup.add(writeAddressFile(config.store.path, { pid: process.pid, prefix: config.mqtt.prefix, wsPath: config.mqtt.ws.path, mqtt: addresses.mqtt, http: addresses.http }, err => {
     log.warn({ err }, 'no room for the file that names the ports: commands that look for this server take the configured ones')
   }))
+  for (const plain of plainBeyondHost(config)) log.warn(plain, 'this listens beyond this machine without TLS: whoever is on the way reads passwords and messages')
   log.info({ addresses, mode: config.auth.mode, store: config.store.path }, 'started')
   const strays = new Strays(log.child({ part: 'process' }))
   return { addresses, failed, ...leaving.stop, stray: (kind, error) => strays.judge(kind, error), close: async () => { await cleanup.run() } }

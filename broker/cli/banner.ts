@@ -6,7 +6,7 @@ import { isLoopback } from '../network.ts'
 import type { RunningServer } from './server-module.ts'
 
 /** The text of the start: addresses, mode, data, and what to try next. No secrets. */
-export function banner (config: Config, { mqtt, http }: RunningServer['addresses'], version: string, data: string): string {
+export function banner (config: Config, { mqtt, http, further }: RunningServer['addresses'], version: string, data: string): string {
   const web = `${forUrl(http.host)}:${http.port}`
   const open = openness(config)
   const reachable = !isLoopback(config.mqtt.tcp.host) || !isLoopback(config.http.host)
@@ -16,6 +16,7 @@ export function banner (config: Config, { mqtt, http }: RunningServer['addresses
     `  MQTT       mqtt://${forUrl(mqtt.host)}:${mqtt.port}`,
     `  WebSocket  ws://${web}${config.mqtt.ws.path}`,
     `  HTTP       http://${web}/readyz`,
+    ...further.map(({ kind, host, port }) => `  ${kind.toUpperCase().padEnd(9)}  ${kind}://${forUrl(host)}:${port}`),
     `  Data       ${data}`,
     `  Mode       ${config.auth.mode}: ${modes[config.auth.mode]}`
   ]

@@ -39,8 +39,7 @@ export async function serve (terminal: Terminal, options: CommonOptions): Promis
     if (typeof server === 'number') return server
     strays.use(server)
     const version = packageVersion()
-    const { mqtt, http } = server.addresses
-    print(terminal, options.json, { event: 'started', version, pid: process.pid, mode: config.auth.mode, addresses: { mqtt, http }, data },
+    print(terminal, options.json, { event: 'started', version, pid: process.pid, mode: config.auth.mode, addresses: server.addresses, data },
       banner(config, server.addresses, version, data))
     const strayed = strays.fatal.then(() => undefined)
     const ends = [strayed, server.failed]

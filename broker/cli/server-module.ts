@@ -4,7 +4,7 @@ import type { ControlProgress, ControlTarget, ListenAddress } from '../http/cont
 
 export interface RunningServer {
   /** Where it really listens (ports that were 0 are filled in). */
-  addresses: { mqtt: ListenAddress, http: ListenAddress }
+  addresses: { mqtt: ListenAddress, http: ListenAddress, further: Array<ListenAddress & { kind: 'mqtt' | 'mqtts' | 'http' | 'https' }> }
   /**
    * Takes what nobody caught in this process, within the event of that name; logs it. False = the server must be stopped.
    */

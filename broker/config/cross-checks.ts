@@ -1,6 +1,7 @@
 /** Rules between keys, which no schema of single keys can say. */
 import { isLoopback } from '../network.ts'
 import { authProblems } from './auth.ts'
+import { listenerProblems } from './listeners.ts'
 import { filterOf, isForEverybody, isForNobody } from './open-topic.ts'
 import type { Config } from './schema.ts'
 
@@ -23,10 +24,11 @@ const ownPages = ['/healthz', '/readyz', '/openapi.json']
 /** The keys' problems, each under the key that is to be changed. */
 export function crossCheck (config: Config): CrossProblem[] {
   const problems: CrossProblem[] = []
-  const { mqtt, http, auth, sessions, messages, store } = config
+  const { mqtt, http, listeners, auth, sessions, messages, store } = config
   const open = openness(config)
   if (open !== undefined && !auth.devAnywhere) {
-    for (const [key, host] of [['mqtt.tcp.host', mqtt.tcp.host], ['http.host', http.host]] as const) {
+    const further = listeners.flatMap(({ host, clientCertificates }, i) => clientCertificates === 'required' ? [] : [[`listeners[${i}]`, host] as const])
+    for (const [key, host] of [['mqtt.tcp.host', mqtt.tcp.host], ['http.host', http.host], ...further] as const) {
       if (isLoopback(host)) continue
       problems.push({ key, text: `${host} is not a loopback address, and ${open.text} (${open.key}): use auth.mode password${open.key === 'auth.mode' ? '' : ' and narrower topics'}, or say --set auth.devAnywhere=true if that is meant` })
     }
@@ -37,7 +39,7 @@ export function crossCheck (config: Config): CrossProblem[] {
   if (sessions.expirySeconds > sessions.maxExpirySeconds) {
     problems.push({ key: 'sessions.expirySeconds', text: `${sessions.expirySeconds} is more than sessions.maxExpirySeconds (${sessions.maxExpirySeconds})` })
   }
-  problems.push(...openTopicProblems(config), ...mqttProblems(mqtt), ...authProblems(auth))
+  problems.push(...openTopicProblems(config), ...mqttProblems(mqtt), ...authProblems(auth), ...listenerProblems(listeners))
   if (store.driver === 'mongodb' && !/^mongodb(\+srv)?:\/\/./.test(store.url)) {
     problems.push({ key: 'store.url', text: 'the driver mongodb needs an address such as mongodb://127.0.0.1:27017/sabethes' })
   }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { idPattern } from '../topics.ts'
 import { authSection } from './auth.ts'
 import { clusterSection } from './cluster.ts'
+import { listenersKey } from './listeners.ts'
 import { openTopic } from './open-topic.ts'
 
 /** setTimeout's largest delay, milliseconds. */
@@ -122,6 +123,7 @@ export const configSchema = z.strictObject({
     concurrencyPerUser: count(16, 'Requests of one user to the API that are served at the same time; more are refused as rate_limited.'),
     readyForMs: timer(1000, 'Time for which one look at the store answers /readyz for everybody, milliseconds.', 0)
   }),
+  listeners: listenersKey,
   auth: authSection,
   store: section('Where data is kept.', {
     driver: z.enum(['level', 'mongodb']).default('level').describe('The storage engine: level is embedded and needs nothing else; mongodb keeps everything in the database at store.url.'),

@@ -1,6 +1,7 @@
 /** Bounds what requests cost before anything looks at them. */
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
 
 export interface RequestLimits {
   /** Milliseconds from the connection, or from the answer before, to the end of a request's headers. */
@@ -24,7 +25,7 @@ const headersEnd = '\r\n\r\n'
  */
 export function limitPipelining (server: Server, max: number): void {
   const looks = new WeakMap<object, (chunk: Buffer) => void>()
-  server.on('connection', (socket: Socket) => {
+  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
     const look = (chunk: Buffer): void => {
       let at = -headersEnd.length
       for (let heads = 0; heads <= max; heads++) {

@@ -1,5 +1,7 @@
 /** The HTTP server on TCP: who may ask how often, by which name, and how long a connection lives. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import type { TlsOptions } from 'node:tls'
 import { codes, Refusal } from '../errors.ts'
 import { network } from '../network.ts'
 import { PerSecond } from '../per-second.ts'
@@ -32,13 +34,7 @@ export async function createHttp (options: HttpOptions): Promise<Server> {
   const { log, limits, entrance, api } = options
   const admit = admission(options)
   const server = await createApp({
-    listener: handler => createServer({
-      requestTimeout: limits.requestTimeoutMs,
-      headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
-      keepAliveTimeout: limits.keepAliveTimeoutMs,
-      connectionsCheckingInterval: checkIntervalMs,
-      maxHeaderSize: maxHeaderBytes
-    }, (request, response) => { if (admit(request, response)) handler(request, response) }),
+    listener: handler => createServer(serverOptions(limits), (request, response) => { if (admit(request, response)) handler(request, response) }),
     routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...api === undefined ? [] : [api.routes, openApiRoutes(options.version)]],
     maxBodyBytes,
     missing: (_method, _path, allowed) => allowed.length > 0 ? wrongMethod(allowed) : problemOf(new Refusal('not_found', 'there is no such page')),
@@ -49,10 +45,36 @@ export async function createHttp (options: HttpOptions): Promise<Server> {
       return problemOf(new Refusal('internal'))
     }
   })
+  limit(server, limits)
+  return server
+}
+
+/** A server that answers as `main` does, at a place of its own: with TLS, or behind proxies (`seen` is called with each request before anything looks at it). Not yet listening. */
+export function furtherHttp (main: Server, limits: RequestLimits, { tls, seen }: { tls?: TlsOptions, seen?: (request: IncomingMessage) => void }): Server {
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    seen?.(request)
+    main.emit('request', request, response)
+  }
+  const server = tls === undefined ? createServer(serverOptions(limits), answer) : createHttpsServer({ ...serverOptions(limits), ...tls }, answer)
+  if (seen !== undefined) server.prependListener('upgrade', seen)
+  limit(server, limits)
+  return server
+}
+
+function serverOptions (limits: RequestLimits): ServerOptions {
+  return {
+    requestTimeout: limits.requestTimeoutMs,
+    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: checkIntervalMs,
+    maxHeaderSize: maxHeaderBytes
+  }
+}
+
+function limit (server: Server, limits: RequestLimits): void {
   // Who neither sends nor takes anything, answers not taken included.
   server.setTimeout(limits.requestTimeoutMs)
   limitPipelining(server, limits.pipelinedRequests)
-  return server
 }
 
 /** Decides before anything else looks at a request whether it is served; answers it when it is not. */

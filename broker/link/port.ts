@@ -172,7 +172,7 @@ export interface Description {
  * What somebody shows of themself. `user`: may be missing where something else says it. `password`: a password, or a token. `address`: of the client.
  * `protocol`: `mqtt3.1`, `mqtt3.1.1`, `mqtt5`, `http`.
  */
-export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string, clientId?: string, protocol?: string }
+export interface SignInRequest { user: string | undefined, password: Uint8Array | undefined, address: string, clientId?: string, protocol?: string, certified?: true }
 
 /** Who was let in. `until`: when what let them in ends (a token), milliseconds since the epoch: so does the connection. `grant`: the login that the token is of. */
 export interface SignedIn { user: string, until?: number, grant?: string }

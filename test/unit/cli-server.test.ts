@@ -11,7 +11,7 @@ import { desk } from '../support/cli-terminal.ts'
 import { fakeTarget } from '../support/fake-target.ts'
 
 const never = new Promise<Error>(() => {})
-const addresses = { mqtt: { host: '127.0.0.1', port: 1999 }, http: { host: '127.0.0.1', port: 8099 } }
+const addresses = { mqtt: { host: '127.0.0.1', port: 1999 }, http: { host: '127.0.0.1', port: 8099 }, further: [] }
 
 await t.test('serve says where it is, and stops on a signal', async t => {
   const folder = t.testdir()
@@ -40,7 +40,7 @@ await t.test('serve says where it is, and stops on a signal', async t => {
 })
 
 await t.test('the banner warns of what is open to others', async t => {
-  const server = { startServer: async () => ({ addresses: { mqtt: { host: '0.0.0.0', port: 1883 }, http: { host: '::', port: 80 } }, failed: never, close: async () => {} }) }
+  const server = { startServer: async () => ({ addresses: { mqtt: { host: '0.0.0.0', port: 1883 }, http: { host: '::', port: 80 }, further: [] }, failed: never, close: async () => {} }) }
   const d = desk(t.testdir(), { server })
   const done = d.run('--set', 'mqtt.tcp.host=0.0.0.0', '--set', 'auth.devAnywhere=true')
   await d.printed('mosquitto_pub')

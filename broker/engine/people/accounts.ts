@@ -4,6 +4,7 @@ import type { AuthStep, AuthStepRequest, SignedIn, SignInRequest } from '../../l
 import type { EngineHost } from '../host.ts'
 import { AccountChanges } from './account-changes.ts'
 import { AccountRows } from './account-rows.ts'
+import { CertificateSignIn } from './certificate-sign-in.ts'
 import { EvenAnswers, type Beat } from './even-answers.ts'
 import type { JwtOptions } from './jwt/open.ts'
 import { PasswordHash, type Passwords } from './password-hash.ts'
@@ -83,11 +84,12 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   const even = new EvenAnswers(options.beat)
   const scram = new Scram({ host, rows, passwords: scramPasswords, limits, signIn, even })
   if (host.mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
+  const certificates = new CertificateSignIn(new OutsideAccounts(host, rows, false))
   let entrance: Entrance | undefined
   const own = host.mode === 'dev' || host.mode === 'password'
   return {
     load: async () => { entrance = await openEntrance({ host, rows, limits, signIn }, options) },
-    authenticate: async request => await (own ? signIn : opened(entrance)).authenticate(request),
+    authenticate: async request => await (request.certified === true && host.mode !== 'dev' ? certificates : own ? signIn : opened(entrance)).authenticate(request),
     authenticateStep: async request => await (own ? scram : opened(entrance)).step(request),
     admits: user => signIn.admits(user),
     exists: uid => rows.exists(uid),

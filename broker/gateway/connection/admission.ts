@@ -27,9 +27,18 @@ export class Admission {
 
   /** The user's id ('' for an anonymous client of ordinary topics); undefined when the client has gone. Throws `Refusal`. */
   async admit (client: ProvingClient, frame: ConnectFrame): Promise<string | undefined> {
-    const user = client.authentication === undefined ? await this.#byPassword(client, frame) : await this.#context.auth.admit(client, frame)
+    const { certified } = client.transport
+    const user = client.authentication !== undefined ? await this.#context.auth.admit(client, frame) : certified !== undefined ? await this.#byCertificate(client, certified, frame) : await this.#byPassword(client, frame)
+    if (certified !== undefined && user !== undefined && user !== certified) throw notOf(certified)
     if (frame.will !== undefined && user !== undefined) await this.#mayLeave(frame.will, user, frame.clientId)
     return user
+  }
+
+  /** A password is not looked at. */
+  async #byCertificate (client: ProvingClient, certified: string, { username }: ConnectFrame): Promise<string> {
+    if (username !== undefined && username !== '' && username !== certified) throw notOf(certified)
+    client.claims = certified
+    return valueOf(await this.#context.engine.authenticate({ user: certified, password: undefined, address: client.transport.address, certified: true })).user
   }
 
   async #byPassword (client: ProvingClient, { username: given, password, clientId, protocolVersion }: ConnectFrame): Promise<string> {
@@ -61,5 +70,7 @@ export class Admission {
     if (wrong !== undefined) throw mayNotLeave(`: ${wrong}`)
   }
 }
+
+function notOf (certified: string): Refusal { return new Refusal('unauthorized', `the certificate is that of ${certified}`) }
 
 function mayNotLeave (why = ''): Refusal { return new Refusal('forbidden', `the will may not be published${why}`) }

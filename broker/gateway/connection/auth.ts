@@ -17,7 +17,7 @@ export interface ProvingClient {
   until: number | undefined
   /** The login whose token let it in. */
   grant: string | undefined
-  readonly transport: { readonly address: string }
+  readonly transport: { readonly address: string, readonly certified?: string | undefined }
   readonly output: Output
   readonly allowance: Allowance
   readonly authentication: Authentication | undefined

@@ -5,6 +5,8 @@ import type { Sockets } from './sockets.ts'
 export interface Transport {
   /** The peer's address, for limits and logs. */
   readonly address: string
+  /** The user of the client's certificate, which was checked; undefined without one. */
+  readonly certified?: string | undefined
   /** Bytes that were written and that the kernel has not taken yet. */
   readonly unsentBytes: number
   /** Bytes in front of those of a chunk that `write` fills in. */

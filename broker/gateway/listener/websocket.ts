@@ -1,9 +1,11 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { endWithin } from './listeners.ts'
-import type { Place } from './sockets.ts'
+import { Peers, type Peer } from './peers.ts'
+import { certifiedUser } from './secure.ts'
 import type { Acceptor, Transport, TransportHandler } from './transport.ts'
 
 /** The longest header of a frame that a server sends (RFC 6455, section 5.2). */
@@ -18,14 +20,16 @@ class WebSocketTransport implements Transport {
   readonly address: string
   readonly #webSocket: WebSocket
   readonly #socket: Duplex
-  readonly #place: Place | undefined
+  readonly certified: string | undefined
+  readonly #place: Peer['place'] | undefined
 
   /** `socket`: what `webSocket` speaks over. */
-  constructor (webSocket: WebSocket, socket: Duplex, address: string, place: Place | undefined) {
+  constructor (webSocket: WebSocket, socket: Duplex, { address, place, certified }: { address: string, place: Peer['place'] | undefined, certified: string | undefined }) {
     this.#webSocket = webSocket
     this.#socket = socket
     this.#place = place
     this.address = address
+    this.certified = certified
   }
 
   get unsentBytes (): number { return this.#socket.writableLength }
@@ -83,6 +87,8 @@ export interface WebSocketOptions {
   maxFrameBytes: number
   /** Whether a request with this Host is meant for this server. */
   hostAllowed: (host: string | undefined) => boolean
+  /** Clients' certificates are asked for. */
+  certificates?: boolean
 }
 
 /** Serves MQTT over WebSocket on an HTTP server, and counts that server's sockets. Returns the function that stops it. */
@@ -97,11 +103,8 @@ export function serveWebSocket (acceptor: Acceptor, server: Server, options: Web
     handleProtocols: offered => offered.has('mqtt') ? 'mqtt' : offered.has('mqttv3.1') ? 'mqttv3.1' : false
   }
   const sockets = new WebSocketServer(settings)
-  const places = new WeakMap<Duplex, Place>()
-  const connection = (socket: Socket): void => {
-    const place = acceptor.sockets.enter(socket)
-    if (place !== undefined) places.set(socket, place)
-  }
+  const peers = new Peers()
+  const connection = (socket: Socket): void => { peers.enter(socket, acceptor.sockets) }
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const refusal = acceptor.draining === true ? '503 Service Unavailable' : refusalOf(request, options)
     if (refusal !== undefined) {
@@ -112,10 +115,13 @@ export function serveWebSocket (acceptor: Acceptor, server: Server, options: Web
       return
     }
     sockets.handleUpgrade(request, socket, head, webSocket => {
-      acceptor.accept(new WebSocketTransport(webSocket, socket, request.socket.remoteAddress ?? '', places.get(socket)))
+      const certified = options.certificates === true ? certifiedUser(request.socket as TLSSocket) : undefined
+      const user = certified === 'wrong' ? undefined : certified?.user
+      acceptor.accept(new WebSocketTransport(webSocket, socket, { address: request.socket.remoteAddress ?? '', place: peers.of(request.socket)?.place, certified: user }))
     })
   }
-  server.on('connection', connection)
+  // Before TLS begins, where there is TLS.
+  server.prependListener('connection', connection)
   server.on('upgrade', upgrade)
   return () => {
     server.removeListener('connection', connection)
