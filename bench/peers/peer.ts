@@ -22,6 +22,16 @@ export interface RunningDatabase {
   messages (): Promise<number>
 }
 
+/** Servers that work as one. */
+export interface RunningCluster {
+  /** Of each for MQTT; the first one is the peer's. */
+  readonly ports: readonly number[]
+  readonly servers: readonly BrokerProcess[]
+  readonly redis: BrokerProcess
+  /** Commands of Redis that were called so far. */
+  commands (): Promise<Map<string, number>>
+}
+
 export interface RunningPeer {
   readonly port: number
   /** MQTT over WebSocket, at `/mqtt`. */
@@ -30,6 +40,7 @@ export interface RunningPeer {
   /** From the command to the first connection taken, milliseconds. */
   readonly startMs: number
   readonly database?: RunningDatabase
+  readonly cluster?: RunningCluster
   /** Ends the broker and starts it again on its data; resolves to the milliseconds until it listens. For the peers that keep something. */
   restart? (): Promise<number>
   /** Ends the broker and removes its data. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CommandCounter } from '../../test/support/mongodb-commands.ts'
-import { findMongodb, mongodbCommand } from '../../test/support/mongodb-program.ts'
+import { findMongodb, mongodbCommand, type MongodbSync } from '../../test/support/mongodb-program.ts'
 import type { RunningDatabase, Peer } from './peer.ts'
 import { BrokerProcess, freePort } from './process.ts'
 import { sabethes, startSabethes } from './sabethes.ts'
@@ -18,8 +18,8 @@ export function databaseWords (): string {
   }
 }
 
-/** A database of its own, bound to `cpus`; FerretDB calls fsync before every answer, so that a PUBACK means what it means elsewhere. */
-async function startDatabase (cpus: string | undefined): Promise<RunningDatabase & { url: string, name: string, stop (): Promise<void> }> {
+/** A database of its own, bound to `cpus`; with `full` FerretDB calls fsync before every answer, so that a PUBACK means what it means elsewhere. */
+export async function startDatabase (cpus: string | undefined, sync: MongodbSync = 'full'): Promise<RunningDatabase & { url: string, name: string, stop (): Promise<void> }> {
   const source = findMongodb()
   if (source === undefined) throw new Error('no MongoDB server')
   const name = `sabethes_bench_${randomBytes(6).toString('hex')}`
@@ -28,7 +28,7 @@ async function startDatabase (cpus: string | undefined): Promise<RunningDatabase
   if (source.kind === 'env') url = source.url
   else {
     const [folder, port] = [BrokerProcess.folder(), await freePort()]
-    own = BrokerProcess.start(await mongodbCommand(source.kind, { folder, port, sync: 'full' }), folder, cpus)
+    own = BrokerProcess.start(await mongodbCommand(source.kind, { folder, port, sync }), folder, cpus)
     url = `mongodb://127.0.0.1:${port}/`
   }
   let counter: CommandCounter | undefined

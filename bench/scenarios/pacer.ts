@@ -29,25 +29,27 @@ export class Pacer {
     this.#publishers = publishers
     this.#sleeps = sleeps
     this.#msPerMessage = 1000 / rate
-    const dueOf = (pair: number, counter: number) => this.start + ((counter - 1) * publishers.length + pair) * this.#msPerMessage
     // One clock reading a read, not a message.
     publishers.forEach((publisher, pair) => {
       let seen = 0
       publisher.connection.onRead = () => {
         const now = performance.now()
         while (seen < publisher.acked) {
-          const due = dueOf(pair, ++seen)
+          const due = this.dueOf(pair, ++seen)
           this.#phaseOf(due)?.puback.add(now - due)
         }
       }
     })
     receivers.forEach((receiver, pair) => {
       receiver.onMessage = () => {
-        const due = dueOf(pair, receiver.stamp.counter)
+        const due = this.dueOf(pair, receiver.stamp.counter)
         this.#phaseOf(due)?.delivery.add(performance.now() - due)
       }
     })
   }
+
+  /** When the message of the pair with this number, from 1, is due. */
+  dueOf (pair: number, counter: number): number { return this.start + ((counter - 1) * this.#publishers.length + pair) * this.#msPerMessage }
 
   /** Begins a phase; messages due before the first one are not measured. */
   phase (from: number): Phase {

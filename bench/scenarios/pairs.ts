@@ -11,20 +11,21 @@ const lagWindows = 50
 
 export interface Pairs { publishers: Publisher[], receivers: Receiver[], lost: () => string | undefined, close: () => Promise<void> }
 
-/** Opens `settings.pairs` pairs, receivers subscribed. */
-export async function openPairs (peer: Peer, port: number, settings: Settings, window: number): Promise<Pairs> {
+/** Opens `settings.pairs` pairs, receivers subscribed. `port`: where all connect, or each side of each pair. */
+export async function openPairs (peer: Peer, port: number | ((pair: number, side: 'publisher' | 'receiver') => number), settings: Settings, window: number): Promise<Pairs> {
   let lost: string | undefined
+  const portOf = typeof port === 'number' ? () => port : port
   const watch = (connection: Connection) => {
     connection.onLost = reason => { lost ??= `${connection.user}: connection lost: ${reason}` }
   }
   const receivers = await openMany(settings.pairs, async index => {
-    const connection = await Connection.open({ port, user: `b${index}`, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
+    const connection = await Connection.open({ port: portOf(index, 'receiver'), user: `b${index}`, timeoutMs: 30_000, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
     const receiver = new Receiver(connection, peer.systemMark)
     await connection.subscribe([peer.inbox(`b${index}`), ...peer.beside?.(`b${index}`) ?? []])
     return receiver
   })
   const publishers = await openMany(settings.pairs, async index => {
-    const connection = await Connection.open({ port, user: `a${index}`, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
+    const connection = await Connection.open({ port: portOf(index, 'publisher'), user: `a${index}`, timeoutMs: 30_000, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
     return new Publisher(connection, {
       topics: [peer.toUser(`b${index}`)], stream: index, body: settings.body, payloadBytes: settings.payloadBytes, window
     })

@@ -27,6 +27,8 @@ export interface Settings {
   rate: number
   /** The same of `mongodb`. */
   mongodbRate: number
+  /** The same of `cluster`, one after the other. */
+  clusterRates: readonly number[]
   /** Whether the generator sleeps between two messages of a schedule, where it shares its core with what is measured. */
   sleeps: boolean
   /** Members of the group of `fanout`. */
