@@ -34,6 +34,7 @@ export const levelOnly: Readonly<Record<string, string>> = {
   'faults/e2e-sync': 'reads from strace that LevelDB\'s log is on the disk before the PUBACK; with MongoDB that is the database\'s promise (write concern majority, journaled)',
   'faults/e2e-torn-tail': 'damages LevelDB\'s log',
   'e2e/sys': 'about numbers of the gateway, which no store sees',
+  'e2e/tls': 'about what is between client and gateway, which no store sees',
   'e2e/too-large': 'about what is refused before anything is stored',
   'e2e/hostile-sockets': 'about sockets and descriptors, which a database elsewhere does not share',
   'e2e/keepalive': 'keeps one record, which the contract suite is about',
