@@ -9,10 +9,14 @@ import type { Transport } from './transport.ts'
 /** Servers that speak another version hear nothing of each other, and make good from the database. */
 const protocolVersion = 1
 
-/** `[kind, body]` is told, `[kind, body, id]` is asked, `['=', body, id]` and `['!', reason, id]` answer. */
+/** `[kind, body]` is told, `[kind, body, id]` is asked, `['=', body, id]` and `['!', reason, id]` answer; `['~', null, id]`: it is being done. */
 type Item = [kind: string, body: unknown, id?: number]
 interface Frame { v: number, /** sender */ f: string, /** its number; of a heartbeat the number of the last frame */ s: number, /** absent: a heartbeat */ m?: Item[] }
 
+/** How often in `requestTimeoutMs` it is told of what takes long that it is being done; one word of it may be lost. */
+const busyTimes = 3
+/** So many times `requestTimeoutMs` at most who asked waits for that. */
+export const mostWaits = 10
 /** Characters of what is logged of a frame that is none. */
 const maxLogged = 100
 
@@ -47,7 +51,7 @@ export interface LinkOptions {
 
 /** What was said to one server, and heard of it. */
 interface Peer { sent: number, /** undefined: nothing yet */ heard: number | undefined, /** when all that was said had been heard, for the last time */ wholeAt: number, queue: Item[] }
-interface Asked { node: string, resolve: (value: unknown) => void, reject: (error: Error) => void, timer: NodeJS.Timeout }
+interface Asked { node: string, /** of the steady clock */ since: number, resolve: (value: unknown) => void, reject: (error: Error) => void, timer: NodeJS.Timeout }
 
 type Handler = (body: any, from: string) => unknown
 
@@ -55,7 +59,9 @@ export class Link {
   readonly #options: LinkOptions
   readonly #steady: () => number
   readonly #peers = new Map<string, Peer>()
-  readonly #handlers = new Map<string, Handler>()
+  readonly #handlers = new Map<string, { run: Handler, takesLong: boolean }>()
+  /** Of what is being done for others, and takes long. */
+  readonly #busy = new Set<NodeJS.Timeout>()
   readonly #broken: Array<(node: string, sinceMs: number) => void> = []
   readonly #asked = new Map<number, Asked>()
   #lastId = 0
@@ -90,8 +96,11 @@ export class Link {
     return least
   }
 
-  /** What is told under `kind` goes to `handler`; what it returns, or resolves to, answers who asked. JSON. */
-  on (kind: string, handler: Handler): void { this.#handlers.set(kind, handler) }
+  /**
+   * What is told under `kind` goes to `handler`; what it returns, or resolves to, answers who asked. JSON. `takesLong`: who asked is told while it is being done,
+   * and waits on: a slow database is no reason to do it twice.
+   */
+  on (kind: string, run: Handler, { takesLong = false } = {}): void { this.#handlers.set(kind, { run, takesLong }) }
 
   /**
    * Called when something that another server has said may be lost: `sinceMs` (of the steady clock) all was heard. Also when a server is gone, of which
@@ -104,13 +113,13 @@ export class Link {
 
   tellAll (kind: string, body: unknown): void { for (const node of this.others) this.tell(node, kind, body) }
 
-  /** Rejects with `PeerUnavailableError` when no answer comes in time, and with an `Error` that has the other one's words when it could not do it. */
+  /** Rejects with `PeerUnavailableError` when nothing is heard in time (of what takes long: for ten times as long at most), and with an `Error` that has the other one's words when it could not do it. */
   ask (node: string, kind: string, body: unknown, timeoutMs = this.#options.requestTimeoutMs): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
       const timer = setTimeout(() => { this.#fail(id, 'did not answer in time') }, timeoutMs)
       timer.unref()
-      this.#asked.set(id, { node, resolve, reject, timer })
+      this.#asked.set(id, { node, since: this.#steady(), resolve, reject, timer })
       if (!this.#options.registry.view.nodes.has(node)) this.#fail(id, 'is not there')
       else this.#push(node, [kind, body, id])
     })
@@ -121,6 +130,8 @@ export class Link {
 
   close (): void {
     this.#closed = true
+    for (const timer of this.#busy) clearInterval(timer)
+    this.#busy.clear()
     for (const id of [...this.#asked.keys()]) this.#fail(id, 'is not asked any more: this server stops')
   }
 
@@ -145,7 +156,7 @@ export class Link {
   #publish (node: string, frame: Frame): void {
     this.#options.transport.publish(node, JSON.stringify(frame)).catch((error: unknown) => {
       this.#options.log.debug({ err: error, node }, 'a frame for another server is lost')
-      for (const [kind, , id] of frame.m ?? []) if (id !== undefined && kind !== '=' && kind !== '!') this.#fail(id, 'cannot be reached')
+      for (const [kind, , id] of frame.m ?? []) if (id !== undefined && !/^[=!~]$/.test(kind)) this.#fail(id, 'cannot be reached')
     })
   }
 
@@ -181,17 +192,35 @@ export class Link {
 
   #take (from: string, [kind, body, id]: Item): void {
     if (kind === '=' || kind === '!') return this.#answered(from, kind, body, id as number)
+    if (kind === '~') return this.#waitOn(from, id as number)
+    const handler = this.#handlers.get(kind)
     const answer = async (): Promise<unknown> => {
-      const handler = this.#handlers.get(kind)
       if (handler === undefined) throw new Error(`knows no ${kind}`)
-      return await handler(body, from)
+      return await handler.run(body, from)
     }
-    answer().then(value => {
+    const done = id !== undefined && handler?.takesLong === true ? this.#saysBusy(from, id) : (): void => {}
+    answer().finally(done).then(value => {
       if (id !== undefined) this.#push(from, ['=', value, id])
     }, (error: unknown) => {
       if (id !== undefined) this.#push(from, ['!', error instanceof Error ? error.message : String(error), id])
       else this.#options.log.error({ err: error, kind, from }, 'what another server said was not taken')
     })
+  }
+
+  /** Tells who asked that it is being done, until what it returns is called. */
+  #saysBusy (from: string, id: number): () => void {
+    const timer = setInterval(() => { this.#push(from, ['~', null, id]) }, this.#options.requestTimeoutMs / busyTimes)
+    timer.unref()
+    this.#busy.add(timer)
+    return () => {
+      clearInterval(timer)
+      this.#busy.delete(timer)
+    }
+  }
+
+  #waitOn (from: string, id: number): void {
+    const asked = this.#asked.get(id)
+    if (asked?.node === from && this.#steady() - asked.since < mostWaits * this.#options.requestTimeoutMs) asked.timer.refresh()
   }
 
   #answered (from: string, kind: string, body: unknown, id: number): void {

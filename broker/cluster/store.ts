@@ -7,7 +7,7 @@ import type { Logger } from 'pino'
 import type { Marks, Moved, Operation, Outcome, Store } from '../store/store.ts'
 import { StoreClosedError } from '../store/errors.ts'
 import { GroupCommit } from './group-commit.ts'
-import { PeerUnavailableError } from './link.ts'
+import { mostWaits, PeerUnavailableError } from './link.ts'
 import type { Link } from './link.ts'
 import { RowMemory } from './row-memory.ts'
 import type { Ownership } from './ownership.ts'
@@ -212,9 +212,9 @@ export class ClusterStore extends WrappedStore {
         if (!logsOf(body).every(log => this.#options.ownership.isMine(log))) throw new Error('this server does not own it')
         this.counts.served++
         return await run(body)
-      })
+      }, { takesLong: true })
     }
-    serve<Operation[]>('commit', operations => operations.map(logOf), operations => this.#group.commit(operations, requestTimeoutMs))
+    serve<Operation[]>('commit', operations => operations.map(logOf), operations => this.#group.commit(operations, mostWaits * requestTimeoutMs))
     serve<MemberMarks>('advance', ({ members, events }) => [...members.map(({ conv }) => conv), ...events.map(({ user }) => `e:${user}`)], marks => inner.advance({ ...marks, cursors: [] }))
     serve<{ user: string, conv: string, seqs: number[] }>('hide', ({ conv }) => [conv], async ({ user, conv, seqs }) => ({ done: await inner.hide(user, conv, seqs) }))
     serve<{ user: string, conv: string }>('clear', ({ conv }) => [conv], async ({ user, conv }) => ({ done: await inner.clear(user, conv) }))

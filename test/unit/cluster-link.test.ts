@@ -9,12 +9,12 @@ import { MemoryNetwork } from '../support/memory-transport.ts'
 
 interface Side { link: Link, registry: FakeRegistry, broken: number[], heard: unknown[], logged: string[], clock: { now: number } }
 
-function side (t: Test, self: string, network: MemoryNetwork, ids: readonly string[]): Side {
+function side (t: Test, self: string, network: MemoryNetwork, ids: readonly string[], requestTimeoutMs = 5_000): Side {
   const registry = new FakeRegistry(new View(ids.map(info)))
   const logged: string[] = []
   const clock = { now: 1_000 }
   const log = pino({ level: 'debug' }, { write: line => { logged.push((JSON.parse(line) as { msg: string }).msg) } })
-  const link = new Link({ self, transport: network.transport(self), registry, requestTimeoutMs: 5_000, log, steady: () => clock.now })
+  const link = new Link({ self, transport: network.transport(self), registry, requestTimeoutMs, log, steady: () => clock.now })
   const [broken, heard]: [number[], unknown[]] = [[], []]
   link.onBroken((_node, sinceMs) => { broken.push(sinceMs) })
   link.on('word', body => {
@@ -121,4 +121,29 @@ await t.test('who is gone, or away, answers nobody', async t => {
   network.isDown = true
   a.registry.see(new View(['a', 'b'].map(info)))
   await t.rejects(a.link.ask('b', 'word', 1), { message: 'server b cannot be reached' })
+})
+
+await t.test('who is asked for what takes long says that it is being done, and is waited for; not for ever', async t => {
+  const network = new MemoryNetwork()
+  // Timers of links keep no process.
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => { clearInterval(alive) })
+  const [a, b] = ['a', 'b'].map(self => side(t, self, network, ['a', 'b'], 60)) as [Side, Side]
+  let finish = (): void => {}
+  b.link.on('work', () => new Promise(resolve => { finish = () => { resolve('done') } }), { takesLong: true })
+  b.link.on('other work', () => new Promise(() => {}))
+  await t.rejects(a.link.ask('b', 'other work', 1), { name: 'PeerUnavailableError' }, 'what does not take long is not waited for')
+  const answer = a.link.ask('b', 'work', 1)
+  // Words of it come three times in the 60 ms; when six have come it would be over otherwise.
+  const until = network.frames + 6
+  while (network.frames < until) await new Promise(resolve => { setTimeout(resolve, 5) })
+  finish()
+  t.equal(await answer, 'done')
+  const { frames } = network
+  const tired = a.link.ask('b', 'work', 2)
+  a.clock.now += 60 * 10
+  await t.rejects(tired, { name: 'PeerUnavailableError' })
+  t.ok(network.frames > frames + 1, 'it said so all the while')
+  network.cut('a', 'b')
+  await t.rejects(a.link.ask('b', 'work', 3), { name: 'PeerUnavailableError' }, 'nothing is heard')
 })
