@@ -50,7 +50,12 @@ export function connectRedis ({ url, timeoutMs, keyPrefix = '', log }: RedisSetu
 
 /** Resolves when it is connected, or after `timeoutMs` when it is not: what is asked then fails at once. */
 export async function whenReady (client: RedisClient, timeoutMs: number): Promise<void> {
-  if (client.status === 'ready') return
+  if (client.status !== 'ready') await becomesReady(client, timeoutMs)
+  // Each node is connected with the first command for it, and what is asked while it is fails: not the first words to other servers.
+  if (client instanceof Cluster && client.status === 'ready') await Promise.allSettled(client.nodes('master').map(node => node.ping()))
+}
+
+async function becomesReady (client: RedisClient, timeoutMs: number): Promise<void> {
   await new Promise<void>(resolve => {
     const timer = setTimeout(done, timeoutMs)
     function done (): void {

@@ -20,7 +20,7 @@ export const clusterSection = z.strictObject({
   drainPerSecond: z.int().min(1).max(1_000_000).default(200).describe('Clients that a server sends to the others in a second before it stops; more when cluster.drainSeconds would not do.'),
   drainSeconds: z.int().min(1).max(3600).default(60).describe('Time for all of them, seconds; those that are left are closed by the stop.'),
   rebalancePerSecond: z.int().min(0).max(100_000).default(0).describe('Clients that a server with more sessions than its share sends to those with fewer in a second, as after a server has joined. 0: none, new connections alone even it out.'),
-  requestTimeoutMs: ms(1000, 50, 'Time that one server waits for the answer of another one, milliseconds; it does the work itself then.'),
+  requestTimeoutMs: ms(1000, 50, 'Time that one server waits for the answer of another one, milliseconds; it does the work itself then. Of work that is being done there it hears, and waits for it ten times as long.'),
   sharedLimits: z.boolean().default(true).describe('Servers tell each other what a user has spent of the limits of rates, and of failed sign-ins; false: each counts by itself.'),
   queueBytes: z.int().min(65_536).max(1_073_741_824).default(16_777_216).describe('Bytes for other servers that may wait for Redis; what is more is left out, and those servers read it from the database.'),
   lateMs: ms(60_000, 1000, 'How long what comes late or twice over Redis is known by what a session has had already, milliseconds.')

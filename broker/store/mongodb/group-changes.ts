@@ -11,7 +11,8 @@ import { whole } from './connection.ts'
 import { emptyHead, groupDoc, memberDoc, memberKey, newMember, place } from './documents.ts'
 import type { HeadRow, MemberDoc, RowDoc } from './documents.ts'
 import { duplicates } from './failure.ts'
-import { headUpdate, memberAt, pieces } from './rows.ts'
+import { headUpdate } from './derived-writes.ts'
+import { memberAt, pieces } from './rows.ts'
 import type { Rows, View } from './rows.ts'
 
 export type GroupOperation = PutGroup | DropGroup | PutMember | DropMember

@@ -20,6 +20,8 @@ const insertedOfQuery = 5000
 export class Messages {
   readonly #db: Connection
   readonly #rows: Rows
+  /** Reads that are under way. */
+  readonly #reading = new Map<string, Promise<readonly MessageDoc[]>>()
   /** Bytes of a message in the ranges read lately. What a query brings beyond a limit of bytes was read for nothing. */
   #meanBytes = usualBytes
 
@@ -66,7 +68,7 @@ export class Messages {
     const found: StoredMessage[] = []
     for (let bytes = 0, full = false, guess = 1; !full && found.length < range.limit && before > after + 1; guess *= 2) {
       const limit = Math.min(range.limit - found.length, messagesOfQuery, Math.ceil(guess * (maxBytes - bytes) / this.#meanBytes) + 1)
-      const docs = await this.#between(conv, after, before, reverse, limit)
+      const docs = await this.#read(head.seq, [conv, after, before, reverse, limit])
       for (const doc of docs) {
         bytes += Buffer.byteLength(doc.p)
         full = bytes > maxBytes && found.length > 0
@@ -79,6 +81,18 @@ export class Messages {
       else after = last.s
     }
     return reverse ? found.reverse() : found
+  }
+
+  /** `end`: of the log. What can only find what is there already is read once for all who ask for it meanwhile. */
+  #read (end: number, range: [conv: string, after: number, before: number, reverse: boolean, limit: number]): Promise<readonly MessageDoc[]> {
+    if (range[2] > end + 1) return this.#between(...range)
+    const key = range.join(' ')
+    let reading = this.#reading.get(key)
+    if (reading === undefined) {
+      reading = this.#between(...range).finally(() => { this.#reading.delete(key) })
+      this.#reading.set(key, reading)
+    }
+    return reading
   }
 
   async #between (conv: string, after: number, before: number, reverse: boolean, limit: number): Promise<MessageDoc[]> {

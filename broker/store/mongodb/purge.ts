@@ -9,7 +9,8 @@ import { whole } from './connection.ts'
 import { place, placed } from './documents.ts'
 import type { HeadDoc, HeadRow, MessageDoc, ResendDoc } from './documents.ts'
 import { recount } from './hidden-counts.ts'
-import { headUpdate, memberAt, pieces } from './rows.ts'
+import { headUpdate } from './derived-writes.ts'
+import { memberAt, pieces } from './rows.ts'
 import type { Rows } from './rows.ts'
 
 /** Messages of one step: commits wait no longer than for this many. */

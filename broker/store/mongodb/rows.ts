@@ -12,16 +12,18 @@
  * the commit that is under way there. Who owns what may change at any time. What this process writes of others' is told (`onForeign`), as what they write
  * of its own is told to it (`forgetRows`): what was read before that is not kept either.
  */
-import type { AnyBulkWriteOperation, Filter } from 'mongodb'
+import type { Filter } from 'mongodb'
 import { Lru } from '../cache/lru.ts'
 import type { Member } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { oneOf, whole } from './connection.ts'
-import { duplicates } from './failure.ts'
-import { headRow, memberDoc, memberKey, memberRow, place, placed } from './documents.ts'
-import type { HeadDoc, HeadRow, MemberDoc, MessageDoc, RowDoc } from './documents.ts'
+import { headRow, memberKey, memberRow, place, placed } from './documents.ts'
+import type { HeadRow, MemberDoc, MessageDoc } from './documents.ts'
 import type { MongoFeed } from './feed.ts'
 import { countHidden } from './hidden-counts.ts'
+import { ReadTogether } from './read-together.ts'
+import type { Wish } from './read-together.ts'
+import { openMembers, writeDerived } from './derived-writes.ts'
 import { keysOf, Repair, memberAt, membersOf, traceFields } from './views.ts'
 import type { MemberAt, Trace, View } from './views.ts'
 
@@ -36,6 +38,8 @@ export const defaultCacheSizes: CacheSizes = { heads: 50_000, members: 100_000, 
 export const idsOfQuery = 2000
 /** Conversations whose logs one query looks behind. */
 const logsOfQuery = 200
+
+interface Fetched { view: View, behind: Trace[] }
 
 export class Rows {
   readonly heads: Lru<HeadRow | null>
@@ -55,6 +59,11 @@ export class Rows {
   /** How often others have told what they wrote; and how often they had when the present job began to read. */
   #told = 0
   #toldAtLoad = 0
+  /** For readers. */
+  readonly #together = new ReadTogether<MemberAt, Fetched>(async wish => {
+    const view: View = { heads: new Map(), members: new Map() }
+    return { view, behind: await this.#fetch(view, wish) }
+  })
 
   constructor (db: Connection, sizes: CacheSizes, feed?: MongoFeed, owns?: (conv: string) => boolean) {
     this.#db = db
@@ -70,7 +79,7 @@ export class Rows {
     const { view, missing } = this.#recall(convs, members)
     if (missing === undefined) return view
     const { changes } = this
-    const behind = await this.#fetch(view, missing)
+    const behind = await this.#fetchTogether(view, missing)
     const own = behind.filter(({ c }) => this.owns(placed(c)))
     if (own.length < behind.length) this.#derive(view, behind.filter(({ c }) => !this.owns(placed(c))))
     if (own.length === 0) {
@@ -194,9 +203,23 @@ export class Rows {
     return { view, missing: missing.convs.length + missing.members.length > 0 ? missing : undefined }
   }
 
+  /** `#fetch`, with what others ask for at the same time. */
+  async #fetchTogether (view: View, missing: Wish<MemberAt>): Promise<Trace[]> {
+    const fetched = await this.#together.read(missing)
+    for (const conv of missing.convs) view.heads.set(conv, fetched.view.heads.get(conv) ?? null)
+    for (const { user, conv } of missing.members) {
+      const key = memberAt(user, conv)
+      view.members.set(key, fetched.view.members.get(key) ?? null)
+    }
+    if (fetched.behind.length === 0) return fetched.behind
+    const places = new Set(missing.convs.map(place))
+    return fetched.behind.filter(({ c }) => places.has(c))
+  }
+
   /** Reads what is missing; resolves to what the logs hold behind the heads. */
-  async #fetch (view: View, missing: { convs: string[], members: MemberAt[] }): Promise<Trace[]> {
-    const ids = [...missing.convs.map(place), ...missing.members.map(({ user, conv }) => memberKey(user, conv))]
+  async #fetch (view: View, wish: Wish<MemberAt>): Promise<Trace[]> {
+    const missing = { convs: [...new Set(wish.convs)], members: wish.members }
+    const ids = [...new Set([...missing.convs.map(place), ...missing.members.map(({ user, conv }) => memberKey(user, conv))])]
     const docs = (await Promise.all(pieces(ids, idsOfQuery).map(some => this.#db.rows.find({ _id: oneOf(some) }, whole).toArray()))).flat()
     const members: MemberDoc[] = []
     for (const doc of docs) {
@@ -246,45 +269,6 @@ export class Rows {
 
 /** The conversation of a key of `memberAt`. */
 function convOf (key: string): string { return key.slice(key.indexOf(' ') + 1) }
-
-/** The two members of new direct conversations; those that are there are left as they are. */
-export async function openMembers (db: Connection, rows: readonly Member[]): Promise<void> {
-  if (rows.length === 0) return
-  try {
-    await db.rows.insertMany(rows.map(memberDoc), { ordered: false })
-  } catch (error) {
-    if (duplicates(error) === undefined) throw error
-  }
-}
-
-/**
- * Senders' marks and heads, forward only, in one command. Ordered: a head tells that the marks before it are written. Where another server has
- * moved the read mark further, the number of hidden messages is of that mark, and stays. `isFirst`: the row may not say yet that the user has sent
- * a message, which it says then wherever its marks are.
- */
-export async function writeDerived (db: Connection, members: readonly Member[], heads: ReadonlyMap<string, HeadRow>, isFirst: (row: Member) => boolean): Promise<void> {
-  const operations: Array<AnyBulkWriteOperation<RowDoc>> = []
-  for (const row of members) {
-    const _id = memberKey(row.user, row.conv)
-    if (isFirst(row)) operations.push({ updateOne: { filter: { _id }, update: { $set: { w: 1 } } } })
-    operations.push({
-      updateOne: { filter: { _id, r: { $lt: row.readSeq } }, update: { $max: { r: row.readSeq, rn: row.readN, d: row.deliveredSeq }, $set: { h: row.hiddenUnread } } }
-    })
-  }
-  for (const [conv, head] of heads) {
-    operations.push({ updateOne: { filter: { _id: place(conv) }, update: headUpdate(head), upsert: true } })
-  }
-  if (operations.length > 0) await db.bulk(db.rows, operations, { ordered: true })
-}
-
-/** A head forward. */
-export function headUpdate (head: HeadRow): { $max: Partial<HeadDoc>, $set: Partial<HeadDoc>, $unset?: { o: '' } } {
-  return {
-    $max: { s: head.seq, n: head.n, ps: head.purgedSeq, pn: head.purgedN, ...(head.expiring === 0 ? {} : { e: head.expiring }) },
-    $set: { ts: head.ts, ...(head.oldest === undefined ? {} : { o: head.oldest }) },
-    ...(head.oldest === undefined ? { $unset: { o: '' } } : {})
-  }
-}
 
 export function pieces<T> (list: readonly T[], size: number): T[][] {
   const cut: T[][] = []
