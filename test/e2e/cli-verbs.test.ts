@@ -86,6 +86,7 @@ async function verbs (): Promise<string[]> {
   return all
 }
 
+t.setTimeout(600_000)
 await t.test('every verb', async t => {
   const server = await startServer(t)
   const folder = join(server.data, '..')

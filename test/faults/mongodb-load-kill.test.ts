@@ -35,8 +35,7 @@ await t.test(`${kills} kills of ${downSeconds} s`, { skip, timeout: (kills * (do
   for (let kill = 1; kill <= kills; kill++) {
     await run.progress(100, `before kill ${kill}`)
     // Connected, and known to the server, before the database goes.
-    const { client: writer } = await RawClient.connect(t, server.mqttPort, { user: 'writer' })
-    const { client: reader } = await RawClient.connect(t, server.mqttPort, { user: people[0] as string })
+    const [writer, reader] = [await letIn(t, server, 'writer'), await letIn(t, server, people[0] as string)]
     await mongodb.kill9()
     const away = Date.now()
     await whileAway(t, server, mongodb.url, { writer, reader })
@@ -72,6 +71,17 @@ await t.test(`${kills} kills of ${downSeconds} s`, { skip, timeout: (kills * (do
     await own.end()
   }
 })
+
+/** Connects, as often as it takes: a database that is just back may need longer than its time-out here. */
+async function letIn (t: Test, server: Server, user: string): Promise<RawClient> {
+  let found: RawClient | undefined
+  await until(async () => {
+    const answer = await RawClient.connect(t, server.mqttPort, { user }).catch((cause: Error) => { t.comment(cause.message) })
+    if (answer?.connack.returnCode === 0) found = answer.client
+    return found !== undefined
+  }, 30_000, `the connection of ${user}`)
+  return found as RawClient
+}
 
 /** Everybody gets an answer or loses the connection, soon, and nobody a PUBACK; readyz says why without saying where. */
 async function whileAway (t: Test, server: Server, url: string, { writer, reader }: { writer: RawClient, reader: RawClient }): Promise<void> {

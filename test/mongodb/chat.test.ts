@@ -1,6 +1,6 @@
 /** End-to-end tests on MongoDB: chats. */
 import t from 'tap'
-import { onMongodbFiles } from '../support/on-mongodb-files.ts'
+import { filesOf } from '../support/on-mongodb-files.ts'
 import { onMongodb } from '../support/on-mongodb.ts'
 
-await onMongodb(t, onMongodbFiles.chat)
+await onMongodb(t, filesOf('chat'))

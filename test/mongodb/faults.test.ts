@@ -1,6 +1,6 @@
 /** End-to-end tests on MongoDB: kills, cut connections, large groups, stalled readers. */
 import t from 'tap'
-import { onMongodbFiles } from '../support/on-mongodb-files.ts'
+import { filesOf } from '../support/on-mongodb-files.ts'
 import { onMongodb } from '../support/on-mongodb.ts'
 
-await onMongodb(t, onMongodbFiles.faults)
+await onMongodb(t, filesOf('faults'))

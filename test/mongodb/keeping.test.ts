@@ -1,6 +1,6 @@
 /** End-to-end tests on MongoDB: what is kept, logged and removed. */
 import t from 'tap'
-import { onMongodbFiles } from '../support/on-mongodb-files.ts'
+import { filesOf } from '../support/on-mongodb-files.ts'
 import { onMongodb } from '../support/on-mongodb.ts'
 
-await onMongodb(t, onMongodbFiles.keeping)
+await onMongodb(t, filesOf('keeping'))

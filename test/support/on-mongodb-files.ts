@@ -2,11 +2,27 @@
 
 /** By the file in `test/mongodb` that runs them: each takes about as long as the others. */
 export const onMongodbFiles = {
-  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/receipts', 'e2e/refusals', 'e2e/rpc', 'e2e/websocket', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'e2e/many-qos2', 'http/api-send'],
-  sessions: ['e2e/graceful', 'e2e/sessions', 'e2e/resends', 'e2e/mqtt5', 'protocol/shared-inbox-5'],
-  keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/tokens', 'e2e/purge', 'faults/wills-restart'],
-  faults: ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill', 'e2e/group-large', 'e2e/stalled-reader']
+  chat: ['e2e/receipts', 'e2e/rpc', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'http/api-send'],
+  sessions: ['e2e/graceful', 'e2e/resends'],
+  keeping: ['e2e/tokens', 'faults/wills-restart'],
+  faults: ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill']
 } as const satisfies Record<string, readonly string[]>
+
+/**
+ * With `SABETHES_TEST_ALL=1` these, too. Those that have servers for each of their many tests take a minute and more each, nearly all of it the database's; several are run by
+ * `cluster/wrong-one` on MongoDB every time, what the others keep is in those above.
+ */
+export const moreOnMongodb: Record<keyof typeof onMongodbFiles, readonly string[]> = {
+  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/refusals', 'e2e/websocket', 'e2e/many-qos2'],
+  sessions: ['e2e/sessions', 'e2e/mqtt5', 'protocol/shared-inbox-5'],
+  keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/purge'],
+  faults: ['e2e/group-large', 'e2e/stalled-reader']
+}
+
+/** What one file in `test/mongodb` runs. */
+export function filesOf (name: keyof typeof onMongodbFiles): string[] {
+  return [...onMongodbFiles[name], ...process.env.SABETHES_TEST_ALL === '1' ? moreOnMongodb[name] : []]
+}
 
 /** Not run on MongoDB, and why. */
 export const levelOnly: Readonly<Record<string, string>> = {

@@ -87,7 +87,7 @@ export class RawClient {
   /** Sends CONNECT and resolves with the CONNACK. */
   async hello (options: RawConnect = {}): Promise<IConnackPacket> {
     this.send(connectPacket({ version: this.version, ...options }))
-    return await this.packets.take(p => p.cmd === 'connack', 30_000, 'connack') as IConnackPacket
+    return await this.packets.take(p => p.cmd === 'connack', 60_000, 'connack') as IConnackPacket
   }
 
   /** Sends one packet; the caller is responsible for its legality. */

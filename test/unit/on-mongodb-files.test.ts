@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { levelOnly, onMongodbFiles, ownDatabase } from '../support/on-mongodb-files.ts'
+import { levelOnly, moreOnMongodb, onMongodbFiles, ownDatabase } from '../support/on-mongodb-files.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -10,7 +10,7 @@ await t.test('every test with a full server is in one of the lists', t => {
   const found = readdirSync(root, { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.test.js') && /\b(start(Server|Ordinary)|matrix)\(t[,)]/.test(readFileSync(`${root}${name}`, 'utf8')))
     .map(name => name.slice(0, -'.test.js'.length))
-  t.same(found.sort(), [...Object.values(onMongodbFiles).flat(), ...Object.keys(levelOnly), ...ownDatabase].sort())
+  t.same(found.sort(), [...Object.values(onMongodbFiles).flat(), ...Object.values(moreOnMongodb).flat(), ...Object.keys(levelOnly), ...ownDatabase].sort())
   t.end()
 })
 
