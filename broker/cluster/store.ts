@@ -14,7 +14,7 @@ import type { Ownership } from './ownership.ts'
 import { logOf, split } from './split.ts'
 import { WrappedStore } from './wrapped-store.ts'
 
-/** A server that did not answer is not asked for so many times `requestTimeoutMs`: all that this server commits would wait for it. */
+/** A server that did not answer is not asked for so many times as long as it was waited for: all that this server commits would wait for it. */
 const leftAloneTimes = 3
 
 /** Messages (or events) that are stored although their commit failed: nobody was told of them. */
@@ -194,11 +194,12 @@ export class ClusterStore extends WrappedStore {
   async #ask (owner: string, kind: string, body: unknown): Promise<unknown> {
     const { link, log, requestTimeoutMs } = this.#options
     this.counts.asked++
+    const since = this.#steady()
     try {
       return await link.ask(owner, kind, body)
     } catch (error) {
       this.counts.fellBack++
-      if (error instanceof PeerUnavailableError) this.#silent.set(owner, this.#steady() + leftAloneTimes * requestTimeoutMs)
+      if (error instanceof PeerUnavailableError) this.#silent.set(owner, this.#steady() + leftAloneTimes * Math.max(requestTimeoutMs, this.#steady() - since))
       log.debug({ err: error, owner, kind }, 'the owner of a log does not do it: it is done here')
       return undefined
     }

@@ -206,7 +206,8 @@ export class Gateway implements Acceptor {
   #end (output: Extract<Output, { kind: 'kick' | 'extended' | 'expired' }>): void {
     // Of a single login its visits are asked for again, no more.
     if (output.kind === 'extended') this.visits.kick(output.user, output.grant, 'unauthorized')
-    if (output.kind === 'kick') this.visits.kick(output.user, output.session ?? output.grant ?? output.spare, output.code)
+    // `spare`: all but one are to end, and visits are not told apart.
+    if (output.kind === 'kick') this.visits.kick(output.user, output.session ?? output.grant, output.code)
     this.sessions.hear(output)
   }
 

@@ -144,10 +144,17 @@ class OpenVisit implements Visit {
     })
   }
 
+  /** While it waits for room. */
+  #leaveQueue: (() => void) | undefined
+
   #whenRoom (run: () => void): void {
     const { answerRoom } = this.#context
+    this.#leaveQueue = undefined
     if (this.#ended) return this.#answer(failed(0))
-    if (!answerRoom.take(this.user)) return answerRoom.wait(this.user, () => { this.#whenRoom(run) })
+    if (!answerRoom.take(this.user)) {
+      this.#leaveQueue = answerRoom.wait(this.user, () => { this.#whenRoom(run) })
+      return
+    }
     this.#room = reservedBytes
     run()
   }
@@ -190,6 +197,12 @@ class OpenVisit implements Visit {
     this.#left()
     const { engine, tick } = this.#context
     const ref = this.#ref
+    if (this.#leaveQueue !== undefined) {
+      // Or what it asked would be kept until there is room.
+      this.#leaveQueue()
+      this.#leaveQueue = undefined
+      return this.#answer(failed(0))
+    }
     if (ref === undefined) return this.#give(0)
     // A message is stored whoever waits; a request is served for nobody else.
     if (this.#isMessage) return

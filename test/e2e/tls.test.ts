@@ -154,6 +154,28 @@ await t.test('behind a proxy that says where clients are', async t => {
   t.match(json(await bob.next('im/u/bob/inbox')), { body: 'hello' })
 })
 
+await t.test('behind a proxy and with TLS, over WebSocket as well', async t => {
+  const ca = await authority(t)
+  if (ca === undefined) return
+  const own = await ca.sign('sabethes')
+  const [mqtts, https] = [await freePort(), await freePort()]
+  const behind = { ...own, proxyProtocol: true, proxies: ['127.0.0.1'] }
+  const server = await startServer(t, { config: { log: { level: 'debug' }, listeners: [{ kind: 'mqtts', port: mqtts, ...behind }, { kind: 'https', port: https, ...behind }] } })
+  const secured = async (port: number, address: string): Promise<TLSSocket> => {
+    const raw = connectPlain(port, '127.0.0.1')
+    await once(raw, 'connect')
+    raw.write(`PROXY TCP4 ${address} 127.0.0.1 12345 443\r\n`)
+    const socket = connect({ socket: raw, ca: readFileSync(ca.caFile), host: '127.0.0.1' })
+    t.teardown(() => { socket.destroy() })
+    await once(socket, 'secureConnect')
+    return socket
+  }
+  await RawClient.connect(t, 0, { user: 'bob', stream: await secured(mqtts, '203.0.113.7') })
+  const web = await secured(https, '203.0.113.8')
+  web.write(`GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1:${https}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\nSec-WebSocket-Protocol: wrong\r\n\r\n`)
+  for (const address of ['203.0.113.7', '203.0.113.8']) await until(() => server.logs().includes(`"address":"${address}"`), 5_000, `${address} in the log`)
+})
+
 await t.test('a listener that cannot work ends the start, and says why', async t => {
   const folder = t.testdir({})
   const ca = await authority(t)

@@ -160,3 +160,22 @@ await t.test('the end of the server answers who waits', async t => {
   for (const visit of [one, other]) visit.end()
   t.equal(room.bytes, 0)
 })
+
+await t.test('nothing waits for room of those who have gone', async t => {
+  const { visits, room, submitted, enter } = world({ rooms: 1 })
+  const first = enter('alice')
+  const taken = first.ask(asks)
+  for (let i = 0; i < 100; i++) {
+    const other = enter('alice')
+    const gone = other.ask(asks)
+    other.end()
+    t.match(await gone, { ok: 'failed' }, 'while the room is taken')
+  }
+  let asked = 0
+  room.take = () => { asked++; return false }
+  visits.settled(answered(last(submitted), 10))
+  t.match(await taken, { ok: true })
+  first.end()
+  t.equal(asked, 0, 'nobody is called when there is room again')
+  t.equal(submitted.length, 1)
+})

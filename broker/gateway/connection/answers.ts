@@ -38,11 +38,18 @@ export class AnswerRoom {
     if (bytes < 0) this.#wake()
   }
 
-  /** Calls `retry` once, when there may be room for the user's next answer. */
-  wait (user: string, retry: () => void): void {
+  /** Calls `retry` once, when there may be room for the user's next answer; not when what it returns was called before. */
+  wait (user: string, retry: () => void): () => void {
     const queue = this.#waiting.get(user)
     if (queue === undefined) this.#waiting.set(user, [retry])
     else queue.push(retry)
+    return () => {
+      const left = this.#waiting.get(user)
+      const at = left?.indexOf(retry) ?? -1
+      if (left === undefined || at < 0) return
+      left.splice(at, 1)
+      if (left.length === 0) this.#waiting.delete(user)
+    }
   }
 
   #hasRoom (user: string): boolean { return this.#of(user) + reservedBytes <= this.#maxBytesOfUser }

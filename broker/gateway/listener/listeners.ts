@@ -72,7 +72,10 @@ export function serveTls (acceptor: Acceptor, options: TlsOptions): TlsServer {
   server.on('secureConnection', (socket: TLSSocket) => {
     const peer = peers.of(socket)
     // Gone meanwhile.
-    if (peer === undefined || socket.destroyed) return
+    if (peer === undefined || socket.destroyed) {
+      socket.destroy()
+      return
+    }
     const certified = options.requestCert === true ? certifiedUser(socket) : { user: undefined }
     if (certified === 'wrong') {
       acceptor.log.info({ address: peer.address }, 'the certificate of a client was not taken')

@@ -16,8 +16,9 @@ export class Peers {
     const key = keyOf(socket)
     const place = sockets.enter(socket)
     if (place === undefined) return false
-    this.#peers.set(key, { address: socket.remoteAddress ?? '', place })
-    socket.once('close', () => { this.#peers.delete(key) })
+    const peer = { address: socket.remoteAddress ?? '', place }
+    this.#peers.set(key, peer)
+    socket.once('close', () => { if (this.#peers.get(key) === peer) this.#peers.delete(key) })
     return true
   }
 
@@ -29,4 +30,4 @@ const getAddress = Object.getOwnPropertyDescriptor(Socket.prototype, 'remoteAddr
 /** Of the connection itself, whatever a proxy says of it. */
 export function ownAddress (socket: Socket): string | undefined { return getAddress?.call(socket) as string | undefined }
 
-function keyOf (socket: Socket): string { return `${ownAddress(socket) ?? ''} ${socket.remotePort ?? 0}` }
+function keyOf (socket: Socket): string { return `${ownAddress(socket) ?? ''} ${socket.remotePort ?? 0} ${socket.localAddress ?? ''}` }

@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { endWithin } from './listeners.ts'
 import { Peers, type Peer } from './peers.ts'
+import { setAddress } from './proxies.ts'
 import { certifiedUser } from './secure.ts'
 import type { Acceptor, Transport, TransportHandler } from './transport.ts'
 
@@ -105,6 +106,11 @@ export function serveWebSocket (acceptor: Acceptor, server: Server, options: Web
   const sockets = new WebSocketServer(settings)
   const peers = new Peers()
   const connection = (socket: Socket): void => { peers.enter(socket, acceptor.sockets) }
+  // The socket of TLS knows the proxy's address alone.
+  const secured = (socket: TLSSocket): void => {
+    const peer = peers.of(socket)
+    if (peer !== undefined) setAddress(socket, peer.address)
+  }
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const refusal = acceptor.draining === true ? '503 Service Unavailable' : refusalOf(request, options)
     if (refusal !== undefined) {
@@ -122,9 +128,11 @@ export function serveWebSocket (acceptor: Acceptor, server: Server, options: Web
   }
   // Before TLS begins, where there is TLS.
   server.prependListener('connection', connection)
+  server.prependListener('secureConnection', secured)
   server.on('upgrade', upgrade)
   return () => {
     server.removeListener('connection', connection)
+    server.removeListener('secureConnection', secured)
     server.removeListener('upgrade', upgrade)
     sockets.close()
   }
