@@ -104,6 +104,7 @@ function methodsOf (core: Core, close: () => Promise<void>): Map<string, Method>
     ['cluster.notice', (user, payload) => { cluster.notice(user, payload) }],
     ['cluster.state', () => cluster.state()],
     ['cluster.drain', () => cluster.drain()],
+    ['measures', () => core.measures()],
     ['health', () => core.health()],
     ['backup', (path, progress) => core.backup(path, progress)],
     ['operate', (name, params) => core.operate(name, params)],

@@ -1,5 +1,6 @@
 /** What listens on the HTTP port: health pages, the API, WebSocket. */
 import type { Logger } from 'pino'
+import { allMeasures } from './all-measures.ts'
 import type { Config } from './config/schema.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { openFurther } from './further-listeners.ts'
@@ -24,6 +25,7 @@ export async function prepareHttp (config: Config, log: Logger, { gateway, core 
     version: packageVersion(),
     log: own,
     api,
+    metrics: config.metrics.enabled ? { token: config.metrics.token, measures: () => allMeasures({ core, gateway }) } : undefined,
     readyForMs: config.http.readyForMs,
     limits: config.http,
     hostAllowed

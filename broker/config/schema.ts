@@ -123,6 +123,10 @@ export const configSchema = z.strictObject({
     concurrencyPerUser: count(16, 'Requests of one user to the API that are served at the same time; more are refused as rate_limited.'),
     readyForMs: timer(1000, 'Time for which one look at the store answers /readyz for everybody, milliseconds.', 0)
   }),
+  metrics: section('What the server measures of itself, at /metrics of the HTTP port, for Prometheus.', {
+    enabled: z.boolean().default(true).describe('Serves /metrics (docs/metrics.md).'),
+    token: z.string().regex(/^[\x21-\x7e]*$/, 'must be printable ASCII without spaces').default('').meta({ secret: true }).describe('What readers have to show as their bearer token; empty: only this machine reads, and not through a proxy.')
+  }),
   listeners: listenersKey,
   auth: authSection,
   store: section('Where data is kept.', {

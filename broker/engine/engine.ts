@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { Store } from '../store/store.ts'
 import { answered } from './answered.ts'
 import { Committer } from './commit/committer.ts'
-import type { CommitCounts } from './commit/committer.ts'
+import type { CommitCounts } from './commit/commit-measures.ts'
 import { StoreFailure } from './commit/store-failure.ts'
 import { createControl } from './control.ts'
 import type { ControlParts, ControlSetup } from './control.ts'
@@ -19,9 +19,10 @@ import { Pauses } from './intake/pauses.ts'
 import { defaultPluginLimits } from './plugins/plugin-limits.ts'
 import type { PluginLimits } from './plugins/plugin-limits.ts'
 import { closePlugins, startPlugins, type PluginServer } from './plugins/plugin-runtime.ts'
-import type { PluginCounts, RunningPlugin } from './plugins/running-plugin.ts'
+import { pluginMeasures, type PluginCounts, type RunningPlugin } from './plugins/running-plugin.ts'
 import { Recipient } from './intake/recipient.ts'
 import type { LimitWords } from '../link/limits.ts'
+import type { Measure } from '../link/measures.ts'
 import type { Engine, Output } from '../link/port.ts'
 import type { Others, Remote } from '../link/remote.ts'
 import type { AuthMode } from '../operations/rules.ts'
@@ -70,6 +71,8 @@ export interface EngineInstance extends Engine {
   readonly feed: Feed
   /** What was committed since the start. */
   readonly counts: Readonly<CommitCounts>
+  /** What it counts for those who run the server. */
+  measures (): Promise<Measure[]>
   /** What each plugin did, in the order in which they run. */
   readonly plugins: ReadonlyArray<{ readonly name: string, readonly counts: Readonly<PluginCounts> }>
   /** Commits what was submitted, writes the marks, closes the plugins. What is submitted later fails. The store stays open. */
@@ -89,7 +92,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   const sharedLimits = options.limitWords === undefined ? undefined : new SharedLimits(options.limitWords, steady)
   const share: PluginServer['share'] = sharedLimits && ((name, rate, onSpent) => sharedLimits.share(name, rate, onSpent))
   const running = await startPlugins(options.plugins, { now: time.now, steady, blocks, share }, log, pluginLimits)
-  const { host, control, committer, recipient, lanes } = wire(options, { ...time, ...sharedLimits && { sharedLimits } }, running, pluginLimits.listenerPending)
+  const { host, control, committer, recipient, lanes, requests } = wire(options, { ...time, ...sharedLimits && { sharedLimits } }, running, pluginLimits.listenerPending)
   await control.load()
   const feed = new Feed({ store: options.store.feed, log, now: time.now, ...(options.feed === undefined ? {} : { options: options.feed }) })
 
@@ -125,7 +128,8 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     control,
     remote: control.remote,
     feed,
-    counts: committer.counts,
+    counts: committer.measures.counts,
+    measures: async () => [...committer.measures.read(committer.waiting), ...requests.measures.read('sabethes_requests_total', 'code'), ...pluginMeasures(running), ...await feed.measures()],
     plugins: running.map(({ name, counts }) => ({ name, counts })),
     submit: batch => { lanes.submit(batch) },
     willRefusal: will => recipient.willRefusal(will),
@@ -200,5 +204,5 @@ function wire (options: EngineOptions, time: Time, running: readonly RunningPlug
   const turns = new Turns({ contended: () => performance.now() - committedAt < sendingMs })
   const requests = new Requests(host, control, turns, options.requests ?? freeRequests)
   const lanes = new Lanes({ host, committer, pauses, requests, turns, recipient })
-  return { host, control, committer, recipient, lanes }
+  return { host, control, committer, recipient, lanes, requests }
 }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Records } from '../link/core.ts'
+import type { Measure } from '../link/measures.ts'
 import type { Engine, Output } from '../link/port.ts'
 import { PerSecond } from '../per-second.ts'
 import type { Topics } from '../topics.ts'
@@ -27,6 +28,7 @@ import type { GatewayLimits } from './limits.ts'
 import { Sockets } from './listener/sockets.ts'
 import type { Acceptor, Transport } from './listener/transport.ts'
 import { Locks } from './locks.ts'
+import { GatewayMeasures } from './measures.ts'
 import type { OpenTopics } from './open-topics.ts'
 import type { OrdinaryTopics } from './ordinary-topics.ts'
 import { Sessions } from './sessions.ts'
@@ -102,6 +104,8 @@ export class Gateway implements Acceptor {
   readonly #wills: Wills
   readonly #serverDocument: ServerDocument
   readonly #connection: ConnectionContext
+  readonly #measures = new GatewayMeasures()
+  readonly #traffic: Traffic
   readonly #timer: NodeJS.Timeout
   readonly #sys: SysTopics
   /** Sessions of which no connection is read, as the engine says. */
@@ -111,8 +115,8 @@ export class Gateway implements Acceptor {
   #closing = false
 
   constructor ({ engine, serverInfo, now, onClock = () => {}, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers, visits: visitLimits = { visits: 0, visitsPerUser: 0 } }: GatewayOptions) {
-    const [full, traffic, { clock, locks, pending }] = [this.#full, new Traffic(), this]
-    ;[this.#now, this.#onClock] = [now, onClock]
+    const [full, traffic, measures, { clock, locks, pending }] = [this.#full, new Traffic(), this.#measures, this]
+    ;[this.#now, this.#onClock, this.#traffic] = [now, onClock, traffic]
     const intake = this.#intake = new Intake(limits.queuedPublishes)
     const tick = this.#tick = new Tick(engine, intake)
     const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes, looking: limits.opening, lateMs })
@@ -130,7 +134,7 @@ export class Gateway implements Acceptor {
     const visits = this.visits = new Visits({ engine, tick, intake, pending, pump, answerRoom }, visitLimits)
     const ordinarySide = new OrdinarySide({ openTopics, ordinary, limits })
     const serverDocument = this.#serverDocument = new ServerDocument(topics, serverInfo)
-    const publishAnswers = this.#publishAnswers = new PublishAnswers({ topics, pump, tick, pending, wills, visits, tellOthers, log })
+    const publishAnswers = this.#publishAnswers = new PublishAnswers({ clock, measures, topics, pump, tick, pending, wills, visits, tellOthers, log })
     const auth = new AuthHandler({ engine, clock, methods: new Set(authMethods) })
     const takeovers = this.takeovers = new PerSecond(limits.takeoversPerSecond)
     const sys = this.#sys = new SysTopics(sysOptions, { version: String(serverInfo['version']), connected: sessions.connected, traffic, ordinary })
@@ -158,8 +162,8 @@ export class Gateway implements Acceptor {
       },
       handlers: {
         auth,
-        connect: new ConnectHandler({ engine, admission: new Admission({ engine, auth, topics, ordinarySide, anonymous, nameless }), auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, fetched: new PerSecond(limits.takeoversPerSecond), topics, ordinarySide, limits, get elsewhere (): Elsewhere | undefined { return departures.elsewhere }, log }),
-        publish: new PublishHandler({ topics, limits, pending, tick, intake, publishAnswers, answerRoom, ordinarySide }),
+        connect: new ConnectHandler({ refused: measures.refusedConnections, engine, admission: new Admission({ engine, auth, topics, ordinarySide, anonymous, nameless }), auth, full, pump, forms: new CompactForms(), sessions, shares, locks, opening: shares.opening, takeovers, fetched: new PerSecond(limits.takeoversPerSecond), topics, ordinarySide, limits, get elsewhere (): Elsewhere | undefined { return departures.elsewhere }, log }),
+        publish: new PublishHandler({ clock, topics, limits, pending, tick, intake, publishAnswers, answerRoom, ordinarySide }),
         subscribe: new SubscribeHandler({ engine, serverDocument, topics, limits, ordinarySide, shares, sys }),
         unsubscribe: new UnsubscribeHandler({ engine, topics })
       }
@@ -201,6 +205,7 @@ export class Gateway implements Acceptor {
         default: this.#fromOthers(output)
       }
     }
+    this.#measures.delivered(outputs, this.#now())
   }
 
   #end (output: Extract<Output, { kind: 'kick' | 'extended' | 'expired' }>): void {
@@ -237,6 +242,12 @@ export class Gateway implements Acceptor {
     this.#shares.sweep(this.pump.steady())
     this.pump.trim()
     this.#wills.sweep(now)
+  }
+
+  /** What it counts for those who run the server. */
+  measures (): Measure[] {
+    const { sessions, sockets, visits, pending, draining } = this
+    return this.#measures.read({ traffic: this.#traffic, connected: sessions.connected, sockets, visits, pending, draining })
   }
 
   /** Closes all connections (MQTT 5 clients are told) and waits until their sessions are stored. */

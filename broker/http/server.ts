@@ -10,6 +10,7 @@ import { openApiRoutes } from './api/openapi.ts'
 import { createApp } from './app.ts'
 import { entryRoutes, type Entrance } from './entry.ts'
 import { healthRoutes, type Health } from './health.ts'
+import { metricsRoutes, type Metrics } from './metrics.ts'
 import { problemOf, refusalOf, sendProblem, wrongMethod } from './problem.ts'
 import { limitPipelining, type RequestLimits } from './request-limits.ts'
 
@@ -17,6 +18,8 @@ export interface HttpOptions extends Health {
   limits: RequestLimits
   /** What is said to those who look for a server; absent: nothing is. */
   entrance?: Entrance
+  /** What the server measures; absent: it says nothing of it. */
+  metrics?: Metrics | undefined
   /** What users ask; absent: it is off. */
   api?: Pick<Api, 'knows' | 'routes'> | undefined
   /** Whether a request with this Host is meant for this server. */
@@ -31,11 +34,11 @@ const checkIntervalMs = 500
 
 /** The HTTP server: health pages, where to connect, the API; WebSocket is added by the gateway. Not yet listening. */
 export async function createHttp (options: HttpOptions): Promise<Server> {
-  const { log, limits, entrance, api } = options
+  const { log, limits, entrance, api, metrics } = options
   const admit = admission(options)
   const server = await createApp({
     listener: handler => createServer(serverOptions(limits), (request, response) => { if (admit(request, response)) handler(request, response) }),
-    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...api === undefined ? [] : [api.routes, openApiRoutes(options.version)]],
+    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...metrics === undefined ? [] : [metricsRoutes(metrics)], ...api === undefined ? [] : [api.routes, openApiRoutes(options.version)]],
     maxBodyBytes,
     missing: (_method, _path, allowed) => allowed.length > 0 ? wrongMethod(allowed) : problemOf(new Refusal('not_found', 'there is no such page')),
     problemOf: error => {

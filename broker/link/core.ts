@@ -1,5 +1,6 @@
 /** Everything behind the border: what the gateway, the ordinary broker and the operator's channel ask of the engine's side. */
 import type { FeedReaders } from './feed.ts'
+import type { Measure } from './measures.ts'
 import type { Engine, Output } from './port.ts'
 
 export interface RecordChange { key: string, value: Uint8Array | null }
@@ -90,6 +91,8 @@ export interface Core {
   readonly feed: FeedReaders
   readonly cluster: ClusterSide
   readonly plugins: RunningPluginInfo[]
+  /** What the engine's side counts for those who run the server. */
+  measures (): Promise<Measure[]>
   /** Rejects when the store does not take anything. */
   health (): Promise<void>
   /** Writes a copy of the store into the folder `path`; rows or bytes so far are told to `progress`. */

@@ -7,6 +7,7 @@ import { decodeOutputs, encodeSubmissions, transferOf } from './batches.ts'
 import type { SubmissionBatch } from './batches.ts'
 import type { Engine } from './port.ts'
 import { exact } from './bytes.ts'
+import type { Measure } from './measures.ts'
 import { fromWire } from './wire.ts'
 import type { Ask, Tell, WireError } from './wire.ts'
 
@@ -129,6 +130,7 @@ class ThreadCore implements Core {
     this.feed = remote<FeedReaders>(link, 'feed', ['readers', 'register', 'acknowledge', 'remove', 'read'])
   }
 
+  async measures (): Promise<Measure[]> { return await this.#link.call('measures', []) as Measure[] }
   async health (): Promise<void> { await this.#link.call('health', []) }
   async backup (path: string, progress: (done: number, total: number | undefined) => void): Promise<void> { await this.#link.call('backup', [path], progress) }
   async operate (name: string, params: Record<string, unknown>): Promise<unknown> { return await this.#link.call('operate', [name, params]) }

@@ -115,6 +115,8 @@ await t.test('groups: life, roles, events and the system messages of the log', a
   t.match(await cid.ask('groups.info', { gid: 'dev' }), { ok: false })
   t.match(await ben.ask('groups.add', { gid: 'dev', members: ['cid'] }), { ok: false, code: 'forbidden' }, 'a plain member may not')
   await ann.result('groups.role', { gid: 'dev', user: 'ben', role: 'admin' })
+  // Another server may not have heard of it before ben does.
+  t.match(await ben.nextJson('im/u/ben/event'), { role: 'admin' })
   await ben.result('groups.add', { gid: 'dev', members: ['cid'] })
   await ben.publish('im/to/g/dev', 'welcome')
   const first: Array<Record<string, unknown>> = []
@@ -127,6 +129,7 @@ await t.test('groups: life, roles, events and the system messages of the log', a
   await cid.publish('im/to/g/dev', 'gone already')
   t.match(await cid.nextJson('im/u/cid/notice'), { kind: 'reject', code: /forbidden|not_found/ })
   await ann.result('groups.remove', { gid: 'dev', members: ['ben'] })
+  t.match(await ben.nextJson('im/u/ben/event'), { action: 'remove' })
   t.match(await ben.ask('messages.history', { conv: 'g:dev' }), { ok: false, code: /forbidden|not_found/ })
   await ann.result('groups.dissolve', { gid: 'dev' })
   t.match(await ann.ask('groups.info', { gid: 'dev' }), { ok: false, code: /not_found|forbidden/ })

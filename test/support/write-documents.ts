@@ -4,6 +4,7 @@ import { markdownTable, sampleYaml } from '../../broker/config/present.ts'
 import { defaultConfig } from '../../broker/config/schema.ts'
 import { methodTable, routeTable } from '../../broker/operations/present.ts'
 import { withSnippets } from './client-snippets.ts'
+import { metricsTable } from './metrics.ts'
 import { packageRoot } from './package-root.ts'
 
 function replace (file: string, part: RegExp, text: string): void {
@@ -15,6 +16,7 @@ function replace (file: string, part: RegExp, text: string): void {
 
 replace('topics.md', /(?<=<!-- methods: [^\n]* -->\n)[^]*(?=<!-- \/methods -->)/, methodTable())
 replace('docs/http.md', /(?<=<!-- routes: [^\n]* -->\n)[^]*(?=<!-- \/routes -->)/, routeTable())
+replace('docs/metrics.md', /(?<=<!-- metrics: [^\n]* -->\n)[^]*(?=<!-- \/metrics -->)/, metricsTable())
 replace('docs/configuration.md', /(?<=<!-- keys -->\n)[^]*(?=<!-- \/keys -->)/, markdownTable())
 writeFileSync(new URL('config/sabethes.yaml', packageRoot), sampleYaml(defaultConfig()))
 const clients = new URL('docs/clients.md', packageRoot)

@@ -13,6 +13,7 @@ import type { Hearers } from './announcement.ts'
 import { CommitQueue } from './commit-queue.ts'
 import type { Batch, Entry, Unstored } from './commit-queue.ts'
 import { Doubts } from './doubts.ts'
+import { CommitMeasures } from './commit-measures.ts'
 import { changesMembers, MemberChanges } from './member-changes.ts'
 import { removals } from './removals.ts'
 import { StoreFailure } from './store-failure.ts'
@@ -31,11 +32,8 @@ export interface CommitterOptions extends Hearers {
   readonly maxQueued?: number
 }
 
-/** What the committer did since the start. */
-export interface CommitCounts { commits: number, failures: number, messages: number, replays: number }
-
 export class Committer {
-  readonly counts: CommitCounts = { commits: 0, failures: 0, messages: 0, replays: 0 }
+  readonly measures = new CommitMeasures()
   readonly #options: CommitterOptions
   readonly #queue: CommitQueue
   readonly #doubts = new Doubts()
@@ -82,6 +80,9 @@ export class Committer {
   /** The same of another server, at which the session was. */
   adopt (session: string, doubts: readonly UnansweredResend[]): void { this.#doubts.adopt(session, doubts) }
 
+  /** Entries that wait, or are being committed. */
+  get waiting (): number { return this.#queue.size + this.#committing }
+
   /** Resolves when nothing is queued or in flight. */
   drain (): Promise<void> {
     return this.#running ? new Promise(resolve => { this.#drained.push(resolve) }) : Promise.resolve()
@@ -89,7 +90,7 @@ export class Committer {
 
   #push (entry: Entry): void {
     this.#queue.push(entry)
-    if (!this.#full && this.#queue.size + this.#committing > this.#maxQueued) this.#fill(true)
+    if (!this.#full && this.waiting > this.#maxQueued) this.#fill(true)
     if (this.#running) return
     this.#running = true
     queueMicrotask(this.#start)
@@ -112,9 +113,10 @@ export class Committer {
             changes = await MemberChanges.read(this.#options.store, batch.operations)
           }
           this.#doubts.recall(batch.entries)
+          const startedAt = performance.now()
           outcomes = await this.#options.store.commit(batch.operations)
           if (outcomes.length !== batch.operations.length) throw new Error('the store answered for another number of operations')
-          this.counts.commits += 1
+          this.measures.committed(performance.now() - startedAt)
         } catch (error) {
           this.#fail(batch, error)
           this.#committed()
@@ -140,8 +142,7 @@ export class Committer {
     this.#doubts.committed(entries)
     const announcement = new Announcement(this.#options, changes)
     announcement.batch(batch, outcomes)
-    this.counts.messages += announcement.messages
-    this.counts.replays += announcement.replays
+    this.measures.said(announcement.messages, announcement.replays)
     if (jobs) this.#refuseRemoved(entries)
     this.#emit(announcement.outputs)
     announcement.tellListeners()
@@ -161,7 +162,7 @@ export class Committer {
 
   /** The store took nothing of the batch: no acknowledgement for any of it, nor for what the same sessions sent behind it. */
   #fail ({ entries }: Batch, cause: unknown): void {
-    this.counts.failures += 1
+    this.measures.counts.failures += 1
     this.#options.log.error({ err: cause, entries: entries.length }, 'a commit failed')
     const sessions = new Set<string>()
     for (const entry of entries) if (entry.kind === 'message') sessions.add(entry.session)

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Refusal } from '../../errors.ts'
+import type { Measure } from '../../link/measures.ts'
 import type { FeedEntry, FeedReader, FeedStore } from '../../store/feed.ts'
 import type { TimeMs } from '../../store/store.ts'
 import { isId } from '../../topics.ts'
@@ -131,6 +132,15 @@ export class Feed {
       const since = await this.#store.since(reader.position)
       return { ...reader, behind: Math.max(0, end - reader.position), ...(since === undefined ? {} : { since }) }
     }))
+  }
+
+  /** How far readers are behind, for those who run the server. */
+  async measures (): Promise<Measure[]> {
+    const now = this.#now()
+    return (await this.readers()).flatMap(({ name: reader, behind, since = now }) => [
+      { name: 'sabethes_feed_behind_entries', labels: { reader }, value: behind } as const,
+      { name: 'sabethes_feed_behind_seconds', labels: { reader }, value: Math.max(0, now - since) / 1000 } as const
+    ])
   }
 
   /** The next entries of a reader, in order; none when nothing came while it waited. Throws `Refusal` (`not_found`). */

@@ -1,4 +1,5 @@
 /** A plugin that has started, as gates and listeners see it. */
+import type { Measure } from '../../link/measures.ts'
 import type { Draft, Stored } from '../../plugin-api.ts'
 
 /** What the instance of a plugin offers, read once; each runs under the plugin's name and answers with anything. */
@@ -34,3 +35,14 @@ export interface PluginCounts {
 }
 
 export function newCounts (): PluginCounts { return { refused: 0, failed: 0, timedOut: 0, listenerFailed: 0, listenerSkipped: 0, stray: 0 } }
+
+/** Of plugins, for those who run the server. */
+export function pluginMeasures (running: readonly RunningPlugin[]): Measure[] {
+  return running.flatMap(({ name: plugin, counts: { refused, failed, timedOut, listenerFailed, listenerSkipped, stray } }) => {
+    const faults = Object.entries({ failed, timed_out: timedOut, listener_failed: listenerFailed, listener_skipped: listenerSkipped, stray })
+    return [
+      { name: 'sabethes_plugin_refused_total', labels: { plugin }, value: refused } as const,
+      ...faults.map(([kind, value]) => ({ name: 'sabethes_plugin_failures_total', labels: { plugin, kind }, value }) as const)
+    ]
+  })
+}

@@ -10,6 +10,7 @@ import { requests, verbs } from '../../operations.ts'
 import { isDeeper } from './json-depth.ts'
 import { JsonText } from './json-text.ts'
 import { isKeepable, isObject, maxDepth, parse, textOf } from '../intake/payload.ts'
+import { CountsBy } from '../../link/measures.ts'
 import type { Submission, Verdict } from '../../link/port.ts'
 import type { Addressee } from '../../operations/rules.ts'
 import { RequestQueue } from './request-queue.ts'
@@ -41,6 +42,8 @@ export const freeRequests: RequestOptions = {
 export interface Asked { gone: boolean }
 
 export class Requests {
+  /** What became of them, by code. */
+  readonly measures = new CountsBy()
   readonly #host: EngineHost
   readonly #control: Control
   readonly #turns: Turns
@@ -73,7 +76,7 @@ export class Requests {
       return { kind: 'verdict', ref, ok: true }
     } catch (error) {
       if (error instanceof CallerGone || error instanceof StoreUnavailableError) return { kind: 'verdict', ref, ok: 'failed' }
-      const { code, reason, retryAfterMs } = refusalOf(error, this.#host.log)
+      const { code, reason, retryAfterMs } = this.#refused(error)
       return { kind: 'verdict', ref, ok: false, code, reason, ...(retryAfterMs !== undefined && { retryAfterMs }) }
     }
   }
@@ -101,7 +104,7 @@ export class Requests {
     } catch (error) {
       if (payload.length > maxEarlyBytes) throw error
       const { rid } = readRequest(submission)
-      return { kind: 'verdict', ref: submission.ref, ok: true, rid, answer: failure(rid, refusalOf(error, this.#host.log)) }
+      return { kind: 'verdict', ref: submission.ref, ok: true, rid, answer: failure(rid, this.#refused(error)) }
     }
     if (isDeeper(payload, maxDepth + 1)) throw new Refusal('bad_payload', tooDeep)
     const leaveLong = operation?.long === true ? await this.#long.enter(user) : undefined
@@ -142,15 +145,22 @@ export class Requests {
         owe: requests => { this.#rates.owe(user, requests) }
       }
       const result = await operation.run(this.#control.rules, caller, params)
+      this.measures.add('ok')
       if (result instanceof Uint8Array) return answer(result)
       if (result instanceof JsonText) return answer(Buffer.concat([Buffer.from(`{"rid":"${rid}","ok":true,"result":`), ...result.parts, Buffer.from('}')]))
       return answer(Buffer.from(JSON.stringify({ rid, ok: true, result: result ?? {} })))
     } catch (error) {
       if (error instanceof CallerGone) throw error
-      return answer(failure(rid, refusalOf(error, this.#host.log)))
+      return answer(failure(rid, this.#refused(error)))
     } finally {
       spend()
     }
+  }
+
+  #refused (error: unknown): ReturnType<typeof refusalOf> {
+    const refusal = refusalOf(error, this.#host.log)
+    this.measures.add(refusal.code)
+    return refusal
   }
 }
 

@@ -55,6 +55,8 @@ export interface ConnectingClient extends ListedConnection, SinkPeer, OrdinarySi
 }
 
 export interface ConnectContext {
+  /** Counts refusals by their codes; `elsewhere`: sent to another server, `method`: an unknown authentication method. */
+  readonly refused: { add (code: string): void }
   readonly engine: Pick<Engine, 'openSession'>
   readonly admission: Pick<Admission, 'admit'>
   readonly auth: Pick<AuthHandler, 'offers'>
@@ -97,9 +99,9 @@ export class ConnectHandler {
       // Held until then, so that it cannot ask again: what it costs is one connection a second.
       if (err instanceof Contested) await locks.pause()
       if (client.isClosed) return
-      if (err instanceof Refusal) return refuse(log, client, frame, err)
+      if (err instanceof Refusal) return refuse(this.#context, client, frame, err)
       logFailure(log, err as Error, { ...named(client, frame), address: client.transport.address }, 'a CONNECT could not be answered')
-      refuse(log, client, frame, new Refusal('unavailable'))
+      refuse(this.#context, client, frame, new Refusal('unavailable'))
     }
   }
 
@@ -151,8 +153,9 @@ export class ConnectHandler {
 
   /** MQTT 5.0, section 4.11 */
   #sendsAway (client: ConnectingClient, frame: ConnectFrame): boolean {
-    const { elsewhere, log } = this.#context
+    const { elsewhere, log, refused } = this.#context
     if (elsewhere?.redirect !== true) return false
+    refused.add('elsewhere')
     const { protocolVersion, properties } = frame
     const code = protocolVersion === 5 ? elsewhere.reason : serverUnavailable
     client.output.write(withRoom(properties?.maximumPacketBytes, elsewhere.address, place => encodeConnackRefusal(protocolVersion, code, place)))
@@ -163,12 +166,13 @@ export class ConnectHandler {
 
   /** [MQTT-4.12.0-1] */
   #takesMethod (client: ConnectingClient, frame: ConnectFrame): boolean {
-    const [{ auth, log }, method] = [this.#context, frame.properties?.authenticationMethod]
+    const [{ auth, log, refused }, method] = [this.#context, frame.properties?.authenticationMethod]
     if (method === undefined) return true
     if (auth.offers(method)) {
       client.authentication = new Authentication(method)
       return true
     }
+    refused.add('method')
     // Not the method itself: it is whatever the client has sent.
     log.info({ reason: 'the authentication method is not offered', ...named(client, frame), address: client.transport.address }, 'connection refused')
     client.output.write(encodeConnackRefusal(5, 0x8c))

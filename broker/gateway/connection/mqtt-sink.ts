@@ -95,6 +95,11 @@ export class MqttSink implements Sink {
 
   get crowded (): boolean { return this.#output.unsentBytes >= softOutputBytes }
 
+  get version (): ProtocolVersion { return this.#peer.version }
+
+  /** Bytes that wait to be sent. */
+  get unsentBytes (): number { return this.#output.unsentBytes }
+
   get unheard (): boolean { return this.#peer.waits }
 
   /** The topic's bytes. */

@@ -6,6 +6,7 @@ import { AckWriter, encodeAck, packetTypes, writeAck, type AckType, type Protoco
 import type { Topics } from '../../topics.ts'
 import type { Waiting } from '../delivery/pressure.ts'
 import type { Pump } from '../delivery/pump.ts'
+import type { GatewayMeasures } from '../measures.ts'
 import type { Session } from '../delivery/session.ts'
 import type { Tick } from '../tick.ts'
 import type { Visits } from '../visits.ts'
@@ -39,9 +40,11 @@ export interface AnsweredClient {
 }
 
 /** A publish on its way through the engine; `number` is its place among those that are answered. */
-export interface Pending { client: AnsweredClient, packetId: number, qos: 0 | 1 | 2, number: number, topic: string, /** of a request: what MQTT 5 says of its answer */ answer: Pick<PublishProperties, 'responseTopic' | 'correlationData'> | undefined, bytes: number, isRequest: boolean }
+export interface Pending { client: AnsweredClient, packetId: number, qos: 0 | 1 | 2, number: number, topic: string, /** of a request: what MQTT 5 says of its answer */ answer: Pick<PublishProperties, 'responseTopic' | 'correlationData'> | undefined, bytes: number, isRequest: boolean, /** milliseconds of `AnswerContext.clock` */ since: number }
 
 export interface AnswerContext {
+  readonly clock: { readonly now: number }
+  readonly measures: Pick<GatewayMeasures, 'answered' | 'refusedPublishes'>
   readonly topics: Topics
   readonly pump: Pick<Pump, 'notice' | 'countOf' | 'pressure'>
   readonly tick: Pick<Tick, 'discard'>
@@ -74,6 +77,7 @@ export class PublishAnswers {
       if (!this.#context.visits.settled(verdict)) this.#context.wills.settled(verdict)
       return
     }
+    if (!pending.isRequest) this.#context.measures.answered(this.#context.clock.now - pending.since)
     // Before the message itself comes: the verdict is first.
     const { session } = pending.client
     if (session?.interest.noLocal === true && verdict.ok === true && verdict.conv !== undefined && verdict.seq !== undefined) session.published(verdict.conv, verdict.seq)
@@ -152,10 +156,11 @@ export class PublishAnswers {
   }
 
   #refused (pending: Pick<Pending, 'client' | 'packetId' | 'qos' | 'topic' | 'number'>, verdict: Refused): void {
-    const { log } = this.#context
+    const { log, measures } = this.#context
     const { client } = pending
     const { code } = verdict
     client.allowance.spend(refusalUnits)
+    measures.refusedPublishes.add(code)
     // Not the reason: a gate may quote the message.
     log.info({ code, ...client.who, topic: pending.topic }, 'publish refused')
     // The notice comes before the acknowledgement, so that the sender knows when it hears of the latter.

@@ -27,6 +27,7 @@ export interface PublishingClient extends AnsweredClient, AskingClient, Ordinary
 }
 
 export interface PublishContext extends AskingContext {
+  readonly clock: { readonly now: number }
   readonly topics: Topics
   readonly limits: Pick<GatewayLimits, 'pendingQos2' | 'packetBytes' | 'pendingRequests' | 'outputBytes'>
   readonly pending: PendingPublishes<Pending>
@@ -110,7 +111,7 @@ export class PublishHandler {
     if (session === undefined) return
     const { properties } = packet
     const number = evidence !== undefined && packet.qos > 0 ? evidence.publish(packet.packetId, packet.dup) : 0
-    const pending = { client, packetId: packet.packetId, qos: packet.qos, number, topic: packet.topic, answer: properties, bytes: packet.payload.length, isRequest: target.kind === 'rpc' }
+    const pending = { client, packetId: packet.packetId, qos: packet.qos, number, topic: packet.topic, answer: properties, bytes: packet.payload.length, isRequest: target.kind === 'rpc', since: this.#context.clock.now }
     const submission: Submission = {
       ref: this.#context.pending.add(pending),
       session: session.id,

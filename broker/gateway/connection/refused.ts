@@ -21,9 +21,10 @@ export function named ({ claims }: Pick<RefusedClient, 'claims'>, { username = c
 }
 
 /** The CONNACK of who is not let in. */
-export function refuse (log: Logger, client: RefusedClient, frame: ConnectFrame, refusal: Refusal): void {
+export function refuse ({ log, refused }: { log: Logger, refused: { add (code: string): void } }, client: RefusedClient, frame: ConnectFrame, refusal: Refusal): void {
   if (client.isClosed) return
   const [returnCode, reasonCode] = connackCodes[refusal.code] ?? [3, 0x80]
+  refused.add(refusal.code)
   log.info({ code: refusal.code, reason: refusal.message, ...named(client, frame), address: client.transport.address }, 'connection refused')
   client.output.write(encodeConnackRefusal(frame.protocolVersion, frame.protocolVersion === 5 ? reasonCode : returnCode))
   // It is the will of a CONNECT that is accepted [MQTT-3.1.2-8].
