@@ -56,7 +56,12 @@ export class RetainedSending {
   /** Resolves when all that is wanted by then is sent, at once when another call sends it. */
   async send (found: readonly Wanted[]): Promise<void> {
     const idle = this.#idle
-    for (const wanted of found) this.#wanted.set(wanted.subscription.topic, wanted)
+    for (const wanted of found) {
+      const { topic } = wanted.subscription
+      // All of it comes with this one: what is left of the sending before would come twice.
+      if (this.#current === topic) this.#current = ''
+      this.#wanted.set(topic, wanted)
+    }
     if (!idle) return
     try {
       for (const [filter, wanted] of this.#wanted) {

@@ -48,3 +48,28 @@ await t.test('no more than 1,000 topics and 65,536 characters of them', async t 
   t.equal((await sending(names(18, 4096), [], 16)).told[0]?.[2]?.length, 16)
   t.strictSame((await sending(names(18, 4096), [], 17)).told[0]?.[2], [])
 })
+
+await t.test('a filter that is subscribed to anew while it waits for room is sent from its beginning, once', async t => {
+  const sent: string[] = []
+  const told: Owed[] = []
+  let open = (): void => {}
+  const room = new Promise<void>(resolve => { open = resolve })
+  const retained = new RetainedSending({
+    async * retained () { for (const topic of names(4)) yield { topic, latest: () => ({ cmd: 'publish', topic, payload: 'x', qos: 1, retain: true }) } },
+    room: () => room,
+    mayRead: () => true,
+    properties: () => ({}),
+    send: ({ topic }, done) => {
+      sent.push(topic)
+      done()
+    },
+    owe: (...what) => { told.push(what) },
+    closed: false
+  })
+  const first = retained.send(await retained.find([{ topic: '#', qos: 1, owed: ['1'] }]))
+  await retained.send(await retained.find([{ topic: '#', qos: 1, owed: [] }]))
+  open()
+  await first
+  t.strictSame(sent, names(4))
+  t.strictSame(told, [['#', [], undefined]], 'what was owed before is not told as sent')
+})
