@@ -155,6 +155,7 @@ export class Sessions {
     pump.remove(session)
     session.close()
     const inflight = sink?.inflight() ?? []
+    const own = session.own.list()
     // What was read this turn is the engine's before it hears that nobody waits for answers.
     const unsubmitted = tick.discard(session.id)
     if (unsubmitted.length > 0) engine.submit(unsubmitted)
@@ -164,7 +165,7 @@ export class Sessions {
     // Publishes that the engine has not answered are not graceful, whatever the client said.
     const clean = graceful && !publishes.busy
     const proven = clean && !publishes.unfinished ? evidence?.number : evidence?.proven
-    engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight, proven: proven ?? 0 })
+    engine.closeSession({ session: session.id, expirySeconds: session.expirySeconds, graceful: clean, inflight, proven: proven ?? 0, ...own.length > 0 && { own } })
       .catch((err: Error) => { logFailure(log, err, { session: session.id }, 'the end of a session was not stored') })
       .then(() => willSent)
       .then(() => {

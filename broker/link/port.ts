@@ -7,11 +7,13 @@
  *   before its `message` output, and outputs of one conversation come in the order of its numbers.
  */
 import type { Code } from '../errors.ts'
-import type { ConnectionMark } from '../store/store.ts'
+import type { ConnectionMark, OwnRuns } from '../store/store.ts'
 import type { Target } from '../topics.ts'
 
 /** What a call answers that can be refused. */
 export type Answer<Value> = { ok: true, value: Value } | { ok: false, code: Code, reason: string, retryAfterMs?: number }
+
+export type { OwnRuns }
 
 /** A publish to a chat topic. */
 export interface Submission {
@@ -148,6 +150,8 @@ export interface SessionResume {
   subscriptions: StoredSubscription[]
   /** `had`: of a share, kept sessions that were sent it. */
   inflight: Array<{ packetId: number, stream: string, seq: number, had?: readonly string[] }>
+  /** As its last connection has said when it ended (`SessionClose`). */
+  own?: OwnRuns[]
   /** Absent for a session that ends with its connection: nothing is remembered of it. */
   resends?: Resends
   /** The process that had the session last, when that was another one, or an earlier start of this one. */
@@ -190,6 +194,8 @@ export interface SessionClose {
   graceful: boolean
   inflight: SessionResume['inflight']
   proven?: number
+  /** What the session has published itself with No Local, and might be sent again. */
+  own?: OwnRuns[]
   /** Of a share: what of these streams up to these numbers is not in `inflight` was acknowledged. */
   sent?: Array<{ stream: string, seq: number }>
   /** Of a share that its last connected session has unsubscribed from: it is over, unless a session that is away subscribes to it. */

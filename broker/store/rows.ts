@@ -188,6 +188,8 @@ export interface SessionRow {
   subscriptions: Array<{ filter: string, qos: 0 | 1, since?: TimeMs, identifier?: number, noLocal?: true }>
   /** Packets sent and not acknowledged when the connection ended: sent again with DUP and the same packet id. `had`: see `SessionResume`. */
   inflight: Array<{ packetId: number, stream: string, seq: number, had?: readonly string[] }>
+  /** What its last connection had published itself with No Local, as far as its cursors were behind that; absent when there was nothing. */
+  own?: OwnRuns[]
   /** When it ends if nobody connects; absent while connected. */
   expiresAt?: TimeMs
   /** Seconds that it outlives its connection (4294967295 = for ever). */
@@ -198,6 +200,9 @@ export interface SessionRow {
   /** The server process that has, or had, that connection (`Nodes.self`); absent where one process alone has the store. */
   node?: string
 }
+
+/** Numbers of a conversation: each run from its first to its last one, both included. */
+export interface OwnRuns { conv: string, runs: Array<[first: number, last: number]> }
 
 /** Where a session stands in a stream (a conversation id, `e:{user}`, or `o:{gid}`). */
 export interface Cursor { seq: number, /** the highest number that was ever sent to the device */ sent: number }

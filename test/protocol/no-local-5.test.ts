@@ -133,11 +133,93 @@ await t.test('a session that goes on', async t => {
   t.strictSame(await until(later, 'end'), [], 'the option is kept with the session')
 })
 
-await t.test('notes are bounded', t => {
-  const own = new OwnMessages(2)
-  for (const seq of [1, 2, 3]) own.note('a/phone', 'd:a:b', seq)
-  t.equal(own.size, 2)
-  t.strictSame([1, 2, 2, 3].map(seq => own.take('a/phone', 'd:a:b', seq)), [false, true, false, true])
+/** A session of which the log has: what another has said, what it has published itself, and that once more. It has acknowledged nothing. */
+async function mixed (t: Test, receiveMaximum: number): Promise<{ me: string, other: string, peer: RawClient, open: RawClient }> {
+  const [me, other] = [fresh('a'), fresh('b')]
+  const [first, peer] = [await connect(t, me, 'phone', { ...kept, acknowledge: false, properties: { ...kept.properties, receiveMaximum } }), await connect(t, other, 'phone')]
+  await subscribe(first, `im/u/${me}/inbox`, true)
+  for (const n of [1, 2, 3]) {
+    await peer.publish(`im/to/u/${me}`, `theirs ${n}`)
+    if (n <= receiveMaximum) t.match(json(await first.next()), { body: `theirs ${n}` })
+    await first.publish(`im/to/u/${other}`, `mine ${n}`)
+  }
+  return { me, other, peer, open: first }
+}
+
+for (const [at, next, end] of [[10, 10, 'DISCONNECT'], [10, 1, 'DISCONNECT'], [10, 2, 'a takeover'], [1, 1, 'a cut'], [1, 10, 'a takeover'], [2, 1, 'a cut']] as const) {
+  await t.test(`what lies among unacknowledged messages stays away: Receive Maximum ${at}, then ${next}, between them ${end}`, async t => {
+    const { me, peer, open } = await mixed(t, at)
+    if (end === 'DISCONNECT') await open.disconnect()
+    else if (end === 'a cut') open.cut()
+    // Once more without an acknowledgement: it is read from the log each time.
+    const again = { ...kept, properties: { ...kept.properties, receiveMaximum: next } }
+    const second = await connect(t, me, 'phone', { ...again, acknowledge: false })
+    t.match(json(await second.next()), { body: 'theirs 1' })
+    await second.ping()
+    const third = await connect(t, me, 'phone', again)
+    await peer.publish(`im/to/u/${me}`, 'end')
+    t.strictSame(await until(third, 'end'), ['theirs 1', 'theirs 2', 'theirs 3'])
+  })
+}
+
+await t.test('a copy that was sent, and not acknowledged, is sent again, whatever is asked for by then [MQTT-4.4.0-1]', async t => {
+  const me = fresh('a')
+  const first = await connect(t, me, 'phone', { ...kept, acknowledge: false })
+  await subscribe(first, `im/u/${me}/inbox`, true)
+  await subscribe(first, `im/u/${me}/#`, false)
+  await first.publish(`im/to/u/${fresh('b')}`, 'mine')
+  t.match(json(await first.next()), { body: 'mine' })
+  await subscribe(first, `im/u/${me}/#`, true)
+  await first.disconnect()
+  const again = await connect(t, me, 'phone', kept)
+  const copy = await again.next()
+  t.match(json(copy), { body: 'mine' })
+  t.equal(copy.dup, true)
+})
+
+await t.test('an end of the server forgets nothing of a session that it could put away', async t => {
+  const { me, other, open } = await mixed(t, 10)
+  await open.disconnect()
+  for (let restart = 0; restart < 2; restart++) {
+    await server.stop()
+    await server.restart()
+    const again = await connect(t, me, 'phone', { ...kept, acknowledge: false, properties: { ...kept.properties, receiveMaximum: 1 } })
+    t.match(json(await again.next()), { body: 'theirs 1' })
+    await again.disconnect()
+  }
+  const [last, peer] = [await connect(t, me, 'phone', kept), await connect(t, other, 'phone')]
+  await peer.publish(`im/to/u/${me}`, 'end')
+  t.strictSame(await until(last, 'end'), ['theirs 1', 'theirs 2', 'theirs 3'])
+})
+
+await t.test('notes are kept until the cursor has passed them', t => {
+  const own = new OwnMessages()
+  const have = (conv: string): number[] => [1, 2, 3, 4, 5, 6, 7, 8].filter(seq => own.has('a/phone', conv, seq))
+  for (const seq of [5, 1, 2, 7, 3, 2]) own.note('a/phone', 'd:a:b', seq)
+  own.note('a/phone', 'd:a:c', 8)
+  t.strictSame([have('d:a:b'), have('d:a:b'), have('d:a:c'), own.size], [[1, 2, 3, 5, 7], [1, 2, 3, 5, 7], [8], 4], 'read as often as need be')
+  own.note('a/phone', 'd:a:b', 6)
+  t.strictSame([have('d:a:b'), own.size], [[1, 2, 3, 5, 6, 7], 3])
+  t.strictSame(own.list('a/phone'), [{ conv: 'd:a:c', runs: [[8, 8]] }, { conv: 'd:a:b', runs: [[1, 3], [5, 7]] }])
+  own.note('a/phone', 'd:a:b', 2, 6)
+  t.strictSame(own.list('a/phone')[1], { conv: 'd:a:b', runs: [[1, 7]] })
+  own.passed('a/phone', 'd:a:b', 2)
+  own.passed('a/tablet', 'd:a:b', 9)
+  t.strictSame([have('d:a:b'), own.size], [[3, 4, 5, 6, 7], 2])
+  own.passed('a/phone', 'd:a:b', 7)
+  own.passed('a/phone', 'd:a:c', 8)
   t.equal(own.size, 0)
+  t.strictSame(own.list('a/phone'), [])
+  t.end()
+})
+
+await t.test('notes are bounded', t => {
+  const own = new OwnMessages(30, 20)
+  const noted = (session: string): number[] => own.list(session).flatMap(({ runs }) => runs.map(([first]) => first))
+  own.note('a/quiet', 'd:a:b', 1)
+  for (let seq = 2; seq <= 60; seq += 2) own.note('a/phone', 'd:a:b', seq)
+  t.strictSame([noted('a/phone').length, noted('a/phone')[0], own.size], [20, 22, 21], 'of one session')
+  for (let seq = 2; seq <= 40; seq += 2) own.note('a/tablet', 'd:a:b', seq)
+  t.strictSame([noted('a/quiet'), noted('a/phone').length, noted('a/tablet').length, own.size], [[], 14, 16, 30], 'of all')
   t.end()
 })

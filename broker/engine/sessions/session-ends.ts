@@ -11,6 +11,7 @@ export interface SessionEnd {
   /** Seconds that the session outlives it; 0 = it goes. */
   readonly expirySeconds: number
   readonly inflight: SessionRow['inflight']
+  readonly own?: SessionRow['own'] | undefined
   /** Up to which of the connection's publishes the client has the answers. */
   readonly proven?: number | undefined
   /** The connection to put back: the one that is stored never came to be. */
@@ -136,9 +137,9 @@ export class SessionEnds {
 export const forEverSeconds = 0xFFFFFFFF
 
 /** The row of a session that ended. */
-export function withEnd (row: SessionRow, { endedAt, expirySeconds, inflight, proven = 0, connection = row.connection }: SessionEnd): SessionRow {
+export function withEnd ({ own: _, ...row }: SessionRow, { endedAt, expirySeconds, inflight, own = [], proven = 0, connection = row.connection }: SessionEnd): SessionRow {
   const mark = connection === undefined ? {} : { connection: { ...connection, proven: Math.max(connection.proven, proven) } }
-  return { ...row, ...mark, inflight, expirySeconds, expiresAt: expiry(endedAt, expirySeconds) }
+  return { ...row, ...mark, inflight, ...own.length > 0 && { own }, expirySeconds, expiresAt: expiry(endedAt, expirySeconds) }
 }
 
 /** When a session ends that outlives its connection by `expirySeconds`. */

@@ -84,10 +84,10 @@ export class Sessions {
 
   /** What the store does not take is kept and tried again: the session's time counts from now. */
   close (end: Parameters<Engine['closeSession']>[0]): Promise<void> {
-    const { session, inflight } = end
+    const { session, inflight, own } = end
     const user = userOf(session)
     this.seats.ending(session)
-    let ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, proven: end.proven }
+    let ended: SessionEnd = { user, endedAt: this.#host.now(), expirySeconds: this.#clamp(end.expirySeconds), inflight, own, proven: end.proven }
     return this.#queue.run(user, async () => {
       const persistent = this.seats.get(session)?.persistent !== false || ended.expirySeconds > 0
       try {
@@ -164,7 +164,7 @@ export class Sessions {
     } catch (error) {
       // Nobody is told that the session is open, but the store may hold it as open: it is put back to what it was.
       const now = this.#host.now()
-      const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#rows.endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight, connection: row.connection }
+      const end = row === undefined ? { endedAt: now, expirySeconds, inflight: [] } : { endedAt: this.#rows.endedAt(row), expirySeconds: row.expirySeconds, inflight: row.inflight, own: row.own, connection: row.connection }
       this.#ends.keep(session, { user, ...end }, error)
       throw error
     }
@@ -198,6 +198,7 @@ function resumeOf (row: SessionRow | undefined, epoch: string | undefined): Sess
     present: row !== undefined,
     subscriptions: row?.subscriptions.map(({ since: _, ...subscription }) => subscription) ?? [],
     inflight: row?.inflight ?? [],
+    ...row?.own !== undefined && { own: row.own },
     ...(epoch !== undefined ? { resends: { epoch, ...(last !== undefined && { last }) } } : {})
   }
 }

@@ -224,7 +224,7 @@ export class ConnectHandler {
     const aliases = Math.min(limits.topicAliases, properties?.topicAliasMaximum ?? 0)
     if (aliases > 0) client.aliases = new GivenAliases(aliases)
     client.sink = new MqttSink(client, topics, { window, resumed: resumed.inflight, evidence: client.evidence, forms })
-    client.session = new Session(pump, client.sink, { ...of, resumed: resumed.present, window })
+    client.session = new Session(pump, client.sink, { ...of, resumed: resumed.present, own: resumed.own, window })
     client.sink.session = client.session
     return client.session
   }

@@ -1,6 +1,7 @@
 import { encodePublishProperties, noProperties, publishHeader, publishSize, writePublish, type ProtocolVersion } from '../../mqtt/index.ts'
 import type { Topics } from '../../topics.ts'
 import type { Interest } from '../delivery/interest.ts'
+import type { Own } from '../delivery/own-messages.ts'
 import type { Sink } from '../delivery/sink.ts'
 import type { Entry, Stream, StreamKind } from '../delivery/stream.ts'
 import type { Traffic } from '../traffic.ts'
@@ -36,11 +37,11 @@ export interface SinkPeer {
 
 /** The session, as its sink needs it: what its subscriptions say beside their filters. */
 interface SinkSession {
-  readonly interest: Pick<Interest, 'identifies' | 'identifiersOf' | 'noLocal' | 'noLocalOf'>
-  takeOwn (stream: Stream, seq: number): boolean
+  readonly interest: Pick<Interest, 'identifies' | 'identifiersOf' | 'noLocalOf'>
+  readonly own: Pick<Own, 'has'>
 }
 
-const nobody: SinkSession = { interest: { identifies: false, identifiersOf: () => [], noLocal: false, noLocalOf: () => 'none' }, takeOwn: () => false }
+const nobody: SinkSession = { interest: { identifies: false, identifiersOf: () => [], noLocalOf: () => 'none' }, own: { has: () => false } }
 
 /** What goes with an entry, but for its alias. */
 interface Told { subscriptionIdentifiers: number[], messageExpirySeconds?: number }
@@ -117,8 +118,8 @@ export class MqttSink implements Sink {
     let topic = stream.label
     let properties: Buffer | undefined
     if (version === 5) {
-      const own = this.#isOwn(stream, entry, again)
-      if (own && this.session.interest.noLocalOf(stream.kind, stream.id) === 'all') return false
+      const own = this.session.own.has(stream, entry.seq)
+      if (own && this.#keepsBack(stream, entry, again)) return false
       properties = this.#addressed(stream, payload.length, leftMs, own)
       topic = this.#topic
     }
@@ -163,10 +164,9 @@ export class MqttSink implements Sink {
     return told === undefined ? noProperties : encodePublishProperties(told)
   }
 
-  /** The session has published it, and a filter with No Local brings it or would [MQTT-3.8.3-3]; what an earlier connection was sent is sent again, whatever it is. */
-  #isOwn (stream: Stream, { seq }: Entry, again: boolean): boolean {
-    const { session } = this
-    return session.interest.noLocal && !again && session.takeOwn(stream, seq)
+  /** What the session has published itself [MQTT-3.8.3-3]; but a copy that it was sent and has not acknowledged is sent again, whatever it is [MQTT-4.4.0-1]. */
+  #keepsBack ({ kind, id }: Stream, { seq }: Entry, again: boolean): boolean {
+    return this.session.interest.noLocalOf(kind, id) === 'all' && !(again && this.#resumed.some(one => one.seq === seq && one.stream === id))
   }
 
   /** [MQTT-3.3.2-6]: what is left of the interval goes with the message; [MQTT-3.3.4-3], [MQTT-3.3.4-4]: so do the identifiers of what brings it. */

@@ -80,7 +80,7 @@ export class PublishAnswers {
     if (!pending.isRequest) this.#context.measures.answered(this.#context.clock.now - pending.since)
     // Before the message itself comes: the verdict is first.
     const { session } = pending.client
-    if (session?.interest.noLocal === true && verdict.ok === true && verdict.conv !== undefined && verdict.seq !== undefined) session.published(verdict.conv, verdict.seq)
+    if (session?.interest.noLocal === true && verdict.ok === true && verdict.conv !== undefined && verdict.seq !== undefined) session.own.published(verdict.conv, verdict.seq)
     // At QoS 0 nobody waits for an answer.
     if (pending.qos > 0 && this.#defers(pending, verdict)) return
     this.#answer(pending, verdict)

@@ -1,3 +1,5 @@
+import type { OwnRuns } from '../../link/port.ts'
+
 export interface SessionOptions {
   /** `{user}/{clientId}`. */
   id: string
@@ -6,6 +8,8 @@ export interface SessionOptions {
   expirySeconds: number
   /** It was begun by an earlier connection. */
   resumed?: boolean
+  /** What it has published itself on earlier connections (`SessionResume.own`). */
+  own?: readonly OwnRuns[] | undefined
   /** Entries that may be sent and not acknowledged. */
   window: number
 }

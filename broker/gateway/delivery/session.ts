@@ -1,6 +1,7 @@
 import { CatchingUp } from './catching-up.ts'
 import type { Dealt } from './dealt.ts'
 import { Interest } from './interest.ts'
+import { Own } from './own-messages.ts'
 import { Passed } from './passed.ts'
 import { leastPressing, nearly, pressingWindows, unheardMs } from './pace.ts'
 import { ends, holdAll, sendAgain, type Place } from './resend.ts'
@@ -21,6 +22,7 @@ export class Session {
   readonly sink: Sink
   readonly streams = new Map<string, Stream>()
   readonly interest = new Interest()
+  readonly own: Own
   /** Where outputs may come late or twice. */
   readonly passed: Passed | undefined
   /** Seconds that it outlives its connection; 0 = its cursors are not kept. */
@@ -40,11 +42,13 @@ export class Session {
   /** What was acknowledged of streams that were dropped, while a scan that may not have seen it goes on. */
   readonly #lateAcks = new Map<string, number>()
 
-  constructor (shared: Shared, sink: Sink, { id, user, expirySeconds, resumed = false, window }: SessionOptions) {
+  constructor (shared: Shared, sink: Sink, { id, user, expirySeconds, resumed = false, own = [], window }: SessionOptions) {
     this.#resumed = resumed
     this.#shared = shared
     this.sink = sink
     this.id = id
+    this.own = new Own(shared.own, id, this.interest)
+    this.own.restore(own)
     this.user = user
     this.expirySeconds = expirySeconds
     this.passed = shared.lateMs > 0 ? new Passed(shared.now()) : undefined
@@ -70,14 +74,6 @@ export class Session {
 
   /** The QoS at which the session reads a stream; -1 when it does not. */
   qosOf (kind: StreamKind, id: string): -1 | 0 | 1 { return this.interest.qosOf(kind, id) }
-
-  /** The session has published a message of a conversation: filters with No Local do not bring it back. */
-  published (conv: string, seq: number): void {
-    if (this.interest.isOwnHidden(conv)) this.#shared.own.note(this.id, conv, seq)
-  }
-
-  /** True once for what the session has published itself, of a stream that a filter with No Local brings. */
-  takeOwn ({ kind, id }: Stream, seq: number): boolean { return this.#shared.own.take(this.id, kind === 'own' ? 'g' + id.slice(1) : id, seq) }
 
   /** Its interest has changed: it goes on with what is in it. */
   applyInterest (): void {
@@ -191,12 +187,17 @@ export class Session {
   skipped (stream: Stream): void {
     if (stream.inflight > 0 || stream.qos === 0) return
     stream.acked = stream.sentTo
+    this.#moved(stream)
+  }
+
+  #moved (stream: Stream): void {
     this.#shared.cursors.moved(stream)
+    this.own.passed(stream)
   }
 
   readonly #settled = (stream: Stream, seq: number): void => {
     stream.acked = stream.inflight === 0 ? Math.max(seq, stream.closed ? seq : stream.sentTo) : seq
-    this.#shared.cursors.moved(stream)
+    this.#moved(stream)
     if (stream.closed && this.#scans.some(scan => scan.kind === stream.kind && !scan.done)) this.#lateAcks.set(stream.id, seq)
   }
 

@@ -113,8 +113,6 @@ function inOrder (session: Session, { message, packet, seq, share }: Arrival, sc
   if (message.chat !== undefined) {
     // What was too large for an earlier connection was passed over by it.
     if (isTooLarge(session, message) || readsAgain(session, message)) return
-    // What No Local left out may come when what is unacknowledged around it comes again (docs/mqtt5.md).
-    if (message.from === session.id && packet.dup) return
     // Whoever subscribes anew may read anew.
     if (later(`${scope} ${message.chat.conversation} ${session.snapshots.length} ${packet.qos} ${packet.topic}`, seq)) fault(`seq ${seq} of ${message.chat.conversation} behind a later one, ${scope}`)
     return
@@ -161,15 +159,16 @@ function retains (by: readonly Subscription[], { message, packet }: Arrival): bo
 function read (session: Session, { message, packet, identifiers }: Arrival, snapshots: readonly Snapshot[], resent: boolean): boolean {
   const all = snapshots.map(({ subscriptions }) => [...subscriptions.values()])
   const matching = all.map(one => one.filter(({ filter }) => matches(filter, packet.topic)))
-  // Who had not asked a filter for No Local when he published is sent by it what he published; and what was sent is sent again.
-  const anyway = session.begun > message.start || snapshots.length > 1 || packet.dup
+  // Who may not have asked a filter for No Local when he published is sent by it what he published.
+  const anyway = session.begun > message.start ||
+    session.during(message.start, message.end + afterwards).some(({ subscriptions }) => ![...subscriptions.values()].some(({ filter, nl }) => nl && matches(filter, packet.topic)))
   // A conversation is read at one QoS, that of all filters that match, whoever sends.
   const isWanted = all.some(one => topicFor(session.user, one, message) === packet.topic) && matching.some(one => one.length > 0 && qosBy(one, message) === packet.qos)
   // What was sent is completed, whatever is subscribed to by then [MQTT-3.10.4-3].
   return !packet.retain && (resent || isWanted) &&
     matching.some(one => {
-      if (one.length === 0) return resent && identifiers.length === 0
       const others = one.filter(({ nl }) => !nl || session.id !== message.from)
+      if (others.length === 0 && resent && identifiers.length === 0) return true
       return (others.length > 0 && same(identifiersOf(others), identifiers)) || (anyway && one.length > 0 && same(identifiersOf(one), identifiers))
     })
 }
