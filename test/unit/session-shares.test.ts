@@ -24,6 +24,18 @@ await t.test('shares and devices are counted apart', async t => {
   t.ok(await b.store.session('bob/phone'), 'no device gives way to a share')
 })
 
+await t.test('shares that are not kept are counted while they are open', async t => {
+  const b = await bench(t, { limits: { maxSessionsPerUser: 2, maxSharesPerUser: 2 } })
+  const brief = (name: string) => ({ ...share(name), expirySeconds: 0 })
+  for (const name of ['a', 'b']) await b.control.openSession(brief(name))
+  await t.rejects(b.control.openSession(brief('c')), { code: 'rate_limited' })
+  await b.control.openSession({ ...brief('a'), session: `al/${filter('a')}`, user: 'al' })
+  await b.control.closeSession(end(share('b').session, { expirySeconds: 0 }))
+  await b.control.openSession(brief('c'))
+  await t.rejects(b.control.openSession(brief('b')), { code: 'rate_limited' })
+  t.equal(await b.store.session(share('c').session), undefined, 'nothing is stored')
+})
+
 await t.test('what is unacknowledged is listed until the next end, and cursors go past it behind the list', async t => {
   let b = await bench(t)
   await b.control.openSession(share('a'))

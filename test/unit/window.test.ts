@@ -35,6 +35,11 @@ await t.test('a stream that begins anew has what is in flight of the earlier one
   const [before, after] = [streamOf('d:alice:bob'), streamOf('d:alice:bob')]
   window.add(before, 7, 0)
   window.adopt(after)
+  t.strictSame([after.inflight, window.hasOrphans('d:alice:bob'), window.orphaned], [0, false, false], 'the earlier one is there still')
+  window.orphan('d:alice:bob')
+  t.strictSame([window.hasOrphans('d:alice:bob'), window.hasOrphans('d:bob:carol'), window.orphaned], [true, false, true])
+  window.adopt(after)
+  t.notOk(window.hasOrphans('d:alice:bob'))
   t.strictSame([after.inflight, after.sentTo], [1, 7])
   let settled: Stream | undefined
   t.ok(window.acknowledge('d:alice:bob', 7, stream => { settled = stream }))
@@ -86,6 +91,7 @@ await t.test('a stream that takes over what is not acknowledged is not past it',
   const [left, after] = [streamOf('d:alice:bob'), new Stream(reader, 'd:alice:bob', 'direct', Buffer.from('t'), 1, 9, 100)]
   window.add(left, 7, 0)
   window.add(left, 5, 0)
+  window.orphan('d:alice:bob')
   window.adopt(after)
   t.strictSame([after.acked, after.sentTo], [4, 9])
 })

@@ -47,6 +47,8 @@ export class Seats {
   readonly #host: Pick<EngineHost, 'emit' | 'now' | 'remote'>
   readonly #settled: (user: string) => Promise<void>
   readonly #taken = new Map<string, Taken>()
+  /** Of each user, those of them that are shares. */
+  readonly #shares = new Map<string, Set<string>>()
   readonly #opening = new Map<string, { opening: Opening, over: Promise<void> }>()
   /** Connections are told apart by it and their number: also from those of an earlier start. */
   readonly #epochs = randomBytes(9).toString('base64url')
@@ -66,15 +68,31 @@ export class Seats {
   /** Users with a connection here. */
   users (): Set<string> { return new Set([...this.#taken.keys()].map(userOf)) }
 
-  take (taken: Taken): void { this.#taken.set(taken.session, taken) }
+  /** Shares of a user that are open here. */
+  sharesOf (user: string): number { return this.#shares.get(user)?.size ?? 0 }
+
+  take (taken: Taken): void {
+    const { session, share } = taken
+    this.#taken.set(session, taken)
+    if (!share) return
+    const user = userOf(session)
+    this.#shares.set(user, (this.#shares.get(user) ?? new Set()).add(session))
+  }
 
   /** The connection has ended, and that is stored as far as it can be. */
   leave (session: string): void {
     const taken = this.#taken.get(session)
     if (taken === undefined) return
     this.#taken.delete(session)
-    if (!taken.share) this.#host.remote?.others.leave(taken)
+    if (taken.share) this.#leaveShare(session)
+    else this.#host.remote?.others.leave(taken)
     for (const resolve of taken.waiting ?? []) resolve()
+  }
+
+  #leaveShare (session: string): void {
+    const user = userOf(session)
+    const shares = this.#shares.get(user)
+    if (shares?.delete(session) === true && shares.size === 0) this.#shares.delete(user)
   }
 
   /** Has `open` take the session, as often as it is found at another server. Throws `Refusal` (`unavailable`) when another one takes it meanwhile. */

@@ -65,7 +65,13 @@ export class SessionRows {
     const gone = rows.filter(row => !this.#isLive(row.session) && !this.isElsewhere(row, over))
     gone.sort((a, b) => this.endedAt(this.seen(a)) - this.endedAt(this.seen(b)))
     for (const row of gone) if (await this.drop(row)) return
-    throw new Refusal('rate_limited', `a user has at most ${max} ${share ? 'shared subscriptions' : 'sessions that outlive their connection'}`)
+    throw tooMany(max, share)
+  }
+
+  /** The same for a share that is not kept: no row counts it. `open`: shares of the user that are open. */
+  checkOpenShares (open: number): void {
+    const { maxSharesPerUser } = this.#host.limits
+    if (open >= maxSharesPerUser) throw tooMany(maxSharesPerUser, true)
   }
 
   /** A session of the user subscribes to the share, connected or not. */
@@ -78,4 +84,8 @@ export class SessionRows {
   /** All, where limits are not smaller than they were; more than there may be, otherwise. */
   #of (user: string): Promise<SessionRow[]> { return this.#host.store.sessions({ user, limit: this.#most + 2 }) }
   get #most (): number { return this.#host.limits.maxSessionsPerUser + this.#host.limits.maxSharesPerUser }
+}
+
+function tooMany (max: number, share: boolean): Refusal {
+  return new Refusal('rate_limited', `a user has at most ${max} ${share ? 'shared subscriptions' : 'sessions that outlive their connection'}`)
 }

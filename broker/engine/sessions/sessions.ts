@@ -122,6 +122,7 @@ export class Sessions {
     if (holder !== undefined) return { elsewhere: holder }
     const { row, from } = await this.#resumed(start, stored)
     if (row === undefined && expirySeconds > 0) await this.#rows.makeRoom(user, share)
+    else if (row === undefined && share) this.#rows.checkOpenShares(this.seats.sharesOf(user))
     const isStored = row !== undefined || expirySeconds > 0
     this.seats.check(opening)
     if (isStored) await this.#putOpen(start, row, expirySeconds, epoch)

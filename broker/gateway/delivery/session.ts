@@ -35,8 +35,6 @@ export class Session {
   readonly #window: Window
   readonly #catchingUp: CatchingUp
   #scans: Scan[] = []
-  /** Entries of streams that were dropped may be in the window. */
-  #orphans = false
   /** How far streams were sent on earlier connections, where the window has no room for all of it. */
   #begun: ReadonlyMap<string, number> | undefined
   /** What was acknowledged of streams that were dropped, while a scan that may not have seen it goes on. */
@@ -96,18 +94,18 @@ export class Session {
     const stream = new Stream(this, id, kind, this.sink.label(kind, id), qos, cursor, head)
     stream.redeliverTo = this.#begun?.get(id) ?? 0
     // Subscribed anew: what is in flight is not sent a second time, and holds the cursor of the new stream.
-    if (this.#orphans && qos === 1) this.#window.adopt(stream)
+    if (qos === 1) this.#window.adopt(stream)
     this.streams.set(id, stream)
     if (kind === 'group') this.#shared.groups.add(stream)
     return stream
   }
 
   /** The window has entries of a log that no stream of it in memory takes care of. */
-  orphaned (id: string): boolean { return this.#orphans && !this.streams.has(id) && this.#window.list().some(({ stream }) => stream === id) }
+  orphaned (id: string): boolean { return !this.streams.has(id) && this.#window.hasOrphans(id) }
 
   dropStream (stream: Stream): void {
     stream.closed = true
-    if (stream.inflight > 0) this.#orphans = true
+    if (stream.inflight > 0) this.#window.orphan(stream.id)
     this.#shared.pressure.ease(stream)
     this.#shared.recent.done(stream.id, stream)
     this.#shared.cursors.report(stream)
@@ -242,7 +240,7 @@ export class Session {
 
   /** For what an earlier connection was sent of a log that the session does not read any more: it is completed [MQTT-3.10.4-3]. */
   leftStream (id: string, cursor: number): Stream {
-    this.#orphans = true
+    this.#window.orphan(id)
     return leftBehind(this, id, this.sink.label(streamKind(id), id), cursor)
   }
 
@@ -280,7 +278,7 @@ export class Session {
       this.dropStream(stream)
     }
     // Closed ones that were acknowledged just now.
-    if (this.#orphans) this.#shared.cursors.flush()
+    if (this.#window.orphaned) this.#shared.cursors.flush()
     this.#catchingUp.close()
     this.dealt?.close()
   }
@@ -295,6 +293,6 @@ export class Session {
   restore (places: readonly Place[]): void {
     holdAll(this, places)
     // Streams of these logs take them over.
-    this.#orphans = places.length > 0
+    for (const { stream } of places) this.#window.orphan(stream)
   }
 }

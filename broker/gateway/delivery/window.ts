@@ -10,6 +10,10 @@ export class Window {
   lent = 0
   /** Entries that were ever added. */
   added = 0
+  /** It had entries of streams that had gone. */
+  orphaned = false
+  /** Logs of which it may have such entries, and no stream has taken them over. */
+  readonly #orphans = new Set<string>()
   #streams: Array<Stream | undefined> = []
   #seqs: number[] = []
   #acked: boolean[] = []
@@ -70,8 +74,25 @@ export class Window {
     return open
   }
 
+  /** The stream of a log goes, or is none: its entries stay. */
+  orphan (id: string): void {
+    this.orphaned = true
+    this.#orphans.add(id)
+  }
+
+  /** What is not acknowledged of a log has no stream. */
+  hasOrphans (id: string): boolean {
+    if (!this.#orphans.has(id)) return false
+    for (let offset = 0; offset < this.#count; offset++) {
+      const at = (this.#first + offset) % this.capacity
+      if (this.#acked[at] === false && this.#streams[at]?.id === id) return true
+    }
+    return false
+  }
+
   /** The entries of an earlier stream of the same log belong to `stream` from now on. */
   adopt (stream: Stream): void {
+    if (!this.#orphans.delete(stream.id)) return
     for (let offset = 0; offset < this.#count; offset++) {
       const at = (this.#first + offset) % this.capacity
       if (this.#streams[at]?.id !== stream.id) continue
