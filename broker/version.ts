@@ -1,7 +1,14 @@
 import { readFileSync } from 'node:fs'
 
+let known: string | undefined
+
 /** The version in the package's own package.json, wherever the build put this file. */
 export function packageVersion (): string {
+  known ??= readVersion()
+  return known
+}
+
+function readVersion (): string {
   for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
     try {
       const { name, version } = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8')) as { name?: string, version?: string }

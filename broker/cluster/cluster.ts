@@ -10,6 +10,7 @@ import { packageVersion } from '../version.ts'
 import { ClusterClock } from './clock.ts'
 import { Directory } from './directory.ts'
 import { Greetings } from './greetings.ts'
+import { Interest } from './interest.ts'
 import { Link } from './link.ts'
 import { Memory } from './memory.ts'
 import type { Ownership } from './ownership.ts'
@@ -86,12 +87,23 @@ export class ClusterNode {
       this.#memory.claimsLost()
     }
     const failed = (error: unknown): void => { log.error({ err: error }, 'a heartbeat failed') }
-    const directory = this.#directory = new Directory({ redis: commands, namespace, self, outliveMs: outliveBeats * heartbeatMs, log, onRestored: restored })
+    const directory: Directory = this.#directory = new Directory({
+      redis: commands,
+      namespace,
+      self,
+      outliveMs: outliveBeats * heartbeatMs,
+      log,
+      onEntered: (keys, sinceMs) => interest.entered(keys, sinceMs),
+      onLeft: keys => { interest.left(keys) },
+      onRestored: restored
+    })
+    this.#greetings = new Greetings({ self, link, registry, onLate: missed, onKnown: node => { interest.trust(node) }, onGreeted: node => { interest.forget(node) }, onError: failed, leaseMs })
+    const interest: Interest = new Interest({ directory, link, registry, greetings: this.#greetings, onError: failed })
     const memory = this.#memory = new Memory({ link, registry, log })
     this.store = memory.noticed(this.#shared)
     this.#seats = new ClusterSeats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 4 * requestTimeoutMs, log })
     const presence = this.#presence = new Presence(directory)
-    this.#outbox = new Outbox({ link, directory, maxBytes: cluster.queueBytes, log })
+    this.#outbox = new Outbox({ link, interest, maxBytes: cluster.queueBytes, log })
     this.#repair = new Repair({
       store: setup.store,
       users: () => presence.users,
@@ -103,7 +115,6 @@ export class ClusterNode {
       log
     })
     link.on('outputs', (wired: Array<Record<string, unknown>>) => { this.#hear(wired.map(fromWire)) })
-    this.#greetings = new Greetings(self, link, registry, missed, failed)
     link.onBroken((_node, sinceMs) => { missed(sinceMs) })
     registry.onBeat(() => {
       // Also of those that may be gone when it is asked for.
@@ -153,7 +164,8 @@ export class ClusterNode {
     const { requestTimeoutMs } = this.#setup.config.cluster
     await this.#transport.ready(requestTimeoutMs)
     await this.registry.start()
-    await Promise.all([this.#directory.beat(), this.#greetings.settled()])
+    await this.#directory.beat()
+    await this.#greetings.settled()
     return { ...this.#presence.around(engine), describe: async () => ({ ...await engine.describe(), aheadMs: this.clock.aheadMs }) }
   }
 
@@ -218,7 +230,7 @@ export class ClusterNode {
   /** Streams that begin with a message may begin there when the one before it is known to have been heard of. */
   #tellWhole (): void {
     const wholeAt = this.link.wholeAt
-    if (!this.registry.isLinked || this.#repair.isOpen || wholeAt === undefined) return
+    if (!this.registry.isLinked || this.#repair.isOpen || !this.#greetings.isSettled || wholeAt === undefined) return
     this.#deliver([{ kind: 'whole', upTo: this.clock.now() - (performance.now() - wholeAt) - this.#skewMs() - lateInsertMs }])
   }
 

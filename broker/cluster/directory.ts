@@ -17,6 +17,10 @@ export interface DirectoryOptions {
   /** Milliseconds that the hash outlives its last renewal. */
   outliveMs: number
   log: Logger
+  /** Redis has these keys from now on (null: all was written anew, and what others said since `sinceMs` may not have been said to this server). Who enters them waits for it. */
+  onEntered: (keys: readonly string[] | null, sinceMs: number) => Promise<void>
+  /** Redis has forgotten these keys. */
+  onLeft: (keys: readonly string[]) => void
   /** All was written anew: what others said since then (of the steady clock) may not have been said to this server. */
   onRestored: (sinceMs: number) => void
   /** Milliseconds of a clock that only goes forward. */
@@ -47,7 +51,7 @@ export class Directory {
 
   /**
    * Undefined when there is nothing to wait for: Redis has it, or does not take anything now; then all is written when it is back. Resolves otherwise
-   * when it is in Redis, or known not to be.
+   * when it is in Redis and the other servers know, or Redis is known not to have it.
    */
   enter (key: string): Promise<void> | undefined {
     const uses = this.#uses.get(key)
@@ -81,15 +85,13 @@ export class Directory {
     if (this.#count === undefined || kept !== String(this.#count)) return await this.#restore()
     this.#wholeAt = beganAt
     for (let at = 0; at < gone.length; at += fieldsOfCommand) await redis.hdel(this.#key(), ...gone.slice(at, at + fieldsOfCommand))
+    if (gone.length > 0) this.#options.onLeft(gone)
   }
 
-  /** For each of these servers what of `keys` it wants to hear of. Rejects when Redis does not answer. */
-  async wanted (servers: readonly string[], keys: readonly string[]): Promise<Map<string, ReadonlySet<string>>> {
-    const { redis } = this.#options
-    return new Map(await Promise.all(servers.map(async (server): Promise<[string, Set<string>]> => {
-      const [count, ...found] = await redis.hmget(this.#key(server), countField, ...keys)
-      return [server, new Set(count == null ? keys : keys.filter((_, i) => found[i] != null))]
-    })))
+  /** What of `keys` another server wants to hear of; undefined: its hash is not whole, it may want all of them. Rejects when Redis does not answer. */
+  async look (server: string, keys: readonly string[]): Promise<ReadonlySet<string> | undefined> {
+    const [count, ...found] = await this.#options.redis.hmget(this.#key(server), countField, ...keys)
+    return count == null ? undefined : new Set(keys.filter((_, i) => found[i] != null))
   }
 
   /** Nobody says anything to this server any more. */
@@ -107,7 +109,10 @@ export class Directory {
       this.#added = undefined
       await this.#guard(async () => {
         if (this.#count === undefined) await this.#restore()
-        else await this.#put(some, ++this.#count)
+        else {
+          await this.#put(some, ++this.#count)
+          await this.#options.onEntered(some, this.#steady())
+        }
       })
       for (const key of some) this.#entering.delete(key)
     })
@@ -121,13 +126,14 @@ export class Directory {
   }
 
   async #restore (): Promise<void> {
-    const { redis, outliveMs, onRestored } = this.#options
+    const { redis, outliveMs, onEntered, onRestored } = this.#options
     await redis.del(this.#key())
     const keys = [...this.#uses.keys()]
     for (let at = 0; at < keys.length; at += fieldsOfCommand) await this.#put(keys.slice(at, at + fieldsOfCommand), undefined)
     await redis.hset(this.#key(), countField, '1')
     await redis.pexpire(this.#key(), outliveMs)
     this.#count = 1
+    await onEntered(null, this.#wholeAt)
     onRestored(this.#wholeAt)
     this.#wholeAt = this.#steady()
   }

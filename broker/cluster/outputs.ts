@@ -5,7 +5,8 @@
 import type { Logger } from 'pino'
 import type { Output } from '../link/port.ts'
 import { directUsers } from '../topics.ts'
-import { userKey, type Directory } from './directory.ts'
+import { userKey } from './directory.ts'
+import type { Interest } from './interest.ts'
 import type { Link } from './link.ts'
 
 /** What is for one server alone: verdicts, how fast its own connections are read, what it says of itself. */
@@ -13,7 +14,7 @@ const local: ReadonlySet<Output['kind']> = new Set(['verdict', 'hold', 'intake',
 
 export interface OutboxOptions {
   link: Link
-  directory: Directory
+  interest: Pick<Interest, 'wanted'>
   /** Bytes that may wait for Redis; what is more is left out, and read from the database by who needs it. */
   maxBytes: number
   log: Logger
@@ -65,14 +66,14 @@ export class Outbox {
   }
 
   async #send (outputs: readonly Output[]): Promise<void> {
-    const { link, directory } = this.#options
+    const { link, interest } = this.#options
     const others = link.others
     if (others.length === 0) return
     const keys = outputs.map(readersOf)
     const asked = [...new Set(keys.flatMap(some => some ?? []))]
     let wanted: Map<string, ReadonlySet<string>>
     try {
-      wanted = asked.length === 0 ? new Map() : await directory.wanted(others, asked)
+      wanted = asked.length === 0 ? new Map() : await interest.wanted(others, asked)
     } catch (error) {
       // Of notices alone nothing is to be read up.
       if (outputs.every(({ kind }) => kind === 'notice')) return

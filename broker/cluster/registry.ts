@@ -37,6 +37,8 @@ export class Registry {
   view = new View([])
   /** Redis answered the last heartbeat. */
   isLinked = false
+  /** When the heartbeat that was answered last began (of the steady clock). */
+  #heldAt = -Infinity
   readonly #options: RegistryOptions
   readonly #listeners: Array<(view: View, before: View) => void> = []
   readonly #beats: Array<() => void> = []
@@ -45,6 +47,9 @@ export class Registry {
   #closed = false
 
   constructor (options: RegistryOptions) { this.#options = options }
+
+  /** This server is in the view of all others that see any heartbeat, and will be for a while: half of its lease is not over. */
+  get isHeld (): boolean { return this.isLinked && performance.now() - this.#heldAt < this.#options.leaseMs / 2 }
 
   /** Called when a server has come or gone, or drains. */
   onChange (listener: (view: View, before: View) => void): void { this.#listeners.push(listener) }
@@ -82,10 +87,12 @@ export class Registry {
 
   async #beat (): Promise<void> {
     const { clock, self, leaseMs, log, onOffset } = this.#options
+    const beganAt = performance.now()
     try {
       const { answer: { now, rows }, offsetMs } = await clock.compare(() => this.#send(JSON.stringify(self())), ({ now }) => now)
       onOffset?.(offsetMs)
       this.isLinked = true
+      this.#heldAt = beganAt
       this.#take(rows.filter(({ at }) => now - at < leaseMs).map(({ info }) => info))
     } catch (error) {
       this.isLinked = false

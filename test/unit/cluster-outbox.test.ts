@@ -1,7 +1,6 @@
 /** What an engine says on its way to other servers: who gets it, and what there is no room for. */
 import t from 'tap'
 import pino from 'pino'
-import type { Directory } from '../../broker/cluster/directory.ts'
 import type { Link } from '../../broker/cluster/link.ts'
 import { Outbox } from '../../broker/cluster/outputs.ts'
 import type { Output } from '../../broker/link/port.ts'
@@ -18,13 +17,13 @@ function world (wants: Record<string, string[]> | Error, maxBytes = 100_000): Wo
     tell: (server: string, _kind: string, body: Array<{ kind: string }>) => { told.push([server, body.map(({ kind }) => kind)]) },
     lost: (server: string) => { lost.push(server) }
   } as unknown as Link
-  const directory = {
+  const interest = {
     wanted: async (servers: readonly string[]) => {
       if (wants instanceof Error) throw wants
       return new Map(servers.map(server => [server, new Set(wants[server] ?? [])]))
     }
-  } as unknown as Directory
-  return { outbox: new Outbox({ link, directory, maxBytes, log: pino({ level: 'silent' }) }), told, lost }
+  }
+  return { outbox: new Outbox({ link, interest, maxBytes, log: pino({ level: 'silent' }) }), told, lost }
 }
 
 const notice = (user: string, bytes = 10): Output => ({ kind: 'notice', user, payload: Buffer.alloc(bytes, 'x') })

@@ -35,7 +35,7 @@ await t.test('a commit that comes while the run before it ends', async t => {
 await t.test('an output that comes while the run before it ends', async t => {
   for (let turns = 0; turns < 12; turns++) {
     const told: unknown[] = []
-    const directory = { wanted: (servers: readonly string[], keys: readonly string[]) => Promise.resolve(new Map(servers.map(server => [server, new Set(keys)]))) }
+    const interest = { wanted: (servers: readonly string[], keys: readonly string[]) => Promise.resolve(new Map(servers.map(server => [server, new Set(keys)]))) }
     let done: (() => void) | undefined
     const first = new Promise<void>(resolve => { done = resolve })
     const link = {
@@ -47,7 +47,7 @@ await t.test('an output that comes while the run before it ends', async t => {
       },
       lost: () => {}
     }
-    const outbox = new Outbox({ link: link as never, directory: directory as never, maxBytes: 1_000_000, log: pino({ level: 'silent' }) })
+    const outbox = new Outbox({ link: link as never, interest: interest as never, maxBytes: 1_000_000, log: pino({ level: 'silent' }) })
     outbox.push([{ kind: 'members', gid: 'a', added: [], removed: [] } as unknown as Output])
     await after(first, turns)
     outbox.push([{ kind: 'members', gid: 'b', added: [], removed: [] } as unknown as Output])
