@@ -68,7 +68,7 @@ export function seqs (max: number): z.ZodCustom<number[], number[]> {
     if (!Array.isArray(value) || value.length === 0) return 'must be a list of message numbers'
     if (value.length > max) return { code: 'too_large', text: `at most ${max} in one request` }
     return value.every(one => Number.isSafeInteger(one) && one >= 1) ? undefined : 'must be a list of message numbers'
-  }).meta({ type: 'array', items: { type: 'integer', minimum: 1 }, minItems: 1, maxItems: max })
+  }).meta({ type: 'array', items: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER }, minItems: 1, maxItems: max })
 }
 
 export function limit (fallback: number, max: number): z.ZodDefault<z.ZodInt> { return integer(1, max).default(fallback).describe(`1 to ${max}; ${fallback}`) }
@@ -94,7 +94,7 @@ export function name (): z.ZodString {
 
 /** A password, as `sabethes user passwd` takes it. */
 export function password (): z.ZodCustom<string, string> {
-  return judged<string>(value => typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= maxPasswordBytes ? undefined : `must be a text of 1 to ${maxPasswordBytes} bytes`).meta({ type: 'string' })
+  return judged<string>(value => typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= maxPasswordBytes ? undefined : `must be a text of 1 to ${maxPasswordBytes} bytes`).meta({ type: 'string', minLength: 1, maxLength: maxPasswordBytes })
 }
 
 /** A text that nobody reads as more than one. */
@@ -127,7 +127,7 @@ export function seqsByConversation (): z.ZodCustom<Record<string, number>, Recor
       if (!Number.isSafeInteger(at) || (at as number) < 0) return `${conv} must be a message number`
     }
     return undefined
-  }).meta({ type: 'object', additionalProperties: { type: 'integer', minimum: 0 } })
+  }).meta({ type: 'object', propertyNames: { pattern: conversationPattern.source }, additionalProperties: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } })
 }
 
 const conversationPattern = /^(?:g:[A-Za-z0-9._-]{1,64}|d:([A-Za-z0-9._-]{1,64}):([A-Za-z0-9._-]{1,64}))$/
@@ -152,7 +152,7 @@ export function needsOne<Params extends z.ZodObject> (params: Params, first: str
 }
 
 const conversationShape = () => ({
-  conv: judged<string>(value => typeof value === 'string' && isConversation(value) ? undefined : 'must be a conversation id, d:{user}:{user} or g:{gid}').meta({ type: 'string' }).optional(),
+  conv: judged<string>(value => typeof value === 'string' && isConversation(value) ? undefined : 'must be a conversation id, d:{user}:{user} or g:{gid}').meta({ type: 'string', pattern: conversationPattern.source }).optional(),
   with: id().optional(),
   gid: id().optional(),
   group: id().optional()

@@ -74,11 +74,17 @@ function paramsOf ({ operation, named }: ApiRoute): ObjectSchema {
 function bodyOf ({ operation, named }: ApiRoute, { properties, required, needed, instead }: ObjectSchema): Json {
   const rest = Object.entries(properties).filter(([name]) => !named.includes(name))
   const must = required.filter(name => !named.includes(name))
-  const choices = needed.length > 0 ? { anyOf: [...needed, ...instead].map(name => ({ required: [name] })) } : {}
-  const object = { type: 'object', properties: Object.fromEntries(rest), ...must.length > 0 && { required: must }, ...choices }
+  const choices = needed.length > 0 ? { anyOf: [...needed, ...instead].map(name => ({ required: [name], properties: { [name]: { not: { type: 'null' } } } })) } : {}
+  const object = { type: 'object', properties: Object.fromEntries(rest.map(([name, schema]) => [name, must.includes(name) ? schema : orNull(schema)])), ...must.length > 0 && { required: must }, ...choices }
   const [short] = operation.kind === 'verb' ? rest : []
   const schema = short === undefined ? object : { anyOf: [object, short[1]] }
   return { required: must.length > 0 || needed.length > 0, content: { 'application/json': { schema } } }
+}
+
+/** What is `null` counts as not given. */
+function orNull (schema: Json): Json {
+  const { type, enum: values } = schema
+  return { ...schema, ...type !== undefined && { type: [type, 'null'] }, ...Array.isArray(values) && { enum: [...values as unknown[], null] } }
 }
 
 function sending (operationId: string, to: string): Json {
