@@ -177,6 +177,44 @@ await t.test('a copy that was sent, and not acknowledged, is sent again, whateve
   t.equal(copy.dup, true)
 })
 
+await t.test('the option of the inbox holds for what was published in a group that is not read any more', async t => {
+  const [me, other, gid] = [fresh('a'), fresh('b'), fresh('g')]
+  const [phone, peer] = [await connect(t, me, 'phone', { ...kept, acknowledge: false, properties: { ...kept.properties, receiveMaximum: 1 } }), await connect(t, other, 'phone')]
+  await peer.publish('im/rpc/groups.create', JSON.stringify({ rid: '1', gid, name: 'G', members: [me] }))
+  t.match(json(await peer.next(`im/u/${other}/rpc/1`)), { ok: true })
+  await subscribe(phone, `im/u/${me}/inbox`, true)
+  await subscribe(phone, `im/g/${gid}`, false)
+  await phone.ping()
+  await peer.publish(`im/to/g/${gid}`, 'theirs')
+  // It has no room for the copy yet.
+  await phone.publish(`im/to/g/${gid}`, 'mine')
+  phone.send({ cmd: 'unsubscribe', messageId: phone.nextId(), unsubscriptions: [`im/g/${gid}`] })
+  await phone.packets.take(packet => packet.cmd === 'unsuback')
+  await phone.disconnect()
+  const again = await connect(t, me, 'phone', kept)
+  await peer.publish(`im/to/u/${me}`, 'end')
+  t.notOk((await until(again, 'end')).includes('mine'))
+})
+
+await t.test('what was left out, and is read again with a filter that brings it, has no DUP [MQTT-3.3.1-1]', async t => {
+  const [me, other] = [fresh('a'), fresh('b')]
+  const [phone, peer] = [await connect(t, me, 'phone', { ...kept, acknowledge: false }), await connect(t, other, 'phone')]
+  await subscribe(phone, `im/u/${me}/inbox`, true)
+  for (const body of ['one', 'two']) await peer.publish(`im/to/u/${me}`, body)
+  const one = await phone.next()
+  t.match(json(one), { body: 'one' })
+  t.match(json(await phone.next()), { body: 'two' })
+  await phone.publish(`im/to/u/${other}`, 'mine')
+  phone.send({ cmd: 'unsubscribe', messageId: phone.nextId(), unsubscriptions: [`im/u/${me}/inbox`] })
+  await phone.packets.take(packet => packet.cmd === 'unsuback')
+  // With the cursor the store hears how far the stream has come: past what was left out.
+  phone.puback(one.messageId)
+  await subscribe(phone, `im/u/${me}/#`, false)
+  const copy = await phone.next(`im/u/${me}/inbox`)
+  t.match(json(copy), { body: 'mine' })
+  t.equal(copy.dup, false)
+})
+
 await t.test('an end of the server forgets nothing of a session that it could put away', async t => {
   const { me, other, open } = await mixed(t, 10)
   await open.disconnect()

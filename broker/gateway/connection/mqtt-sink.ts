@@ -119,7 +119,9 @@ export class MqttSink implements Sink {
     let properties: Buffer | undefined
     if (version === 5) {
       const own = this.session.own.has(stream, entry.seq)
-      if (own && this.#keepsBack(stream, entry, again)) return false
+      // Of what it has published itself only a copy that it has not acknowledged was sent before: that is sent again, whatever it asks for by now [MQTT-4.4.0-1].
+      if (own) again &&= this.#isUnacknowledged(stream, entry)
+      if (own && !again && this.#keepsBack(stream)) return false
       properties = this.#addressed(stream, payload.length, leftMs, own)
       topic = this.#topic
     }
@@ -149,6 +151,11 @@ export class MqttSink implements Sink {
     return this.#aliased(label, qos, payloadBytes, told)
   }
 
+  #isUnacknowledged ({ id }: Stream, { seq }: Entry): boolean { return this.#resumed.some(one => one.seq === seq && one.stream === id) }
+
+  /** What the session publishes itself does not come by such a stream [MQTT-3.8.3-3]. */
+  #keepsBack ({ kind, id }: Stream): boolean { return this.session.interest.noLocalOf(kind, id) === 'all' }
+
   #aliased (label: Uint8Array, qos: 0 | 1, payloadBytes: number, told: Told | undefined): Buffer {
     const { aliases, maximumPacketBytes } = this.#peer
     const given = aliases?.ofLabel(label)
@@ -162,11 +169,6 @@ export class MqttSink implements Sink {
     }
     this.#topic = label
     return told === undefined ? noProperties : encodePublishProperties(told)
-  }
-
-  /** What the session has published itself [MQTT-3.8.3-3]; but a copy that it was sent and has not acknowledged is sent again, whatever it is [MQTT-4.4.0-1]. */
-  #keepsBack ({ kind, id }: Stream, { seq }: Entry, again: boolean): boolean {
-    return this.session.interest.noLocalOf(kind, id) === 'all' && !(again && this.#resumed.some(one => one.seq === seq && one.stream === id))
   }
 
   /** [MQTT-3.3.2-6]: what is left of the interval goes with the message; [MQTT-3.3.4-3], [MQTT-3.3.4-4]: so do the identifiers of what brings it. */

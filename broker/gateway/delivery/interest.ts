@@ -70,10 +70,10 @@ export class Interest {
     return !local ? 'none' : others ? 'some' : 'all'
   }
 
-  /** A filter with No Local brings, or would, what the session publishes in a conversation. */
+  /** A filter with No Local brings, or would, what the session publishes in a conversation; of a group the inbox, when the session does not read that any more. */
   isOwnHidden (conv: string): boolean {
     const kind = streamKind(conv)
-    return this.noLocalOf(this.qosOf(kind, conv) === -1 ? 'own' : kind, conv) !== 'none'
+    return this.noLocalOf(kind, conv) !== 'none' || (kind === 'group' && this.noLocalOf('own', conv) !== 'none')
   }
 
   /** The identifiers of all filters that bring an entry of a stream. `own`: the session has published it. */

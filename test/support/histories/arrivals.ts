@@ -93,8 +93,8 @@ function isTooLarge ({ connections }: Session, message: Message): boolean {
 
 /** So many copies a session may have. */
 function allowed (session: Session, { message, packet }: Arrival, copies: readonly Copy[]): number {
-  // In chat a repeat is known by its connection, or the one before: of a third try nothing is said (ADR 4).
-  const published = message.chat !== undefined ? Math.max(1, message.attempts - 1) : message.qos === 1 ? message.attempts : 1
+  // In chat a repeat is known by its connection, or the one before, unless that ended with DISCONNECT: of a third try nothing is said (ADR 4).
+  const published = message.chat !== undefined ? Math.max(1, message.attempts - (message.unread ? 0 : 1)) : message.qos === 1 ? message.attempts : 1
   // What is retained is read when there is room to send it, maybe on a later connection: it may have been published after it was asked for, and have come live.
   const retained = message.retain ? session.triggers.filter(({ subscription }) => matches(subscription.filter, message.topic)).length : 0
   // What was read at QoS 0 is no mark in the log: read anew at QoS 1 it comes.
@@ -160,7 +160,9 @@ function read (session: Session, { message, packet, identifiers }: Arrival, snap
   const all = snapshots.map(({ subscriptions }) => [...subscriptions.values()])
   const matching = all.map(one => one.filter(({ filter }) => matches(filter, packet.topic)))
   // Who may not have asked a filter for No Local when he published is sent by it what he published.
-  const anyway = session.begun > message.start ||
+  // Of what he has had of a group, or need not have, as he read it, nothing is known when he does not read it any more: his inbox brings it.
+  const wasRead = message.chat?.gid !== undefined && packet.topic.startsWith('im/u/') && all.some(one => topicFor(session.user, one, message) !== packet.topic)
+  const anyway = session.begun > message.start || wasRead ||
     session.during(message.start, message.end + afterwards).some(({ subscriptions }) => ![...subscriptions.values()].some(({ filter, nl }) => nl && matches(filter, packet.topic)))
   // A conversation is read at one QoS, that of all filters that match, whoever sends.
   const isWanted = all.some(one => topicFor(session.user, one, message) === packet.topic) && matching.some(one => one.length > 0 && qosBy(one, message) === packet.qos)

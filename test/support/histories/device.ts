@@ -83,24 +83,24 @@ export class Device {
     if (this.session?.alive === true) this.session.over = at
   }
 
-  async cut (): Promise<void> { await this.#end(async wire => { await wire.cut() }, this.session?.kept === true) }
+  async cut (): Promise<void> { await this.#end(async wire => { await wire.cut() }, this.session?.kept === true, false) }
 
   async disconnect (end: boolean): Promise<void> {
     const kept = this.session?.kept === true
     // An interval of 0 must not become another one [MQTT-3.1.2.11.2]; ending a session that ends anyway says nothing.
     await this.#end(async wire => {
       await wire.leave({ cmd: 'disconnect', reasonCode: 0, ...end && kept && { properties: { sessionExpiryInterval: 0 } } })
-    }, kept && !end)
+    }, kept && !end, true)
   }
 
-  async #end (how: (wire: Wire) => Promise<void>, goesOn: boolean): Promise<void> {
+  async #end (how: (wire: Wire) => Promise<void>, goesOn: boolean, goodbye: boolean): Promise<void> {
     const [wire, connection] = [this.#wire, this.session?.connection]
     if (wire === undefined || connection === undefined) return
     connection.to = this.#world.tick()
     if (!goesOn) this.#sessionOver(connection.to)
     this.#world.note(`${this.session?.id} leaves`)
     this.#wire = undefined
-    this.#publisher.gone()
+    this.#publisher.gone(goodbye)
     await how(wire)
   }
 

@@ -25,6 +25,8 @@ export interface Message {
   attempts: number
   /** The connection ended before it was answered. */
   cut: boolean
+  /** The client ended it by DISCONNECT, and had not read the answer. */
+  unread: boolean
 }
 
 export interface Subscription extends Wanted { identifier: number }

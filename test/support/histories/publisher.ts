@@ -43,8 +43,13 @@ export class Publisher {
     }
   }
 
-  gone (): void {
-    for (const { message, stage } of this.#sent.values()) if (stage === 'publish') message.cut = true
+  /** `goodbye`: by DISCONNECT. */
+  gone (goodbye = false): void {
+    for (const { message, stage } of this.#sent.values()) {
+      if (stage !== 'publish') continue
+      message.cut = true
+      message.unread ||= goodbye
+    }
     this.#wire = undefined
     this.#unanswered = []
   }
@@ -79,7 +84,7 @@ export class Publisher {
       const users = [sender, topic.slice('im/to/u/'.length)].sort()
       chat = { conversation: `d:${users.join(':')}`, users, sender, gid: undefined }
     }
-    const message: Message = { number, topic, chat, from: this.#session, qos, bytes: Math.max(bytes, `m${number} `.length), retain, expiry, start: world.tick(), end: Infinity, taken: false, attempts: 1, cut: false }
+    const message: Message = { number, topic, chat, from: this.#session, qos, bytes: Math.max(bytes, `m${number} `.length), retain, expiry, start: world.tick(), end: Infinity, taken: false, attempts: 1, cut: false, unread: false }
     world.messages.push(message)
     world.note(`${this.#session} publishes m${number} ${topic} qos ${qos} bytes ${message.bytes}`)
     return message
