@@ -12,7 +12,7 @@ import { startServer } from '../support/server.ts'
 
 const server = await startServer(t, {
   config: {
-    auth: { mode: 'password', failureLimit: 1000, accountFailureLimit: 1000, addressFailureLimit: 1000 },
+    auth: { mode: 'password', tokens: { accessSeconds: 10 }, failureLimit: 1000, accountFailureLimit: 1000, addressFailureLimit: 1000 },
     http: { requestsPerSecond: 10_000, cors: ['https://chat.example.com'] },
     groups: { consent: 'everybody' }
   }
@@ -40,6 +40,10 @@ const sends: HttpRoute[] = ['POST /v1/to/u/{user}', 'POST /v1/to/g/{gid}']
 
 await as('bob').send('u/carol', 'a secret')
 await as('bob').ask('groups.create', { gid: 'theirs', members: ['carol'] })
+interface Login { id: string, accessToken: string, refreshToken: string, expiresAt: number }
+const login = async (user: string): Promise<Login> => (await as(user).ask('tokens.create', { password: `${user} secret` })).body as unknown as Login
+const [expiring, revoked, banned] = [await login('alice'), await login('alice'), await login('eve')]
+await as('alice').ask('tokens.revoke', { id: revoked.id })
 await operator('PUT', '/v1/users/eve/ban')
 
 await t.test('every route: no token, a wrong one, one of a stranger, a banned one', async t => {
@@ -54,6 +58,22 @@ await t.test('every route: no token, a wrong one, one of a stranger, a banned on
     t.strictSame((await go(as('nobody', 'wrong'), route)).body, wrong.body, 'an unknown name gets the same answer')
     t.match(await go(as('eve'), route), { status: 403, body: { code: 'banned' } }, route)
   }
+})
+
+await t.test('every route: a token that is revoked, expired, cut short, one of a banned user, one of somebody else', async t => {
+  const wrong = { revoked: revoked.accessToken, 'cut short': expiring.accessToken.slice(0, -1), expired: expiring.accessToken }
+  const works = async (): Promise<boolean> => (await new ApiClient(server.httpPort, 'alice', expiring.accessToken, 'Bearer').ask('unread')).status === 200
+  while (Date.now() < expiring.expiresAt || await works()) await new Promise(resolve => setTimeout(resolve, 50))
+  for (const route of [...routes.map(one => one.route), ...sends]) {
+    for (const [why, token] of Object.entries(wrong)) {
+      for (const scheme of ['Bearer', 'Basic'] as const) t.match(await go(new ApiClient(server.httpPort, 'alice', token, scheme), route), { status: 401, body: { code: 'unauthorized' } }, `${why} ${route}`)
+    }
+    t.match(await go(new ApiClient(server.httpPort, 'bob', banned.accessToken), route), { status: 401 }, `of another user ${route}`)
+    const gone = await go(new ApiClient(server.httpPort, '', banned.accessToken, 'Bearer'), route)
+    t.ok(gone.status === 401 || gone.status === 403, `of a banned user ${route}`)
+  }
+  const fresh = await login('alice')
+  t.equal((await new ApiClient(server.httpPort, '', fresh.accessToken, 'Bearer').ask('unread')).status, 200, 'and one that is right is taken')
 })
 
 await t.test('every route: what is another\'s is refused as over MQTT', async t => {

@@ -11,11 +11,11 @@ export class ApiClient {
   readonly #user: string
   readonly #authorization: string | undefined
 
-  /** `password` null: no sign-in at all. */
-  constructor (port: number, user: string, password: string | null = '') {
+  /** `password` null: no sign-in at all. `scheme` Bearer: it is a token. */
+  constructor (port: number, user: string, password: string | null = '', scheme: 'Basic' | 'Bearer' = 'Basic') {
     this.#base = `http://127.0.0.1:${port}`
     this.#user = user
-    this.#authorization = password === null ? undefined : `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+    this.#authorization = password === null ? undefined : scheme === 'Bearer' ? `Bearer ${password}` : `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
   }
 
   async fetch (method: string, path: string, body?: string | Buffer, headers: Record<string, string> = {}): Promise<Answered> {
