@@ -23,6 +23,7 @@ import type { Report } from './report.ts'
 import { backlog } from './scenarios/backlog.ts'
 import { behind } from './scenarios/behind.ts'
 import { cluster } from './scenarios/cluster.ts'
+import { clusterGroup } from './scenarios/cluster-group.ts'
 import { conversationList } from './scenarios/conversation-list.ts'
 import { fanout } from './scenarios/fanout.ts'
 import { group10000 } from './scenarios/group-10000.ts'
@@ -44,7 +45,7 @@ import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 const scenarios: readonly Scenario[] = [
-  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, storm, conversationList, stored, mongodb, cluster, idle, behind, retainedScenario, offlineQueue, hostile, startup
+  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, storm, conversationList, stored, mongodb, cluster, clusterGroup, idle, behind, retainedScenario, offlineQueue, hostile, startup
 ]
 const peers: readonly Peer[] = [sabethes, sabethes5, sabethesCompact, sabethesThread, mosquitto, aedes, nats, natsLazy, mochi]
 /** Peers of single scenarios that an earlier commit may have too: each with its file and its name there. */

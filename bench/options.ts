@@ -20,7 +20,8 @@ export const usage = `Usage: node dist/bench/main.js [scenario…] [options]
   --payload BYTES   size of a payload (100)          --body KIND      text, json or cid (text)
   --rate N          messages/s of paced (2000)       --members N      members of fanout's group (500)
   --mongodb-rate N  messages/s of mongodb's latencies (100)
-  --cluster-rates LIST  messages/s of cluster, one after the other (50,200)
+  --cluster-rates LIST  messages/s of cluster, one after the other (10,50,200)
+  --cluster-group-rate N  messages/s of cluster-group (5)
   --groups N        groups of many-groups (1000)     --connections N  connections of idle (19500, or what ulimit -n lets)
   --large-members N members of group-10000 (10000)   --online N       how many of them are online (2000)
   --clients N       clients of reconnect (2000)      --conversations N  of the user of conversation-list (1000)
@@ -92,6 +93,7 @@ export function readOptions (args: readonly string[]): Options {
       rate: text,
       'mongodb-rate': text,
       'cluster-rates': text,
+      'cluster-group-rate': text,
       members: text,
       groups: text,
       connections: text,
@@ -148,7 +150,7 @@ export function readOptions (args: readonly string[]): Options {
   const generatorCpu = bound ? number('generator-cpu', 1, 1, 0) : undefined
   const windows = (values.windows ?? (short ? '20,200' : '10,20,60,100,200,400')).split(',').map(Number)
   if (!windows.every(window => Number.isSafeInteger(window) && window >= 1 && window <= 60_000)) throw new Error(`--windows: '${String(values.windows)}' is no list of numbers from 1 to 60000`)
-  const clusterRates = (values['cluster-rates'] ?? (short ? '50' : '50,200')).split(',').map(Number)
+  const clusterRates = (values['cluster-rates'] ?? (short ? '50' : '10,50,200')).split(',').map(Number)
   if (!clusterRates.every(rate => rate >= 1)) throw new Error(`--cluster-rates: '${String(values['cluster-rates'])}' is no list of rates of at least 1`)
   const others = Array.from({ length: availableParallelism() }, (_, core) => core).filter(core => core !== brokerCpu && core !== generatorCpu)
   const databaseCpus = cores('database-cpus', String(others.length > 0 ? others : generatorCpu))
@@ -174,6 +176,7 @@ export function readOptions (args: readonly string[]): Options {
       rate: number('rate', 2000),
       mongodbRate: number('mongodb-rate', 100),
       clusterRates,
+      clusterGroupRate: number('cluster-group-rate', 5),
       sleeps: false,
       members: number('members', 500),
       groups,

@@ -7,6 +7,8 @@ import { BrokerProcess, find, freePort } from './process.ts'
 import { sabethesMongodb, startDatabase } from './sabethes-mongodb.ts'
 import { startSabethes } from './sabethes.ts'
 
+/** A start asks the database for all its indexes, milliseconds. */
+const startMs = 60_000
 /** Heartbeats until each server has seen all others, milliseconds. */
 const seenMs = 3_000
 
@@ -38,7 +40,7 @@ async function startRedis (cpus: string | undefined): Promise<OwnRedis> {
 async function startServers (count: number, env: Record<string, string>, cpu: string | undefined, started: RunningPeer[]): Promise<void> {
   for (let i = 1; i <= count; i++) {
     const folder = BrokerProcess.folder()
-    started.push(await startSabethes(folder, join(folder, 'data'), cpu, { ...env, SABETHES_CLUSTER__NAME: `n${i}` }))
+    started.push(await startSabethes(folder, join(folder, 'data'), cpu, { ...env, SABETHES_CLUSTER__NAME: `n${i}` }, startMs))
   }
   await wait(seenMs)
 }

@@ -23,7 +23,7 @@ async function workOf ({ servers, redis, commands }: RunningCluster): Promise<Wo
 }
 
 /** What happened between two moments. */
-interface Spent { seconds: number, serversUs: number, redisUs: number, commands: number, byCommand: Map<string, number> }
+export interface Spent { seconds: number, serversUs: number, redisUs: number, commands: number, byCommand: Map<string, number> }
 
 /** Measures from now until what it returns is called. */
 async function spending (cluster: RunningCluster): Promise<() => Promise<Spent>> {
@@ -47,6 +47,8 @@ function costs (name: string, spent: Spent, idle: Spent, messages: number): Reco
   const of = (command: string): number => quiet(spent.byCommand.get(command) ?? 0, idle.byCommand.get(command) ?? 0)
   return {
     [`${name}_cpu_us_per_message`]: spent.serversUs / messages,
+    // Of what is more than idle servers take: it grows with their number, whatever they are sent.
+    [`${name}_busy_us_per_message`]: quiet(spent.serversUs, idle.serversUs),
     [`${name}_redis_cpu_us_per_message`]: spent.redisUs / messages,
     [`${name}_redis_commands_per_message`]: quiet(spent.commands, idle.commands),
     [`${name}_publish_per_message`]: of('publish'),
@@ -54,10 +56,10 @@ function costs (name: string, spent: Spent, idle: Spent, messages: number): Reco
   }
 }
 
-interface Measured { metrics: Record<string, number>, fault: string | undefined }
+export interface Measured { metrics: Record<string, number>, fault: string | undefined }
 
 /** Runs the schedule, and adds up what messages cost from the end of the warm-up on. `receivers`: of which pair's messages each gets, and where their latency goes. */
-async function run (name: string, cluster: RunningCluster, { settings, pairs, rate, idle, latencies }: { settings: Settings, pairs: Pairs, rate: number, idle: Spent, latencies: ReadonlyArray<Latencies | undefined> }): Promise<Measured> {
+export async function run (name: string, cluster: RunningCluster, { settings, pairs, rate, idle, latencies }: { settings: Settings, pairs: Pairs, rate: number, idle: Spent, latencies: ReadonlyArray<Latencies | undefined> }): Promise<Measured> {
   const { publishers, receivers } = pairs
   const pacer = new Pacer({ ...pairs, receivers: [] }, rate, true)
   const from = pacer.start + settings.warmUpSeconds * 1000
@@ -79,7 +81,7 @@ async function run (name: string, cluster: RunningCluster, { settings, pairs, ra
   return { metrics: { ...metrics, [`${name}_send_late_p99_ms`]: late.summary('late')['late_p99_ms'] as number }, fault: fault === undefined ? undefined : `${name}: ${fault}` }
 }
 
-function shown (name: string, latencies: Latencies): Record<string, number> {
+export function shown (name: string, latencies: Latencies): Record<string, number> {
   if (latencies.count === 0) return {}
   const all = latencies.summary(`${name}_delivery`)
   return Object.fromEntries(['p50', 'p99'].map(rank => [`${name}_delivery_${rank}_ms`, all[`${name}_delivery_${rank}_ms`] as number]))
@@ -99,7 +101,7 @@ async function direct (peer: Peer, cluster: RunningCluster, settings: Settings, 
 }
 
 /** Waits until the database has done what the load before has left to it. */
-async function rest ({ database }: RunningPeer): Promise<void> {
+export async function rest ({ database }: RunningPeer): Promise<void> {
   const own = database?.process
   if (own === undefined) return
   for (let waited = 0; waited < mostRestSeconds; waited++) {
@@ -109,7 +111,7 @@ async function rest ({ database }: RunningPeer): Promise<void> {
   }
 }
 
-async function quiet (cluster: RunningCluster): Promise<Spent> {
+export async function quiet (cluster: RunningCluster): Promise<Spent> {
   const spent = await spending(cluster)
   await wait(idleSeconds * 1000)
   return await spent()

@@ -29,6 +29,8 @@ export interface Settings {
   mongodbRate: number
   /** The same of `cluster`, one after the other. */
   clusterRates: readonly number[]
+  /** The same of `cluster-group`. */
+  clusterGroupRate: number
   /** Whether the generator sleeps between two messages of a schedule, where it shares its core with what is measured. */
   sleeps: boolean
   /** Members of the group of `fanout`. */

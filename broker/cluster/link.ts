@@ -17,6 +17,8 @@ interface Frame { v: number, /** sender */ f: string, /** its number; of a heart
 const busyTimes = 3
 /** So many times `requestTimeoutMs` at most who asked waits for that. */
 export const mostWaits = 10
+/** What can wait goes with the next frame to the same server, or after so many milliseconds (or a tenth of `requestTimeoutMs`, when that is less) in one of its own. */
+const defaultMostWaitMs = 100
 /** Characters of what is logged of a frame that is none. */
 const maxLogged = 100
 
@@ -45,27 +47,32 @@ export interface LinkOptions {
   /** Milliseconds to wait for an answer. */
   requestTimeoutMs: number
   log: Logger
+  /** Milliseconds after which what can wait goes by itself. */
+  mostWaitMs?: number
   /** Milliseconds of a clock that only goes forward. */
   steady?: () => number
 }
 
 /** What was said to one server, and heard of it. */
-interface Peer { sent: number, /** undefined: nothing yet */ heard: number | undefined, /** when all that was said had been heard, for the last time */ wholeAt: number, queue: Item[] }
+interface Peer { sent: number, /** undefined: nothing yet */ heard: number | undefined, /** when all that was said had been heard, for the last time */ wholeAt: number, queue: Item[], /** there is something that cannot wait */ isDue: boolean }
 interface Asked { node: string, /** of the steady clock */ since: number, resolve: (value: unknown) => void, reject: (error: Error) => void, timer: NodeJS.Timeout }
 
 type Handler = (body: any, from: string) => unknown
+interface Manner { takesLong?: boolean, canWait?: boolean }
+interface Asking { timeoutMs?: number, canWait?: boolean }
 
 export class Link {
   readonly #options: LinkOptions
   readonly #steady: () => number
   readonly #peers = new Map<string, Peer>()
-  readonly #handlers = new Map<string, { run: Handler, takesLong: boolean }>()
+  readonly #handlers = new Map<string, Manner & { run: Handler }>()
   /** Of what is being done for others, and takes long. */
   readonly #busy = new Set<NodeJS.Timeout>()
   readonly #broken: Array<(node: string, sinceMs: number) => void> = []
   readonly #asked = new Map<number, Asked>()
   #lastId = 0
   #flushing = false
+  #later: NodeJS.Timeout | undefined
   #closed = false
 
   constructor (options: LinkOptions) {
@@ -98,9 +105,9 @@ export class Link {
 
   /**
    * What is told under `kind` goes to `handler`; what it returns, or resolves to, answers who asked. JSON. `takesLong`: who asked is told while it is being done,
-   * and waits on: a slow database is no reason to do it twice.
+   * and waits on: a slow database is no reason to do it twice. `canWait`: so can the answer, for something else that goes there.
    */
-  on (kind: string, run: Handler, { takesLong = false } = {}): void { this.#handlers.set(kind, { run, takesLong }) }
+  on (kind: string, run: Handler, manner: Manner = {}): void { this.#handlers.set(kind, { ...manner, run }) }
 
   /**
    * Called when something that another server has said may be lost: `sinceMs` (of the steady clock) all was heard. Also when a server is gone, of which
@@ -109,19 +116,19 @@ export class Link {
   onBroken (listener: (node: string, sinceMs: number) => void): void { this.#broken.push(listener) }
 
   /** In order with all that is told to that server. May be lost; then the server that missed it knows. */
-  tell (node: string, kind: string, body: unknown): void { this.#push(node, [kind, body]) }
+  tell (node: string, kind: string, body: unknown, { canWait = false } = {}): void { this.#push(node, [kind, body], canWait) }
 
   tellAll (kind: string, body: unknown): void { for (const node of this.others) this.tell(node, kind, body) }
 
   /** Rejects with `PeerUnavailableError` when nothing is heard in time (of what takes long: for ten times as long at most), and with an `Error` that has the other one's words when it could not do it. */
-  ask (node: string, kind: string, body: unknown, timeoutMs = this.#options.requestTimeoutMs): Promise<unknown> {
+  ask (node: string, kind: string, body: unknown, { timeoutMs = this.#options.requestTimeoutMs, canWait = false }: Asking = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
       const timer = setTimeout(() => { this.#fail(id, 'did not answer in time') }, timeoutMs)
       timer.unref()
       this.#asked.set(id, { node, since: this.#steady(), resolve, reject, timer })
       if (!this.#options.registry.view.nodes.has(node)) this.#fail(id, 'is not there')
-      else this.#push(node, [kind, body, id])
+      else this.#push(node, [kind, body, id], canWait)
     })
   }
 
@@ -130,25 +137,42 @@ export class Link {
 
   close (): void {
     this.#closed = true
+    clearTimeout(this.#later)
     for (const timer of this.#busy) clearInterval(timer)
     this.#busy.clear()
     for (const id of [...this.#asked.keys()]) this.#fail(id, 'is not asked any more: this server stops')
   }
 
-  #push (node: string, item: Item): void {
+  #push (node: string, item: Item, canWait = false): void {
     if (this.#closed) return
-    this.#peer(node).queue.push(item)
+    const peer = this.#peer(node)
+    peer.queue.push(item)
+    if (canWait) return this.#flushLater()
+    peer.isDue = true
     if (this.#flushing) return
     this.#flushing = true
-    setImmediate(() => { this.#flush() })
+    setImmediate(() => {
+      this.#flushing = false
+      this.#flush(({ isDue }) => isDue)
+    })
   }
 
-  #flush (): void {
-    this.#flushing = false
+  #flushLater (): void {
+    if (this.#later !== undefined) return
+    this.#later = setTimeout(() => {
+      this.#later = undefined
+      this.#flush()
+    }, this.#options.mostWaitMs ?? Math.min(defaultMostWaitMs, this.#options.requestTimeoutMs / 10))
+    this.#later.unref()
+  }
+
+  /** A queue goes as a whole: what is told later is not to overtake what waits. */
+  #flush (which: (peer: Peer) => boolean = () => true): void {
     for (const [node, peer] of this.#peers) {
-      if (peer.queue.length === 0) continue
+      if (peer.queue.length === 0 || !which(peer)) continue
       const items = peer.queue
       peer.queue = []
+      peer.isDue = false
       this.#publish(node, { v: protocolVersion, f: this.#options.self, s: ++peer.sent, m: items })
     }
   }
@@ -200,7 +224,7 @@ export class Link {
     }
     const done = id !== undefined && handler?.takesLong === true ? this.#saysBusy(from, id) : (): void => {}
     answer().finally(done).then(value => {
-      if (id !== undefined) this.#push(from, ['=', value, id])
+      if (id !== undefined) this.#push(from, ['=', value, id], handler?.canWait)
     }, (error: unknown) => {
       if (id !== undefined) this.#push(from, ['!', error instanceof Error ? error.message : String(error), id])
       else this.#options.log.error({ err: error, kind, from }, 'what another server said was not taken')
@@ -255,7 +279,7 @@ export class Link {
 
   #peer (node: string): Peer {
     let peer = this.#peers.get(node)
-    if (peer === undefined) this.#peers.set(node, peer = { sent: 0, heard: undefined, wholeAt: this.#steady(), queue: [] })
+    if (peer === undefined) this.#peers.set(node, peer = { sent: 0, heard: undefined, wholeAt: this.#steady(), queue: [], isDue: false })
     return peer
   }
 }

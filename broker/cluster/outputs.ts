@@ -89,7 +89,8 @@ export class Outbox {
         if (item === undefined) wired.set(output, item = toWire(output))
         items.push(item)
       }
-      if (items.length > 0) link.tell(server, 'outputs', items)
+      // Events, most of them receipts, hurry nobody.
+      if (items.length > 0) link.tell(server, 'outputs', items, { canWait: items.every(item => item['kind'] === 'event') })
     }
   }
 

@@ -107,7 +107,7 @@ export class ClusterSeats implements Others {
     const { link, releaseTimeoutMs, log } = this.#options
     const { node, epoch, ended } = holder
     try {
-      const released = await link.ask(node, 'release', { session, ...epoch !== undefined && { epoch } }, releaseTimeoutMs) as Released
+      const released = await link.ask(node, 'release', { session, ...epoch !== undefined && { epoch } }, { timeoutMs: releaseTimeoutMs }) as Released
       this.#silent.delete(node)
       this.#unanswered.delete(session)
       return released

@@ -158,7 +158,9 @@ export class ClusterStore extends WrappedStore {
   }
 
   async #advanceAt (owner: string, marks: MemberMarks): Promise<Moved> {
-    const answer = await this.#ask(owner, 'advance', marks) as Moved | undefined
+    // Who has read waits for it, and who was given something does not.
+    const canWait = marks.members.every(({ readSeq }) => readSeq === undefined)
+    const answer = await this.#ask(owner, canWait ? 'delivered' : 'advance', marks, canWait) as Moved | undefined
     if (answer !== undefined) return answer
     const moved = await this.inner.advance({ ...marks, cursors: [] })
     // Those that stand where they were to be moved to: the owner may have moved them, and what it answered did not come.
@@ -191,12 +193,12 @@ export class ClusterStore extends WrappedStore {
   }
 
   /** Resolves to undefined when the owner does not do it. */
-  async #ask (owner: string, kind: string, body: unknown): Promise<unknown> {
+  async #ask (owner: string, kind: string, body: unknown, canWait = false): Promise<unknown> {
     const { link, log, requestTimeoutMs } = this.#options
     this.counts.asked++
     const since = this.#steady()
     try {
-      return await link.ask(owner, kind, body)
+      return await link.ask(owner, kind, body, { canWait })
     } catch (error) {
       this.counts.fellBack++
       if (error instanceof PeerUnavailableError) this.#silent.set(owner, this.#steady() + leftAloneTimes * Math.max(requestTimeoutMs, this.#steady() - since))
@@ -208,20 +210,22 @@ export class ClusterStore extends WrappedStore {
   /** What others leave to this server. */
   #serve (): void {
     const { link, requestTimeoutMs, inner } = this.#options
-    const serve = <T>(kind: string, logsOf: (body: T) => string[], run: (body: T) => Promise<unknown>): void => {
+    const serve = <T>(kind: string, logsOf: (body: T) => string[], run: (body: T) => Promise<unknown>, canWait = false): void => {
       link.on(kind, async (body: T) => {
         if (!logsOf(body).every(log => this.#options.ownership.isMine(log))) throw new Error('this server does not own it')
         this.counts.served++
         return await run(body)
-      }, { takesLong: true })
+      }, { takesLong: true, canWait })
     }
     serve<Operation[]>('commit', operations => operations.map(logOf), operations => this.#group.commit(operations, mostWaits * requestTimeoutMs))
-    serve<MemberMarks>('advance', ({ members, events }) => [...members.map(({ conv }) => conv), ...events.map(({ user }) => `e:${user}`)], marks => inner.advance({ ...marks, cursors: [] }))
+    for (const kind of ['advance', 'delivered']) serve<MemberMarks>(kind, logsOfMarks, marks => inner.advance({ ...marks, cursors: [] }), kind === 'delivered')
     serve<{ user: string, conv: string, seqs: number[] }>('hide', ({ conv }) => [conv], async ({ user, conv, seqs }) => ({ done: await inner.hide(user, conv, seqs) }))
     serve<{ user: string, conv: string }>('clear', ({ conv }) => [conv], async ({ user, conv }) => ({ done: await inner.clear(user, conv) }))
     serve<{ user: string, conv: string, change: Settings }>('settings', ({ conv }) => [conv], async ({ user, conv, change }) => ({ done: await inner.settings(user, conv, change) }))
   }
 }
+
+function logsOfMarks ({ members, events }: MemberMarks): string[] { return [...members.map(({ conv }) => conv), ...events.map(({ user }) => `e:${user}`)] }
 
 /** Of an operation that was left to another server and then committed here: when it was stored there it is no repeat, for nobody has been told. */
 function ownOutcome (op: Operation, outcome: Outcome): Outcome {

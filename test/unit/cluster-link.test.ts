@@ -9,12 +9,12 @@ import { MemoryNetwork } from '../support/memory-transport.ts'
 
 interface Side { link: Link, registry: FakeRegistry, broken: number[], heard: unknown[], logged: string[], clock: { now: number } }
 
-function side (t: Test, self: string, network: MemoryNetwork, ids: readonly string[], requestTimeoutMs = 5_000): Side {
+function side (t: Test, self: string, network: MemoryNetwork, ids: readonly string[], requestTimeoutMs = 5_000, mostWaitMs = 50): Side {
   const registry = new FakeRegistry(new View(ids.map(info)))
   const logged: string[] = []
   const clock = { now: 1_000 }
   const log = pino({ level: 'debug' }, { write: line => { logged.push((JSON.parse(line) as { msg: string }).msg) } })
-  const link = new Link({ self, transport: network.transport(self), registry, requestTimeoutMs, log, steady: () => clock.now })
+  const link = new Link({ self, transport: network.transport(self), registry, requestTimeoutMs, mostWaitMs, log, steady: () => clock.now })
   const [broken, heard]: [number[], unknown[]] = [[], []]
   link.onBroken((_node, sinceMs) => { broken.push(sinceMs) })
   link.on('word', body => {
@@ -46,6 +46,32 @@ await t.test('what is told comes in order, in one frame a turn, and what is aske
   t.equal(network.frames, 2, 'one each way')
   await t.rejects(a.link.ask('b', 'unheard-of', 1), { message: 'knows no unheard-of' })
   t.same([a.broken, b.broken], [[], []])
+})
+
+await t.test('what can wait goes with the next frame, in its order, or with the heartbeat', async t => {
+  const network = new MemoryNetwork()
+  const [a, b] = ['a', 'b'].map(self => side(t, self, network, ['a', 'b'], 5_000, 60_000)) as [Side, Side]
+  a.link.tell('b', 'word', 1, { canWait: true })
+  await said(network)
+  t.same([b.heard, network.frames], [[], 0])
+  a.link.tell('b', 'word', 2)
+  a.link.tell('b', 'word', 3, { canWait: true })
+  await said(network)
+  t.same([b.heard, network.frames], [[1, 2, 3], 1])
+  a.link.tell('b', 'word', 4, { canWait: true })
+  await a.registry.beat()
+  await said(network)
+  t.same([b.heard, network.frames], [[1, 2, 3, 4], 3])
+  t.same([a.broken, b.broken], [[], []])
+})
+
+await t.test('what can wait goes by itself soon, and so does its answer', async t => {
+  const { network, a, b } = pair(t)
+  const alive = setTimeout(() => {}, 20_000)
+  t.teardown(() => { clearTimeout(alive) })
+  b.link.on('slow', body => body, { canWait: true })
+  t.equal(await a.link.ask('b', 'slow', 4, { canWait: true }), 4)
+  t.equal(network.frames, 2)
 })
 
 await t.test('a lost frame is known with the next one, and by the heartbeat where there is none', async t => {

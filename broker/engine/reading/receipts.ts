@@ -11,6 +11,8 @@ const chunkSize = 50
 const pauseFactor = 19
 /** It is no shorter than this, milliseconds: who reads and who is read must not notice it, and receipts of a moment become one. */
 const minPauseMs = 100
+/** The same where another server may have to be asked. */
+const minPauseOfSeveralMs = 400
 /** Receipts kept for another try when the store fails. */
 const maxKept = 200_000
 
@@ -25,6 +27,7 @@ interface Receipt { to: string, slot: Slot, conv: string, by: string, seq: numbe
 export class Receipts {
   readonly #host: EngineHost
   readonly #maxIntervalMs: number
+  readonly #minPauseMs: number
   #waiting = new Map<string, Receipt>()
   /** On their way to the disk. */
   #writing: ReadonlyMap<string, Receipt> = new Map()
@@ -40,6 +43,7 @@ export class Receipts {
   constructor (host: EngineHost, maxIntervalMs: number) {
     this.#host = host
     this.#maxIntervalMs = maxIntervalMs
+    this.#minPauseMs = host.remote === undefined ? minPauseMs : minPauseOfSeveralMs
   }
 
   /** Watermarks that moved. Group members' marks are asked for by request; only the reader's own devices hear of them. */
@@ -73,7 +77,7 @@ export class Receipts {
     this.#running = this.#commit().finally(() => {
       this.#running = undefined
       this.#endedAt = performance.now()
-      this.#pauseMs = Math.max(minPauseMs, (this.#endedAt - startedAt) * pauseFactor)
+      this.#pauseMs = Math.max(this.#minPauseMs, (this.#endedAt - startedAt) * pauseFactor)
       this.#schedule()
     })
     await this.#running
