@@ -33,7 +33,7 @@ export async function startShipped (folder: string, data: string, cpu: string | 
   const broker = BrokerProcess.start(command, folder, cpu, more)
   const startMs = await broker.listening(port, timeoutMs)
   // WebSocket listens a little later.
-  await broker.listening(wsPort)
+  await broker.listening(wsPort, timeoutMs)
   return { port, wsPort, process: broker, startMs, stop: () => broker.stop() }
 }
 
