@@ -52,12 +52,13 @@ interface HttpParts {
   openOthers: () => ReturnType<typeof openFurther>
 }
 
-async function openApi ({ http, messages }: Config, log: Logger, { gateway, core }: Served, draining: () => boolean): Promise<Api> {
+async function openApi ({ http, messages, mqtt }: Config, log: Logger, { gateway, core }: Served, draining: () => boolean): Promise<Api> {
   const { Api } = await import('./http/api/api.ts')
   return new Api({
     authenticate: request => core.engine.authenticate(request),
     visits: gateway.visits,
     origins: http.cors,
+    prefix: mqtt.prefix,
     signInMs: http.signInSeconds * 1000,
     maxMessageBytes: messages.maxBytes,
     draining,

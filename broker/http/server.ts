@@ -6,6 +6,7 @@ import { codes, Refusal } from '../errors.ts'
 import { network } from '../network.ts'
 import { PerSecond } from '../per-second.ts'
 import type { Api } from './api/api.ts'
+import { asyncApiRoutes } from './api/asyncapi.ts'
 import { openApiRoutes } from './api/openapi.ts'
 import { createApp } from './app.ts'
 import { entryRoutes, type Entrance } from './entry.ts'
@@ -21,7 +22,7 @@ export interface HttpOptions extends Health {
   /** What the server measures; absent: it says nothing of it. */
   metrics?: Metrics | undefined
   /** What users ask; absent: it is off. */
-  api?: Pick<Api, 'knows' | 'routes'> | undefined
+  api?: Pick<Api, 'knows' | 'routes' | 'prefix'> | undefined
   /** Whether a request with this Host is meant for this server. */
   hostAllowed: (host: string | undefined) => boolean
 }
@@ -38,7 +39,7 @@ export async function createHttp (options: HttpOptions): Promise<Server> {
   const admit = admission(options)
   const server = await createApp({
     listener: handler => createServer(serverOptions(limits), (request, response) => { if (admit(request, response)) handler(request, response) }),
-    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...metrics === undefined ? [] : [metricsRoutes(metrics)], ...api === undefined ? [] : [api.routes, openApiRoutes(options.version)]],
+    routes: [healthRoutes(options), ...entrance === undefined ? [] : [entryRoutes(entrance)], ...metrics === undefined ? [] : [metricsRoutes(metrics)], ...api === undefined ? [] : [api.routes, openApiRoutes(options.version), asyncApiRoutes(options.version, api.prefix)]],
     maxBodyBytes,
     missing: (_method, _path, allowed) => allowed.length > 0 ? wrongMethod(allowed) : problemOf(new Refusal('not_found', 'there is no such page')),
     problemOf: error => {

@@ -19,6 +19,8 @@ export interface ApiOptions {
   visits: Pick<Visits, 'enter' | 'onKick' | 'count'>
   /** Pages of which origins may use it, beside those of this host; `*`: any. */
   origins: readonly string[]
+  /** What all topics begin with. */
+  prefix: string
   /** Milliseconds for which a sign-in is remembered. */
   signInMs: number
   /** Bytes of a message. */
@@ -40,6 +42,7 @@ const mostTries = 3
 export class Api implements ApiDesk {
   readonly maxBodyBytes: number
   readonly maxMessageBytes: number
+  readonly prefix: string
   readonly #options: ApiOptions
   readonly #signIns: SignIns
   readonly #origins: Origins
@@ -50,6 +53,7 @@ export class Api implements ApiDesk {
   constructor (options: ApiOptions) {
     this.#options = options
     this.maxMessageBytes = options.maxMessageBytes
+    this.prefix = options.prefix
     this.maxBodyBytes = Math.max(options.maxMessageBytes, minBodyBytes)
     this.#signIns = new SignIns({ authenticate: options.authenticate, lifeMs: options.signInMs })
     this.#origins = new Origins(options.origins)
