@@ -124,7 +124,7 @@ export const cluster: Scenario = {
   reference: 'cluster-1',
   extra: clusters,
   without: { ...withoutPlain('it is no cluster'), sabethes: 'it is no cluster' },
-  describe: s => `${s.pairs} pairs, half of them at one server and half at two, at ${s.clusterRates.join(' and ')} messages/s; database: ${databaseWords()}`,
+  describe: s => `${s.pairs} pairs, half of them at one server and half at two, at ${s.clusterRates.join(', ')} messages/s; database: ${databaseWords()}`,
   async run (peer, running: RunningPeer, settings) {
     const { cluster: servers } = running
     if (servers === undefined) throw new Error(`${peer.name} is no cluster`)
