@@ -1,8 +1,10 @@
 /** Builds the clients that need it, once per content of their files. By hand, so that no test waits for compilers: `node dist/test/clients/build.js`. */
 import { found } from '../support/tools.ts'
-import { clients, type Client } from './clients.ts'
+import { chats } from './builds.ts'
+import { clients } from './clients.ts'
 
-for (const [name, client] of Object.entries(clients) as Array<[string, Client]>) {
+const examples = Object.entries(chats).map(([language, chat]) => [`examples, ${language}`, chat] as const)
+for (const [name, client] of [...Object.entries(clients), ...examples]) {
   const missing = client.tools.filter(tool => !found(tool))
   const began = Date.now()
   const what = missing.length > 0 ? `not built: ${missing.join(', ')} missing` : (await client.program()).join(' ')

@@ -35,10 +35,14 @@ export const npm = async (name: string): Promise<string[]> => {
   return [process.execPath, join(built, 'program.mjs'), name]
 }
 
+/** A folder with the packages of requirements.txt and the program. */
+const pythonBuilt = async (): Promise<string> =>
+  await build('paho-python', copy => command(copy, 'python3', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check',
+    '--no-deps', '--require-hashes', '--only-binary', ':all:', '--target', 'packages', '-r', 'requirements.txt'))
+
 /** With the packages of requirements.txt beside it. */
 export const python = async (): Promise<string[]> => {
-  const built = await build('paho-python', copy => command(copy, 'python3', '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check',
-    '--no-deps', '--require-hashes', '--only-binary', ':all:', '--target', 'packages', '-r', 'requirements.txt'))
+  const built = await pythonBuilt()
   return ['env', `PYTHONPATH=${join(built, 'packages')}`, 'python3', join(built, 'program.py')]
 }
 
@@ -75,3 +79,19 @@ export const c = async (): Promise<string[]> => {
 
 /** A script. */
 export const shell = (): Promise<string[]> => Promise.resolve(['bash', join(sourcesOf('mosquitto'), 'program.sh')])
+
+const examplePath = (name: string): string => fileURLToPath(new URL(`examples/${name}`, packageRoot))
+
+/** The chat of `examples/` in each language, with the libraries that its clients above have. */
+export const chats = {
+  node: { tools: [], program: (): Promise<string[]> => Promise.resolve([process.execPath, examplePath('chat.mjs')]) },
+  python: {
+    tools: ['python3'],
+    program: async (): Promise<string[]> => ['env', `PYTHONPATH=${join(await pythonBuilt(), 'packages')}`, 'python3', examplePath('chat.py')]
+  },
+  go: {
+    tools: ['go'],
+    program: async (): Promise<string[]> =>
+      [await buildGo({ name: 'chat-go', sources: examplePath('chat-go/'), files: ['go.mod', 'go.sum', 'main.go'], package: '.', folder: cache })]
+  }
+} as const satisfies Record<string, { tools: readonly string[], program: () => Promise<string[]> }>
