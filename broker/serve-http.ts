@@ -62,6 +62,7 @@ async function openApi ({ http, messages, mqtt }: Config, log: Logger, { gateway
     signInMs: http.signInSeconds * 1000,
     maxMessageBytes: messages.maxBytes,
     draining,
+    streams: { registry: gateway.streams, ...http.stream, log },
     log
   })
 }

@@ -136,7 +136,8 @@ function gatewayOf (config: Config, log: Logger, core: Core, { description: { in
     limits: gatewayLimits(config, log),
     log: log.child({ part: 'access' }),
     ...entrance(config),
-    visits: { visits: config.http.api ? config.http.concurrency : 0, visitsPerUser: config.http.concurrencyPerUser }
+    visits: { visits: config.http.api ? config.http.concurrency : 0, visitsPerUser: config.http.concurrencyPerUser },
+    streams: { streams: config.http.api ? config.http.stream.most : 0, streamsPerUser: config.http.stream.perUser }
   })
 }
 

@@ -121,6 +121,14 @@ export const configSchema = z.strictObject({
     signInSeconds: z.int().min(1).max(3600).default(30).describe('How long a sign-in to the API is remembered, seconds, for requests with the same credentials from the same address; a change of the account ends it at once.'),
     concurrency: count(512, 'Requests to the API that are served at the same time; more are refused as unavailable.'),
     concurrencyPerUser: count(16, 'Requests of one user to the API that are served at the same time; more are refused as rate_limited.'),
+    stream: section('Those who listen over HTTP: GET /v1/stream and GET /v1/poll (docs/http.md).', {
+      most: count(10_000, 'Streams and polls that are open at the same time; more are refused as unavailable.', 0),
+      perUser: count(16, 'Streams and polls of one user that are open at the same time; more are refused as rate_limited.'),
+      heartbeatMs: timer(15_000, 'Time after which a stream on which nothing was sent gets a comment, milliseconds: it keeps connections open that others would close, and finds those that are broken.'),
+      stallTimeoutMs: timer(30_000, 'Time after which a stream is ended whose client takes nothing of what was sent, milliseconds; it goes on where it was.'),
+      retryMs: timer(2000, 'Time after which clients are told to come back when their stream has ended, milliseconds, and up to as long again.'),
+      pollMs: timer(60_000, 'Longest time that a poll may wait, milliseconds.')
+    }),
     readyForMs: timer(1000, 'Time for which one look at the store answers /readyz for everybody, milliseconds.', 0)
   }),
   metrics: section('What the server measures of itself, at /metrics of the HTTP port, for Prometheus.', {

@@ -14,6 +14,7 @@ import { idFloor, keepIdFloor } from './commit/id-floor.ts'
 import type { EngineHost, EngineLimits } from './host.ts'
 import { Lanes } from './intake/lanes.ts'
 import { messageIds } from './commit/message-id.ts'
+import { sayWhole } from './commit/whole.ts'
 import type { LoadedPlugin } from './plugins/plugin-loader.ts'
 import { Pauses } from './intake/pauses.ts'
 import { defaultPluginLimits } from './plugins/plugin-limits.ts'
@@ -95,8 +96,9 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
   const { host, control, committer, recipient, lanes, requests } = wire(options, { ...time, ...sharedLimits && { sharedLimits } }, running, pluginLimits.listenerPending)
   await control.load()
   const feed = new Feed({ store: options.store.feed, log, now: time.now, ...(options.feed === undefined ? {} : { options: options.feed }) })
-
+  const sayNoMore = sayWhole(options, host, committer)
   const closing = async (): Promise<void> => {
+    sayNoMore()
     await lanes.close()
     await committer.drain()
     await control.close()
@@ -135,8 +137,7 @@ export async function createEngine (options: EngineOptions): Promise<EngineInsta
     willRefusal: will => recipient.willRefusal(will),
     hangUp: (session, graceful) => { lanes.hangUp(session, graceful) },
     close () {
-      closed ??= closing()
-      return closed
+      return (closed ??= closing())
     }
   }
 }

@@ -33,6 +33,7 @@ import type { OpenTopics } from './open-topics.ts'
 import type { OrdinaryTopics } from './ordinary-topics.ts'
 import { Sessions } from './sessions.ts'
 import { Shares } from './shares.ts'
+import { Streams, type StreamLimits } from './streams/streams.ts'
 import { SysTopics, type SysOptions } from './sys-topics.ts'
 import { Tick } from './tick.ts'
 import { Traffic } from './traffic.ts'
@@ -77,6 +78,8 @@ export interface GatewayOptions {
   tellOthers?: ((user: string, payload: Uint8Array) => void) | undefined
   /** Users who ask without a connection of MQTT. */
   visits?: VisitLimits
+  /** Users who read without one. */
+  streams?: StreamLimits
 }
 
 const sweepIntervalMs = 1000
@@ -97,6 +100,7 @@ export class Gateway implements Acceptor {
   readonly locks = new Locks()
   readonly takeovers: PerSecond
   readonly visits: Visits
+  readonly streams: Streams
   readonly #intake: Intake
   readonly #tick: Tick
   readonly #publishAnswers: PublishAnswers
@@ -114,17 +118,15 @@ export class Gateway implements Acceptor {
   readonly #onClock: (aheadMs: number) => void
   #closing = false
 
-  constructor ({ engine, serverInfo, now, onClock = () => {}, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers, visits: visitLimits = { visits: 0, visitsPerUser: 0 } }: GatewayOptions) {
+  constructor ({ engine, serverInfo, now, onClock = () => {}, steady, topics, openTopics, ordinary, records, shared, limits, log, anonymous, nameless = false, lateMs = 0, sys: sysOptions = { intervalSeconds: 0, mayRead: () => false }, authMethods = [], elsewhere, tellOthers, visits: visitLimits = { visits: 0, visitsPerUser: 0 }, streams: streamLimits = { streams: 0, streamsPerUser: 0 } }: GatewayOptions) {
     const [full, traffic, measures, { clock, locks, pending }] = [this.#full, new Traffic(), this.#measures, this]
-    ;[this.#now, this.#onClock, this.#traffic] = [now, onClock, traffic]
+    ;[this.#now, this.#onClock, this.#traffic, this.limits, this.log] = [now, onClock, traffic, limits, log]
     const intake = this.#intake = new Intake(limits.queuedPublishes)
     const tick = this.#tick = new Tick(engine, intake)
     const pump = this.pump = new Pump(engine, { now, steady: steady ?? (() => clock.now), fresh: steady ?? (() => clock.refresh()), later: run => { tick.first(run) }, recentBytes: limits.recentBytes, looking: limits.opening, lateMs })
     const turns = this.turns = new Turns({ contended: () => pump.pauses.sending })
     const waiting = this.wills = new WaitingWills(limits)
     const answerRoom = this.answerRoom = new AnswerRoom(limits.answerBytes, limits.answerBytesPerUser)
-    this.limits = limits
-    this.log = log
     const rows = new WillRows(records, shared, err => { logFailure(log, err, {}, 'wills could not be stored') })
     const wills = this.#wills = new Wills({ engine, full, topics, ordinary, pending, tick, clock, now, waiting, rows, log })
     const forget = async (session: string): Promise<void> => { await ordinary?.forget(session) }
@@ -132,6 +134,7 @@ export class Gateway implements Acceptor {
     const departures: Departures = this.departures = new Departures({ sessions, elsewhere, steady: pump.steady })
     const shares = this.#shares = new Shares({ engine, pump, topics, limits, log })
     const visits = this.visits = new Visits({ engine, tick, intake, pending, pump, answerRoom }, visitLimits)
+    this.streams = new Streams({ engine, pump, topics, opening: shares.opening, traffic, window: limits.inflight, log }, streamLimits)
     const ordinarySide = new OrdinarySide({ openTopics, ordinary, limits })
     const serverDocument = this.#serverDocument = new ServerDocument(topics, serverInfo)
     const publishAnswers = this.#publishAnswers = new PublishAnswers({ clock, measures, topics, pump, tick, pending, wills, visits, tellOthers, log })
@@ -213,6 +216,7 @@ export class Gateway implements Acceptor {
     if (output.kind === 'extended') this.visits.kick(output.user, output.grant, 'unauthorized')
     // `spare`: all but one are to end, and visits are not told apart.
     if (output.kind === 'kick') this.visits.kick(output.user, output.session ?? output.grant, output.code)
+    if (output.kind !== 'expired') this.streams.hear(output)
     this.sessions.hear(output)
   }
 
@@ -236,9 +240,10 @@ export class Gateway implements Acceptor {
 
   #sweep (): void {
     // Asked often enough to notice that the machine's clock was set back.
-    this.#now()
+    const time = this.#now()
     const now = this.clock.refresh()
     this.sessions.sweep(now)
+    this.streams.sweep(time, this.pump.steady())
     this.#shares.sweep(this.pump.steady())
     this.pump.trim()
     this.#wills.sweep(now)
@@ -260,6 +265,7 @@ export class Gateway implements Acceptor {
     // Who waits for an answer that is known hears it before the connection ends.
     this.pump.pressure.close()
     this.visits.close()
+    this.streams.close()
     await this.sessions.close(() => { this.#tick.run() })
     await this.#shares.close()
     await this.#wills.close()

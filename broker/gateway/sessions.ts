@@ -200,6 +200,6 @@ export class Sessions {
 }
 
 /** By the login that let it in. */
-function isMeant ({ grant, spare }: Extract<Output, { kind: 'kick' }>, of: string | undefined): boolean {
+export function isMeant ({ grant, spare }: Extract<Output, { kind: 'kick' }>, of: string | undefined): boolean {
   return (grant === undefined || grant === of) && (spare === undefined || spare !== of)
 }

@@ -9,6 +9,7 @@
 import type { Code } from '../errors.ts'
 import type { ConnectionMark, OwnRuns } from '../store/store.ts'
 import type { Target } from '../topics.ts'
+import type { Position } from './position.ts'
 
 /** What a call answers that can be refused. */
 export type Answer<Value> = { ok: true, value: Value } | { ok: false, code: Code, reason: string, retryAfterMs?: number }
@@ -85,7 +86,7 @@ export type Output = Verdict | Committed
   | { kind: 'members', gid: string, added: Array<{ user: string, joinedSeq: number }>, removed: string[] }
   /** All groups that a user is in, whose sessions look at them, and at the user's events, again: what was said of either may never have come. */
   | { kind: 'groups', user: string, groups: string[] }
-  /** Of what was committed before then (milliseconds since the epoch) nothing is still to be said, by whichever server. */
+  /** Of what was stamped before then (milliseconds since the epoch) nothing is still to be said, by whichever server. */
   | { kind: 'whole', upTo: number }
   /** The time of all servers is so many milliseconds ahead of this machine's clock. */
   | { kind: 'clock', aheadMs: number }
@@ -235,10 +236,10 @@ export interface Engine {
   closeSession (end: SessionClose): Promise<void>
 
   /**
-   * Streams of a session, in pages by stream id. `only`: that one (direct, own); a session without cursors has what came `since` then in it. `own` gives `o:` streams, `event` the one event log. `seen`: to be said to `advance`, as one more stream, together
+   * Streams of a session, in pages by stream id. `only`: that one (direct, own); a session without cursors has what came `since` then in it. `position`: it begins there in all of them, whatever any device has received. `own` gives `o:` streams, `event` the one event log. `seen`: to be said to `advance`, as one more stream, together
    * with what begins on the page: with it the session has gone through all streams of the kind.
    */
-  streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, only?: string, since?: number, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string, seen?: string }>
+  streams (query: { session: string, user: string, kind: 'direct' | 'group' | 'own' | 'event', gid?: string, only?: string, since?: number, position?: Position, after?: string, limit: number }): Promise<{ streams: StreamState[], next?: string, seen?: string }>
   /** What of a stream the user may see, `seq > after`. `last` = numbers up to it were looked at (skip invisible ones). */
   read (query: { user: string, stream: string, after: number, limit: number, maxBytes: number }): Promise<{ entries: LogEntry[], last: number }>
   /** A device acknowledged (cursors, `seq`), or was sent (`sent`). Merged and written lazily; `persistent` sessions only keep cursors. `begins`: it is where the device starts, and acknowledges nothing. */

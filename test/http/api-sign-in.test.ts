@@ -1,13 +1,12 @@
 /** Who may use the API, and for how long: every route refuses who may not, as MQTT does. */
-import { request as httpRequest } from 'node:http'
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { join } from 'node:path'
 import t from 'tap'
 import { requests, verbs } from '../../broker/operations.ts'
 import type { HttpRoute } from '../../broker/operations/operation.ts'
 import { ApiClient, type Answered } from '../support/api-client.ts'
 import { device } from '../support/mqtt.ts'
+import { operator as operate } from '../support/operator.ts'
 import { startServer } from '../support/server.ts'
 
 const server = await startServer(t, {
@@ -18,13 +17,7 @@ const server = await startServer(t, {
   }
 })
 
-async function operator (method: string, path: string, body?: object): Promise<void> {
-  const asked = httpRequest({ socketPath: join(server.data, 'control.sock'), method, path })
-  asked.end(body === undefined ? undefined : JSON.stringify(body))
-  const [answer] = await once(asked, 'response') as [{ statusCode: number, resume (): void }]
-  answer.resume()
-  if (answer.statusCode !== 200) throw new Error(`${method} ${path}: ${answer.statusCode}`)
-}
+const operator = async (method: string, path: string, body?: object): Promise<void> => { await operate(server, method, path, body) }
 for (const user of ['alice', 'bob', 'carol', 'eve']) await operator('PUT', `/v1/users/${user}`, { password: `${user} secret` })
 const as = (user: string, password = `${user} secret`): ApiClient => new ApiClient(server.httpPort, user, password)
 
@@ -168,7 +161,7 @@ await t.test('pages of other origins', async t => {
     t.strictSame([preflight.status, preflight.headers.get('access-control-allow-origin'), preflight.headers.get('access-control-allow-methods')], [204, null, null])
   }
   const preflight = await fetch(`http://127.0.0.1:${server.httpPort}/v1/groups/x/members`, { method: 'OPTIONS', headers: { origin: 'https://chat.example.com', 'access-control-request-method': 'POST' } })
-  t.strictSame([preflight.status, preflight.headers.get('access-control-allow-origin'), preflight.headers.get('access-control-allow-methods'), preflight.headers.get('access-control-allow-headers')], [204, 'https://chat.example.com', 'GET, POST, PUT, DELETE', 'Authorization, Content-Type, Idempotency-Key'])
+  t.strictSame([preflight.status, preflight.headers.get('access-control-allow-origin'), preflight.headers.get('access-control-allow-methods'), preflight.headers.get('access-control-allow-headers')], [204, 'https://chat.example.com', 'GET, POST, PUT, DELETE', 'Authorization, Content-Type, Idempotency-Key, Last-Event-ID'])
 })
 
 await t.test('methods', async t => {

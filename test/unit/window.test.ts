@@ -4,7 +4,7 @@ import { firstIdBehind, maxChatPacketId, maxWindow, PacketIds, type SentPacket }
 import { Stream, type Reader } from '../../broker/gateway/delivery/stream.ts'
 import { Window } from '../../broker/gateway/delivery/window.ts'
 
-const reader: Reader = { id: 'bob/phone', user: 'bob', stored: true, keepsPace: true, passed: undefined, streams: new Map(), live: () => {}, missed: () => {} }
+const reader: Reader = { id: 'bob/phone', user: 'bob', stored: true, cold: false, keepsPace: true, passed: undefined, streams: new Map(), live: () => {}, missed: () => {} }
 function streamOf (id: string): Stream { return new Stream(reader, id, 'direct', Buffer.from('t'), 1, 0, 100) }
 
 await t.test('a cursor follows the oldest entry that is not acknowledged', async t => {

@@ -1,7 +1,7 @@
 /** What waits for the next commit, in the order in which it came. */
 import type { Verdict } from '../../link/port.ts'
 import type { Draft } from '../../plugin-api.ts'
-import type { NewMessage, Operation, Outcome } from '../../store/store.ts'
+import type { NewMessage, Operation, Outcome, TimeMs } from '../../store/store.ts'
 import { removesMembers } from './member-changes.ts'
 import type { StoreFailure } from './store-failure.ts'
 
@@ -46,6 +46,8 @@ export class CommitQueue {
   get isEmpty (): boolean { return this.#head === this.#pending.length }
   /** Entries that wait. */
   get size (): number { return this.#pending.length - this.#head }
+  /** When the oldest that waits was stamped; Infinity: there is none. */
+  get oldest (): TimeMs { return oldestOf(this.#pending, this.#head) }
   push (entry: Entry): void { this.#pending.push(entry) }
 
   /** Takes what goes into one commit. */
@@ -108,4 +110,15 @@ export class CommitQueue {
       if (verdict !== undefined) this.#pending[i] = { kind: 'verdict', session: (entry as MessageEntry).session, verdict }
     }
   }
+}
+
+/** When the oldest of these was stamped, from the one at `first` on; Infinity: there is none. */
+export function oldestOf (entries: readonly Entry[], first = 0): TimeMs {
+  let oldest = Infinity
+  for (let i = first; i < entries.length; i++) {
+    const entry = entries[i] as Entry
+    if (entry.kind === 'message') oldest = Math.min(oldest, entry.message.ts)
+    else if (entry.kind === 'job') for (const operation of entry.job.operations) if ('ts' in operation) oldest = Math.min(oldest, operation.ts)
+  }
+  return oldest
 }

@@ -7,11 +7,11 @@ import type { Logger } from 'pino'
 import type { Output, Verdict } from '../../link/port.ts'
 import type { UnansweredResend } from '../../link/remote.ts'
 import type { Draft } from '../../plugin-api.ts'
-import type { NewMessage, Operation, Outcome, Store } from '../../store/store.ts'
+import type { NewMessage, Operation, Outcome, Store, TimeMs } from '../../store/store.ts'
 import { Announcement } from './announcement.ts'
 import type { Hearers } from './announcement.ts'
 import { CommitQueue } from './commit-queue.ts'
-import type { Batch, Entry, Unstored } from './commit-queue.ts'
+import { oldestOf, type Batch, type Entry, type Unstored } from './commit-queue.ts'
 import { Doubts } from './doubts.ts'
 import { CommitMeasures } from './commit-measures.ts'
 import { changesMembers, MemberChanges } from './member-changes.ts'
@@ -39,8 +39,8 @@ export class Committer {
   readonly #doubts = new Doubts()
   readonly #maxQueued: number
   #running = false
-  /** Entries of the commit under way. */
-  #committing = 0
+  /** The commit under way. */
+  #committing: readonly Entry[] = []
   /** Senders were told to wait. */
   #full = false
   #drained: Array<() => void> = []
@@ -81,7 +81,9 @@ export class Committer {
   adopt (session: string, doubts: readonly UnansweredResend[]): void { this.#doubts.adopt(session, doubts) }
 
   /** Entries that wait, or are being committed. */
-  get waiting (): number { return this.#queue.size + this.#committing }
+  get waiting (): number { return this.#queue.size + this.#committing.length }
+  /** When the oldest of what is not committed and said was stamped; Infinity: there is nothing. */
+  get oldest (): TimeMs { return Math.min(oldestOf(this.#committing), this.#queue.oldest) }
 
   /** Resolves when nothing is queued or in flight. */
   drain (): Promise<void> {
@@ -104,7 +106,7 @@ export class Committer {
   async #run (): Promise<void> {
     while (!this.#queue.isEmpty) {
       const batch = this.#queue.next()
-      this.#committing = batch.entries.length
+      this.#committing = batch.entries
       let outcomes: Outcome[] = []
       let changes: MemberChanges | undefined
       if (batch.operations.length > 0) {
@@ -133,7 +135,7 @@ export class Committer {
   }
 
   #committed (): void {
-    this.#committing = 0
+    this.#committing = []
     if (this.#full && this.#queue.size <= this.#maxQueued / 2) this.#fill(false)
   }
 

@@ -14,13 +14,13 @@ export const stampMarginMs = 60_000
 type TimeAt = (seq: number) => Promise<TimeMs | undefined>
 
 /**
- * The last number up to `upTo` that was stamped before `since` (less the margin), never below `floor`: times do not go back within
+ * The last number up to `upTo` that was stamped before `since`, never below `floor`: times do not go back within
  * a log, so it is found by halves.
  */
 async function lastBefore (since: TimeMs, floor: number, upTo: number, timeAt: TimeAt): Promise<number> {
   const isOlder = async (seq: number): Promise<boolean> => {
     const ts = await timeAt(seq)
-    return ts === undefined || ts < since - stampMarginMs
+    return ts === undefined || ts < since
   }
   // Most often nothing has come since.
   if (upTo <= floor || await isOlder(upTo)) return upTo

@@ -7,12 +7,13 @@
  * The first cursors may be lost with the server: then the time of the SUBSCRIBE says what is for this device (since.ts).
  */
 import { eventLogId, groupId } from '../../topics.ts'
-import type { Cursor, Member } from '../../store/store.ts'
+import type { Cursor, Head, Member } from '../../store/store.ts'
 import { envelope, eventPayload } from '../envelope.ts'
 import type { EngineHost } from '../host.ts'
 import type { Marks } from './marks.ts'
 import type { Engine, LogEntry, StreamState } from '../../link/port.ts'
-import { eventBefore, messageBefore } from './since.ts'
+import { placeName, type Position } from '../../link/position.ts'
+import { eventBefore, messageBefore, stampMarginMs } from './since.ts'
 import { floorOf, visibleAfter } from './visible.ts'
 
 type Query = Parameters<Engine['streams']>[0]
@@ -44,7 +45,9 @@ export class Streams {
   /** As `Engine.streams`. */
   async list (query: Query): Promise<Page> {
     await this.#marks.settled(query.user)
-    return query.kind === 'event' ? await this.#eventLog(query) : await this.#conversations(query, query.kind)
+    const { kind, position } = query
+    if (kind === 'event') return await this.#eventLog(query)
+    return position === undefined ? await this.#conversations(query, kind) : await this.#placed(query, kind, position)
   }
 
   async #conversations (query: Query, kind: 'direct' | 'group' | 'own'): Promise<Page> {
@@ -69,11 +72,30 @@ export class Streams {
       if (cursor !== undefined) return placed(stream, head, cursor, floorOf(row))
       let start = seenAll ? floorOf(row) : kind === 'own' ? head : Math.min(head, Math.max(row.deliveredSeq, floorOf(row)))
       const since = persistent ? dates?.of(kind, row.conv.slice(2)) : query.since
-      if (since !== undefined) start = await messageBefore(store, row.conv, since, floorOf(row), start)
+      if (since !== undefined) start = await messageBefore(store, row.conv, since - stampMarginMs, floorOf(row), start)
       return begun(stream, head, start, persistent)
     }))
     if (next !== undefined) return { streams, next: streamOf(next, kind) }
     return { streams, ...persistent && !seenAll && !isNarrow && { seen: `!${kind}` } }
+  }
+
+  /** Where a reader goes on that has its position itself. */
+  async #placed (query: Query, kind: 'direct' | 'group' | 'own', { time, places }: Position): Promise<Page> {
+    const { store } = this.#host
+    const limit = Math.min(query.limit, maxPage)
+    const rows = await this.#rows(query, kind, limit)
+    const heads = await store.heads(rows.map(row => row.conv))
+    const streams = await Promise.all(rows.map(async (row, i): Promise<StreamState> => {
+      const stream = streamOf(row.conv, kind)
+      const { seq: head, ts }: Pick<Head, 'seq' | 'ts'> = heads[i] ?? { seq: 0, ts: 0 }
+      const place = places.get(placeName(stream))
+      if (place !== undefined) return { stream, head, ...at(Math.min(head, Math.max(place, floorOf(row)))) }
+      // Most conversations have rested since.
+      return { stream, head, ...at(ts < time ? head : await messageBefore(store, row.conv, time, Math.min(head, floorOf(row)), head)) }
+    }))
+    const last = streams.at(-1)
+    const hasNext = query.gid === undefined && query.only === undefined && rows.length >= limit
+    return { streams, ...hasNext && last !== undefined && { next: last.stream } }
   }
 
   async #rows (query: Query, kind: 'direct' | 'group' | 'own', limit: number): Promise<Member[]> {
@@ -87,16 +109,21 @@ export class Streams {
     return await store.memberships(query.user, { kind: kind === 'direct' ? 'd' : 'g', limit, ...after })
   }
 
-  async #eventLog ({ session, user }: Query): Promise<Page> {
+  async #eventLog ({ session, user, position }: Query): Promise<Page> {
     const { store } = this.#host
     const stream = eventLogId(user)
+    if (position !== undefined) {
+      const { seq: head } = await store.eventHead(user)
+      const place = position.places.get(placeName(stream)) ?? await eventBefore(store, user, position.time, head)
+      return { streams: [{ stream, head, ...at(Math.min(head, place)) }] }
+    }
     const persistent = this.#sessions.isPersistent(session)
     const [cursor, seenAll] = persistent ? await store.cursors(session, [stream, '!event']) : []
     const head = await store.eventHead(user)
     if (cursor !== undefined) return { streams: [placed(stream, head.seq, cursor, 0)] }
     const since = persistent && seenAll === undefined ? (await this.#sessions.dates(session)).of('event') : undefined
     let start = seenAll === undefined ? head.deliveredSeq : 0
-    if (since !== undefined) start = await eventBefore(store, user, since, start)
+    if (since !== undefined) start = await eventBefore(store, user, since - stampMarginMs, start)
     return { streams: [begun(stream, head.seq, start, persistent)], ...persistent && seenAll === undefined && { seen: '!event' } }
   }
 
@@ -148,6 +175,8 @@ export class Streams {
 function begun (stream: string, head: number, start: number, persistent: boolean): StreamState {
   return { stream, head, cursor: start, sent: start, ...persistent && start > 0 && { begins: true } }
 }
+
+function at (cursor: number): Pick<StreamState, 'cursor' | 'sent'> { return { cursor, sent: cursor } }
 
 /** A stored cursor, never before what the user may see, never beyond the log. */
 function placed (stream: string, head: number, stored: Cursor, floor: number): StreamState {

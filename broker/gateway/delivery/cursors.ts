@@ -32,7 +32,7 @@ export class Cursors {
   report (stream: Stream): void {
     if (!stream.dirty) return
     stream.dirty = false
-    if (stream.qos === 1) this.#engine.advance([moveOf(stream)])
+    if (stream.qos === 1 && !stream.reader.cold) this.#engine.advance([moveOf(stream)])
   }
 
   /** Reports all cursors that moved. Direct and own streams that are caught up leave memory. */
@@ -44,7 +44,7 @@ export class Cursors {
     for (const stream of moved) {
       if (!stream.dirty) continue
       stream.dirty = false
-      if (stream.qos === 1) moves.push(moveOf(stream))
+      if (stream.qos === 1 && !stream.reader.cold) moves.push(moveOf(stream))
       const lazy = stream.kind === 'direct' || stream.kind === 'own'
       if (lazy && stream.inflight === 0 && !stream.queued && stream.sentTo >= stream.head && !stream.closed) {
         stream.closed = true

@@ -1,4 +1,5 @@
 import type { StreamState } from '../../link/port.ts'
+import type { Sink } from './sink.ts'
 import type { Shared } from './shared.ts'
 import type { Passed } from './passed.ts'
 import { type Stream, type StreamKind, unknownHead } from './stream.ts'
@@ -15,6 +16,7 @@ export interface Scanned {
   readonly id: string
   readonly user: string
   readonly closed: boolean
+  readonly sink: Pick<Sink, 'position'>
   readonly behindCount: number
   readonly streams: ReadonlyMap<string, Stream>
   readonly passed: Passed | undefined
@@ -101,6 +103,7 @@ export class Scan {
     if (this.#cancelled || session.closed) return looking.leave()
     // What other devices of the user have acknowledged decides where this one starts.
     this.#shared.cursors.flush()
+    const position = session.sink.position?.()
     this.#shared.engine.streams({
       session: session.id,
       user: session.user,
@@ -108,7 +111,8 @@ export class Scan {
       limit: pageSize,
       ...(this.#passed !== '' ? { after: this.#passed } : {}),
       ...(this.#only === undefined ? {} : this.kind === 'group' ? { gid: this.#only.slice(2) } : { only: this.#only }),
-      ...(this.#since === undefined ? {} : { since: this.#since })
+      ...(this.#since === undefined ? {} : { since: this.#since }),
+      ...(position === undefined ? {} : { position })
     }).then(page => {
       looking.leave()
       if (this.#cancelled || session.closed) return
@@ -158,7 +162,8 @@ export class Scan {
     const session = this.#session
     const head = Math.max(state.head, race?.last ?? 0)
     // What was committed since the scan began is for this session, whatever mark the page shows.
-    const before = race === undefined ? unknownHead : this.#before(state.stream, race)
+    // Not so where the page shows what the device itself says: what is said late it may have had elsewhere.
+    const before = race === undefined || session.sink.position !== undefined ? unknownHead : this.#before(state.stream, race)
     const cursor = Math.min(state.cursor, before)
     const sent = Math.min(sentBefore(state), before)
     let stream = session.streams.get(state.stream)

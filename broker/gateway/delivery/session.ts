@@ -57,8 +57,11 @@ export class Session {
   get persistent (): boolean { return this.expirySeconds > 0 }
   /** It has cursors; one that is to end with this connection, too. */
   get stored (): boolean { return this.persistent || this.#resumed }
+  get cold (): boolean { return this.sink.position !== undefined }
   get behindCount (): number { return this.#catchingUp.count }
   get scans (): readonly Scan[] { return this.#scans }
+  /** It has been sent all that there was when it was looked. */
+  get rested (): boolean { return this.behindCount === 0 && this.#scans.every(({ done }) => done) }
   get free (): number { return this.#window.free }
   get inflight (): number { return this.#window.count }
   get capacity (): number { return this.#window.capacity }
@@ -66,10 +69,8 @@ export class Session {
   get sent (): number { return this.#window.added }
   /** So much waits to be sent that what may be lost is not sent. */
   get crowded (): boolean { return this.sink.crowded }
-
   /** So many places of the window are taken by what is no stream. */
   lend (entries: number): void { this.#window.lent = entries }
-
   /** The QoS at which the session reads a stream; -1 when it does not. */
   qosOf (kind: StreamKind, id: string): -1 | 0 | 1 { return this.interest.qosOf(kind, id) }
 
@@ -170,8 +171,7 @@ export class Session {
   send (stream: Stream, entry: Entry): void {
     stream.sentTo = entry.seq
     const leftMs = entry.expiresAt === undefined ? undefined : entry.expiresAt - this.#shared.now()
-    const isOver = leftMs !== undefined && leftMs <= 0
-    if (isOver || !this.sink.deliver(stream, entry, entry.seq <= stream.redeliverTo, leftMs)) return this.#passOver(stream, entry.seq)
+    if ((leftMs !== undefined && leftMs <= 0) || !this.sink.deliver(stream, entry, entry.seq <= stream.redeliverTo, leftMs)) return this.#passOver(stream, entry.seq)
     if (stream.qos === 1) this.#window.add(stream, entry.seq, this.#shared.steady())
   }
 
@@ -215,7 +215,6 @@ export class Session {
   }
 
   queueBehind (stream: Stream): void { this.#catchingUp.queue(stream) }
-
   /** Reads on for what is behind. To be called when the sink is not crowded any more. */
   catchUp (): void {
     this.#catchingUp.catchUp()
@@ -224,17 +223,21 @@ export class Session {
 
   /** To be called now and then, with the time of `Shared.steady`. */
   trim (now: number): void { this.#catchingUp.trim(now) }
+  caughtUp (): void {
+    if (this.behindCount < maxBehind / 2) for (const scan of this.#scans) scan.step()
+    this.#rest()
+  }
 
-  caughtUp (): void { if (this.behindCount < maxBehind / 2) for (const scan of this.#scans) scan.step() }
+  #rest (): void { if (this.rested) this.sink.rested?.() }
 
   /**
    * Sends again what an earlier connection left unacknowledged, before anything else is sent. Returns what the window has no room for: its
    * streams bring it, with what else they have.
    */
   async resend <P extends Place>(places: readonly P[]): Promise<readonly P[]> {
-    const [wanted, rest] = [places.slice(0, this.#window.capacity), places.slice(this.#window.capacity)]
+    const rest = places.slice(this.#window.capacity)
     if (rest.length > 0) this.#begun = ends(rest)
-    await sendAgain(this, this.#shared.engine, wanted)
+    await sendAgain(this, this.#shared.engine, places.slice(0, this.#window.capacity))
     return rest
   }
 
@@ -257,6 +260,7 @@ export class Session {
     this.#shared.groups.scans.delete(scan)
     if (scan.kind === 'group' || scan.kind === 'event' || scan.isNarrow) this.#scans = this.#scans.filter(other => other !== scan)
     if (this.#scans.every(other => other.done)) this.#lateAcks.clear()
+    this.#rest()
   }
 
   cancelScans (kind: StreamKind): void {
@@ -277,18 +281,15 @@ export class Session {
       if (stream.inflight > 0) stream.dirty = true
       this.dropStream(stream)
     }
-    // Closed ones that were acknowledged just now.
-    if (this.#window.orphaned) this.#shared.cursors.flush()
+    if (this.#window.orphaned) this.#shared.cursors.flush() // closed ones that were acknowledged just now
     this.#catchingUp.close()
     this.dealt?.close()
   }
 
   /** An entry was sent that is no stream's of this session: `stream` stands for whose it is, and is not to have a cursor. There is room for it. */
   hold (stream: Stream, seq: number): void { this.#window.add(stream, seq, this.#shared.steady()) }
-
   /** What was sent and not acknowledged, in the order of sending. */
   unacknowledged (): Place[] { return this.#window.list() }
-
   /** What an earlier life of the session left unacknowledged takes its places in the window, and holds cursors; sending it is the sink's affair. Before anything is read. */
   restore (places: readonly Place[]): void {
     holdAll(this, places)

@@ -1,3 +1,4 @@
+import type { Position } from '../../link/position.ts'
 import type { Entry, Stream, StreamKind } from './stream.ts'
 
 /**
@@ -13,11 +14,18 @@ export interface Sink {
   readonly unheard: boolean
   /** The device has asked for what costs fewer bytes; a sink that has nothing smaller need not look at it. */
   compact: boolean
+  /**
+   * What its device has. A sink that has it says itself where its session goes on: of that nothing is kept or told, and nothing is acknowledged
+   * (`deliver` is false).
+   */
+  position?(): Position
+  /** All that there was to be read has been delivered: what comes from now on is new. */
+  rested?(): void
   /** Bytes that the sink wants at hand with each entry of a stream: asked for when a stream begins, kept as `Stream.label`. */
   label (kind: StreamKind, id: string): Uint8Array
   /**
    * Takes one entry; the payload is only lent. `again`: an earlier connection of the session was sent it. `leftMs`: in so many
-   * milliseconds it expires. False when this device cannot take it at all (too large) or does not want it (No Local): it counts as sent and acknowledged. At QoS 1 each
+   * milliseconds it expires. False when this device cannot take it at all (too large), does not want it (No Local) or acknowledges nothing: it counts as sent and acknowledged. At QoS 1 each
    * entry that was taken is acknowledged to `Session.acknowledge` when the device has it.
    */
   deliver (stream: Stream, entry: Entry, again: boolean, leftMs: number | undefined): boolean

@@ -15,6 +15,8 @@ export interface Reader {
   readonly user: string
   /** Its cursors are kept. */
   readonly stored: boolean
+  /** It acknowledges nothing, and no mark moves by it. */
+  readonly cold: boolean
   readonly streams: Map<string, Stream>
   /** It takes what it gets as fast as the server sends it. */
   readonly keepsPace: boolean

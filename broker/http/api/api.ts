@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import { Refusal } from '../../errors.ts'
 import type { Asked, Visit, Visits } from '../../gateway/visits.ts'
-import type { Engine, Verdict } from '../../link/port.ts'
+import type { Engine, SignedIn, Verdict } from '../../link/port.ts'
 import { isId } from '../../topics.ts'
 import type { App, Routes } from '../app.ts'
 import { challenges, readCredentials, type Credentials } from './credentials.ts'
@@ -12,6 +12,7 @@ import { Origins } from './origins.ts'
 import type { ApiDesk } from './desk.ts'
 import { operationRoutes } from './operation-routes.ts'
 import { sendRoutes } from './send-routes.ts'
+import { streamRoutes, type StreamOptions } from './stream-routes.ts'
 import { SignIns } from './sign-ins.ts'
 
 export interface ApiOptions {
@@ -27,6 +28,8 @@ export interface ApiOptions {
   maxMessageBytes: number
   /** The server is about to end, and takes nobody. */
   draining: () => boolean
+  /** Those who listen. */
+  streams: StreamOptions
   log: Logger
 }
 
@@ -85,6 +88,7 @@ export class Api implements ApiDesk {
       app.addHook('onRoute', ({ url, method }) => { if (method !== 'OPTIONS' && method !== 'HEAD') paths.add(url) })
       sendRoutes(this)(app)
       operationRoutes(this)(app)
+      streamRoutes(this, this.#options.streams)(app)
       for (const path of paths) this.#preflight(app, path)
     }
   }
@@ -155,6 +159,18 @@ export class Api implements ApiDesk {
     return visit
   }
 
+  release (request: FastifyRequest): SignedIn {
+    const visit = this.#visitOf(request)
+    this.#visits.delete(request.raw)
+    visit.end()
+    if (visit.kicked !== undefined) throw new Refusal(visit.kicked)
+    // Its login may have ended since it was let in.
+    const credentials = readCredentials(request.headers.authorization)
+    const signed = credentials && this.#signIns.signed(credentials, request.raw.socket.remoteAddress ?? '')
+    if (signed === undefined) throw new Refusal('unavailable', 'the account changed meanwhile', againMs)
+    return signed
+  }
+
   async ask (request: FastifyRequest, asked: Asked): Promise<Extract<Verdict, { ok: true }>> {
     const visit = this.#visitOf(request)
     // Its body took time.
@@ -171,6 +187,7 @@ export class Api implements ApiDesk {
   /** Takes no more; resolves when those that are open are answered, at the latest after two seconds. */
   async close (): Promise<void> {
     this.#closing = true
+    this.#options.streams.registry.close()
     if (this.#options.visits.count === 0) return
     let timer: NodeJS.Timeout | undefined
     await new Promise<void>(resolve => {

@@ -4,6 +4,7 @@ import { codes } from '../../errors.ts'
 import { idPattern } from '../../topics.ts'
 import type { Routes } from '../app.ts'
 import { problemType } from '../problem.ts'
+import { polling, streaming } from './openapi-streams.ts'
 import { takesBody, tableRoutes, type ApiRoute } from './route.ts'
 
 type Json = Record<string, unknown>
@@ -27,6 +28,8 @@ export function openApi (version: string): Json {
   const paths: Record<string, Json> = {}
   for (const route of tableRoutes()) (paths[route.path] ??= {})[route.method.toLowerCase()] = operationOf(route)
   for (const [path, name, to] of [['/v1/to/u/{id}', 'sendToUser', 'user'], ['/v1/to/g/{id}', 'sendToGroup', 'group']] as const) paths[path] = { post: sending(name, to) }
+  paths['/v1/stream'] = { get: streaming() }
+  paths['/v1/poll'] = { get: polling() }
   return {
     openapi: '3.1.0',
     info: { title: 'Sabethes', version, description: 'What a user may ask over MQTT, over HTTP.', license: { name: 'MIT', identifier: 'MIT' } },

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 const methods = 'GET, POST, PUT, DELETE'
-const requestHeaders = 'Authorization, Content-Type, Idempotency-Key'
+const requestHeaders = 'Authorization, Content-Type, Idempotency-Key, Last-Event-ID'
 const exposedHeaders = 'Retry-After, WWW-Authenticate'
 /** Seconds for which a browser may remember what it was told. */
 const maxAgeSeconds = '600'

@@ -1,7 +1,7 @@
 /** Who asks, as the engine says; for a short time it is remembered, as a password takes tens of milliseconds. */
 import { createHmac, randomBytes } from 'node:crypto'
 import { Refusal } from '../../errors.ts'
-import type { Engine } from '../../link/port.ts'
+import type { Engine, SignedIn } from '../../link/port.ts'
 import { network } from '../../network.ts'
 import type { Credentials } from './credentials.ts'
 
@@ -17,7 +17,7 @@ export interface SignInsOptions {
   most?: number
 }
 
-interface Known { readonly user: string, readonly place: string, readonly until: number }
+interface Known { readonly user: string, readonly place: string, readonly until: number, readonly signed: SignedIn }
 /** One that is being looked at; `kicked`: users whose accounts changed meanwhile. */
 interface Flight { readonly kicked: Set<string>, readonly done: Promise<void> }
 
@@ -44,11 +44,14 @@ export class SignIns {
   get size (): number { return this.#known.size }
 
   /** The user whose credentials these are; `undefined`: not known now. */
-  known (credentials: Credentials, address: string): string | undefined {
+  known (credentials: Credentials, address: string): string | undefined { return this.signed(credentials, address)?.user }
+
+  /** The same, with what the engine said when it let them in. */
+  signed (credentials: Credentials, address: string): SignedIn | undefined {
     const name = this.#nameOf(credentials, network(address))
     const known = this.#known.get(name)
     if (known === undefined) return undefined
-    if (known.until > this.#now()) return known.user
+    if (known.until > this.#now()) return known.signed
     this.#drop(name, known)
     return undefined
   }
@@ -75,7 +78,7 @@ export class SignIns {
     }
     const { user: found, until = Infinity } = answer.value
     const lifeMs = Math.min(this.#options.lifeMs, until - this.#time())
-    if (!kicked.has(found)) this.#keep(name, { user: found, place, until: this.#now() + lifeMs })
+    if (!kicked.has(found)) this.#keep(name, { user: found, place, until: this.#now() + lifeMs, signed: answer.value })
   }
 
   #keep (name: string, known: Known): void {
