@@ -28,6 +28,7 @@ import { conversationList } from './scenarios/conversation-list.ts'
 import { fanout } from './scenarios/fanout.ts'
 import { group10000 } from './scenarios/group-10000.ts'
 import { hostile } from './scenarios/hostile.ts'
+import { http } from './scenarios/http.ts'
 import { idle } from './scenarios/idle.ts'
 import { manyGroups } from './scenarios/many-groups.ts'
 import { paced } from './scenarios/paced.ts'
@@ -45,7 +46,7 @@ import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 const scenarios: readonly Scenario[] = [
-  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, backlog, reconnect, storm, conversationList, stored, mongodb, cluster, clusterGroup, idle, behind, retainedScenario, offlineQueue, hostile, startup
+  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, http, backlog, reconnect, storm, conversationList, stored, mongodb, cluster, clusterGroup, idle, behind, retainedScenario, offlineQueue, hostile, startup
 ]
 const peers: readonly Peer[] = [sabethes, sabethes5, sabethesCompact, sabethesThread, mosquitto, aedes, nats, natsLazy, mochi]
 /** Peers of single scenarios that an earlier commit may have too: each with its file and its name there. */

@@ -15,6 +15,8 @@ const environment = {
   SABETHES_LOG__LEVEL: 'warn',
   // On, with limits that no scenario reaches: their cost is part of what is measured. Receipts are always on.
   SABETHES_PLUGINS: JSON.stringify({ 'rate-limit': { messagesPerSecond: 1_000_000, burst: 1_000_000 }, 'block-list': {} }),
+  // Senders and listeners over HTTP come from one address.
+  SABETHES_HTTP__REQUESTS_PER_SECOND: '1000000',
   ...Object.fromEntries(['PER_SECOND', 'BURST', 'HEAVY_PER_SECOND', 'HEAVY_BURST'].map(name => [`SABETHES_REQUESTS__${name}`, '1000000']))
 }
 
