@@ -2,7 +2,7 @@
 
 /** By the file in `test/mongodb` that runs them: each takes about as long as the others. */
 export const onMongodbFiles = {
-  chat: ['e2e/receipts', 'e2e/rpc', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'http/api-send', 'http/stream', 'http/poll'],
+  chat: ['e2e/receipts', 'e2e/rpc', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'http/api-send'],
   sessions: ['e2e/graceful', 'e2e/resends'],
   keeping: ['e2e/tokens', 'faults/wills-restart'],
   faults: ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill']
@@ -13,7 +13,7 @@ export const onMongodbFiles = {
  * `cluster/wrong-one` on MongoDB every time, what the others keep is in those above.
  */
 export const moreOnMongodb: Record<keyof typeof onMongodbFiles, readonly string[]> = {
-  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/refusals', 'e2e/websocket', 'e2e/many-qos2'],
+  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/refusals', 'e2e/websocket', 'e2e/many-qos2', 'http/stream', 'http/poll'],
   sessions: ['e2e/sessions', 'e2e/mqtt5', 'protocol/shared-inbox-5'],
   keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/purge'],
   faults: ['e2e/group-large', 'e2e/stalled-reader']
