@@ -6,6 +6,7 @@ import type { OutgoingQueues, StagedEntries } from './persistence-outgoing.ts'
 import type { Recipient } from './persistence-recipients.ts'
 import type { Subscriptions } from './persistence-subscriptions.ts'
 import type { ClientLike } from './persistence-gates.ts'
+import { isShared } from './shared-filter.ts'
 
 interface Prepared { readonly publisher: string, staged: StagedEntries | undefined, used: boolean }
 
@@ -40,6 +41,8 @@ export class Publishing {
     // A view of its own, so that no other packet can share it.
     const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : Buffer.from(packet.payload.buffer, packet.payload.byteOffset, packet.payload.length)
     packet.payload = payload
+    // At once: a group may deal it, or be at QoS 0, before Aedes asks.
+    for (const client of staged?.entries.keys() ?? []) outgoing.taken.note(client, packet)
     const prepared: Prepared = { publisher: client.id, staged, used: false }
     this.#prepared.set(payload, prepared)
     const busy = this.#underWay.get(client) ?? 0
@@ -110,7 +113,8 @@ export class Publishing {
       const current = new Set(recipients.filter(one => !isOwn(one)).map(({ clientId }) => clientId))
       for (const [client, entry] of known) {
         if (current.has(client)) outgoing.bind(client, entry, packet)
-        else outgoing.remove(client, entry)
+        // What a group took it deals, whatever its members ask for by now.
+        else if (!isShared(client)) outgoing.remove(client, entry)
       }
       // Those who subscribed since.
       missing = recipients.filter(one => !known.has(one.clientId) && !isOwn(one))

@@ -144,3 +144,24 @@ await t.test('what is acknowledged after its queue has left memory and come back
   await quiet()
   t.strictSame(second.got, ['m1'])
 })
+
+await t.test('what a group took above QoS 0 is dealt once, also when its last member above QoS 0 leaves before it is sent on', async t => {
+  const { persistence, router, groups } = await world(1000)
+  const [low, high] = [new Member(false, 100), new Member(false, 100)]
+  groups.join('low', { topic: key, qos: 0 }, low)
+  for (const late of [false, true]) {
+    groups.join('high', subscription, high)
+    await quiet()
+    const packet: PacketLike = { cmd: 'publish', topic: 'open/x', payload: Buffer.from(`late ${late}`), qos: 1, retain: false }
+    await persistence.leave(packet, [])
+    groups.leave('high', key)
+    // It is dealt before Aedes comes with it, or behind that.
+    if (late) await quiet()
+    const named = { ...packet, brokerId: 'b', brokerCounter: Number(late) }
+    await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic('open/x'), named)
+    router.emit(named, () => {})
+    await quiet()
+    groups.leave('high', key)
+  }
+  t.strictSame([low.got, high.got], [['late false', 'late true'], []])
+})

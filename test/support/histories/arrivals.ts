@@ -182,8 +182,10 @@ function asked (session: Session, message: Message): boolean {
 /** It is what was retained when somebody subscribed, or took its place before it was sent. */
 function retainedBy (session: Session, { message, packet, identifiers }: Arrival): boolean {
   if (!message.retain || !packet.retain) return false
-  const by = session.triggers.filter(({ subscription }) => matches(subscription.filter, message.topic))
-  return by.some(({ subscription: { qos } }) => Math.min(qos, message.qos) === packet.qos) && identifiers.every(one => by.some(({ subscription }) => subscription.identifier === one))
+  const asked = session.triggers.filter(({ subscription }) => matches(subscription.filter, message.topic))
+  // What waits for room is sent as the filter is subscribed to by then.
+  const by = asked.flatMap(({ at, subscription }) => [subscription, ...session.during(at, Infinity).flatMap(({ subscriptions }) => subscriptions.get(subscription.filter) ?? [])])
+  return by.some(({ qos }) => Math.min(qos, message.qos) === packet.qos) && identifiers.every(one => by.some(({ identifier }) => identifier === one))
 }
 
 function same (a: readonly number[], b: readonly number[]): boolean { return a.length === b.length && a.every((one, i) => one === b[i]) }
