@@ -191,8 +191,8 @@ export class OutgoingQueues {
     await this.#gates.wait(client, entry.seq)
     const known = entry.messageId !== undefined && entry.sentOn !== undefined
     packet.messageId = queue.identify(entry, packet.messageId, client.conn?.inFlight)
-    if (entry.qos < packet.qos && entry.body !== undefined) packet.qos = entry.qos
-    // What Aedes is given without the flag, as it keeps no account of what has it.
+    // As it was queued, and as it would come again, whatever is subscribed to by now. Aedes is given it without the flag, as it keeps no account of what has that.
+    if (entry.body !== undefined) packet.qos = entry.qos
     if (entry.body?.retain === true) packet.retain = true
     const identifiers = entry.body?.properties?.['subscriptionIdentifier']
     if (identifiers !== undefined) packet.properties = { ...packet.properties, subscriptionIdentifier: identifiers }

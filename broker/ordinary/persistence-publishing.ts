@@ -1,4 +1,5 @@
 /** What a publish leaves behind: a retained message and queue entries, on disk before it is acknowledged. */
+import type { Entry } from './persistence-entry.ts'
 import type { BatchWriter, RecordChange } from './persistence-records.ts'
 import type { PacketLike } from './persistence-packets.ts'
 import type { RetainedMessages } from './persistence-retained.ts'
@@ -100,6 +101,13 @@ export class Publishing {
     if (staged !== undefined && staged.changes.length > 0) this.#parts.writer.later(staged.changes, packet.qos > 0, staged.written)
   }
 
+  #goOn (client: string, entry: Entry, packet: PacketLike, isWanted: boolean): void {
+    const { outgoing } = this.#parts
+    if (isWanted) outgoing.bind(client, entry, packet)
+    // What a group took it deals, whatever its members ask for by now.
+    else if (!isShared(client)) outgoing.remove(client, entry)
+  }
+
   /** Aedes queues the packet: what was committed is bound to it, and queued for those who subscribed since. */
   enqueue (recipients: Recipient[], packet: PacketLike): void {
     const { outgoing, subscriptions, writer } = this.#parts
@@ -111,11 +119,7 @@ export class Publishing {
       const isOwn = ({ clientId, nl }: Recipient): boolean => nl === true && clientId === prepared.publisher
       // Who has asked for No Local meanwhile is not sent it: it would come with his next connection.
       const current = new Set(recipients.filter(one => !isOwn(one)).map(({ clientId }) => clientId))
-      for (const [client, entry] of known) {
-        if (current.has(client)) outgoing.bind(client, entry, packet)
-        // What a group took it deals, whatever its members ask for by now.
-        else if (!isShared(client)) outgoing.remove(client, entry)
-      }
+      for (const [client, entry] of known) this.#goOn(client, entry, packet, current.has(client))
       // Those who subscribed since.
       missing = recipients.filter(one => !known.has(one.clientId) && !isOwn(one))
     }

@@ -46,3 +46,22 @@ await t.test('what is under way to a connection that has ended takes no packet i
   const stored = await persistence.outgoingStream(client('c')).toArray() as Array<{ cmd: string, messageId?: number }>
   t.strictSame(stored.map(({ cmd, messageId }) => [cmd, messageId]), [['publish', 10], ['publish', undefined]], '[MQTT-2.2.1-4]')
 })
+
+await t.test('a message is sent at the QoS that it was queued at, whatever is subscribed to by then', async t => {
+  const { persistence, broker } = await start()
+  for (const [before, after] of [[2, 1], [1, 2]] as const) {
+    const id = `c${before}`
+    const receiver = broker.clients[id] = client(id)
+    const packet: Packet = { cmd: 'publish', topic: `${id}/1`, payload: Buffer.from('one'), qos: 2, retain: false, messageId: 7 }
+    await persistence.addSubscriptions({ id }, [{ topic: `${id}/#`, qos: before }])
+    await persistence.incomingStorePacket(client('p'), packet)
+    await persistence.addSubscriptions({ id }, [{ topic: `${id}/#`, qos: after }])
+    const named: Packet = { ...packet, brokerId: broker.id, brokerCounter: before }
+    await persistence.outgoingEnqueueCombi(await persistence.subscriptionsByTopic(packet.topic), named)
+    const live: Packet = { ...named, qos: after, messageId: 10 }
+    await persistence.outgoingUpdate(receiver, live)
+    t.equal(live.qos, before)
+    const [again] = await persistence.outgoingStream(client(id)).toArray()
+    t.match(again, { qos: before, dup: true, messageId: live.messageId })
+  }
+})
