@@ -69,7 +69,7 @@ await t.test('the thresholds of the repository name what exists', async t => {
   for (const file of ['thresholds.json', 'thresholds-against.json']) {
     const thresholds = JSON.parse(readFileSync(new URL(`../../../bench/${file}`, import.meta.url), 'utf8')) as object[]
     t.ok(thresholds.length > 0)
-    for (const threshold of thresholds) t.match(threshold, 'against' in threshold ? { scenario: String, metric: String, peer: String, against: String } : { scenario: 'overload', metric: /_of_/, peer: String })
+    for (const threshold of thresholds) t.match(threshold, 'against' in threshold ? { scenario: String, metric: String, peer: String, against: String } : { scenario: String, metric: /_of_|_per_stream_kb$/, peer: String })
   }
 })
 
