@@ -33,6 +33,7 @@ export const levelOnly: Readonly<Record<string, string>> = {
   'clients/npm': 'about what a client makes of packets, which no store sees',
   'clients/python': 'about what a client makes of packets, which no store sees',
   'clients/rust': 'about what a client makes of packets, which no store sees',
+  'e2e/browser': 'about a page that knows a server by its address',
   'e2e/examples': 'about programs that know a server by its address',
   'e2e/webhook': 'about what another program answers; the rows of accounts are in the contract suite and in e2e/password',
   'e2e/jwt': 'about tokens and connections; the rows of accounts are in the contract suite and in e2e/password',
