@@ -201,8 +201,8 @@ export interface SessionRow {
   node?: string
 }
 
-/** Numbers of a conversation: each run from its first to its last one, both included. */
-export interface OwnRuns { conv: string, runs: Array<[first: number, last: number]> }
+/** Numbers of a conversation: each run from its first to its last one, both included. Objects, as not every database that speaks MongoDB's protocol keeps lists of lists. */
+export interface OwnRuns { conv: string, runs: Array<{ first: number, last: number }> }
 
 /** Where a session stands in a stream (a conversation id, `e:{user}`, or `o:{gid}`). */
 export interface Cursor { seq: number, /** the highest number that was ever sent to the device */ sent: number }

@@ -184,7 +184,7 @@ export async function rest (t: Test, name: string, open: Open, members: number):
       clientId,
       subscriptions: [{ filter: 'im/u/bob/#', qos: 1 }],
       inflight: [{ packetId: 3, stream: 'd:a:b', seq: 9 }, { packetId: 0, stream: 'd:a:b', seq: 10, had: ['bob/a'] }],
-      own: [{ conv: 'd:a:b', runs: [[9, 9], [11, 14]] }],
+      own: [{ conv: 'd:a:b', runs: [{ first: 9, last: 9 }, { first: 11, last: 14 }] }],
       expirySeconds: 60,
       expiresAt: 1000,
       createdAt: 1

@@ -238,9 +238,9 @@ await t.test('notes are kept until the cursor has passed them', t => {
   t.strictSame([have('d:a:b'), have('d:a:b'), have('d:a:c'), own.size], [[1, 2, 3, 5, 7], [1, 2, 3, 5, 7], [8], 4], 'read as often as need be')
   own.note('a/phone', 'd:a:b', 6)
   t.strictSame([have('d:a:b'), own.size], [[1, 2, 3, 5, 6, 7], 3])
-  t.strictSame(own.list('a/phone'), [{ conv: 'd:a:c', runs: [[8, 8]] }, { conv: 'd:a:b', runs: [[1, 3], [5, 7]] }])
+  t.strictSame(own.list('a/phone'), [{ conv: 'd:a:c', runs: [{ first: 8, last: 8 }] }, { conv: 'd:a:b', runs: [{ first: 1, last: 3 }, { first: 5, last: 7 }] }])
   own.note('a/phone', 'd:a:b', 2, 6)
-  t.strictSame(own.list('a/phone')[1], { conv: 'd:a:b', runs: [[1, 7]] })
+  t.strictSame(own.list('a/phone')[1], { conv: 'd:a:b', runs: [{ first: 1, last: 7 }] })
   own.passed('a/phone', 'd:a:b', 2)
   own.passed('a/tablet', 'd:a:b', 9)
   t.strictSame([have('d:a:b'), own.size], [[3, 4, 5, 6, 7], 2])
@@ -253,7 +253,7 @@ await t.test('notes are kept until the cursor has passed them', t => {
 
 await t.test('notes are bounded', t => {
   const own = new OwnMessages(30, 20)
-  const noted = (session: string): number[] => own.list(session).flatMap(({ runs }) => runs.map(([first]) => first))
+  const noted = (session: string): number[] => own.list(session).flatMap(({ runs }) => runs.map(({ first }) => first))
   own.note('a/quiet', 'd:a:b', 1)
   for (let seq = 2; seq <= 60; seq += 2) own.note('a/phone', 'd:a:b', seq)
   t.strictSame([noted('a/phone').length, noted('a/phone')[0], own.size], [20, 22, 21], 'of one session')

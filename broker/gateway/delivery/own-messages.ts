@@ -63,7 +63,7 @@ export class OwnMessages {
     this.#drop(session, notes, conv, over)
   }
 
-  list (session: string): OwnRuns[] { return [...this.#sessions.get(session)?.logs ?? []].map(([conv, runs]) => ({ conv, runs: runs.map(([first, last]) => [first, last]) })) }
+  list (session: string): OwnRuns[] { return [...this.#sessions.get(session)?.logs ?? []].map(([conv, runs]) => ({ conv, runs: runs.map(([first, last]) => ({ first, last })) })) }
 
   #dropOldest (session: string, notes: Notes): void {
     const [oldest] = notes.logs.keys()
@@ -110,7 +110,7 @@ export class Own {
 
   /** What the cursors have not passed, for the time that the session is away. */
   list (): OwnRuns[] { return this.#all.list(this.#session) }
-  restore (list: readonly OwnRuns[]): void { for (const { conv, runs } of list) for (const [first, last] of runs) this.#all.note(this.#session, conv, first, last) }
+  restore (list: readonly OwnRuns[]): void { for (const { conv, runs } of list) for (const { first, last } of runs) this.#all.note(this.#session, conv, first, last) }
 }
 
 function convOf ({ kind, id }: Stream): string { return kind === 'own' ? 'g' + id.slice(1) : id }
