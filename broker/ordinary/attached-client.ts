@@ -102,7 +102,7 @@ export class AttachedClient implements OrdinaryClient, Dealer {
     const owed = [...this.#owed.values()]
     this.#owed.clear()
     this.#retained.find(owed).then(async found => {
-      await this.#retained.send(found.filter(({ subscription: { topic } }) => this.#filters.has(topic)))
+      await this.#retained.send(found.filter(({ subscription: { topic } }) => this.#filters.has(topic)), true)
     }).catch(this.#options.onError)
   }
 

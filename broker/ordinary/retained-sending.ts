@@ -36,6 +36,8 @@ export class RetainedSending {
   readonly #options: RetainedSendingOptions
   readonly #wanted = new Map<string, Wanted>()
   #current: string | undefined
+  /** What is sent now is what an earlier connection was not sent. */
+  #isLeft = false
 
   constructor (options: RetainedSendingOptions) { this.#options = options }
 
@@ -53,20 +55,22 @@ export class RetainedSending {
 
   get #idle (): boolean { return this.#wanted.size === 0 && this.#current === undefined }
 
-  /** Resolves when all that is wanted by then is sent, at once when another call sends it. */
-  async send (found: readonly Wanted[]): Promise<void> {
+  /** Resolves when all that is wanted by then is sent, at once when another call sends it. `left`: by an earlier connection. */
+  async send (found: readonly Wanted[], left = false): Promise<void> {
     const idle = this.#idle
     for (const wanted of found) {
       const { topic } = wanted.subscription
-      // All of it comes with this one: what is left of the sending before would come twice.
-      if (this.#current === topic) this.#current = ''
+      // All of it comes with this one: the rest of what was left would come twice.
+      if (this.#current === topic && this.#isLeft) this.#current = ''
       this.#wanted.set(topic, wanted)
     }
     if (!idle) return
+    this.#isLeft = left
     try {
       for (const [filter, wanted] of this.#wanted) {
         this.#wanted.delete(filter)
         this.#current = filter
+        this.#isLeft &&= found.includes(wanted)
         await this.#send(wanted)
       }
     } finally {

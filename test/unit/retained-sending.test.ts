@@ -49,7 +49,7 @@ await t.test('no more than 1,000 topics and 65,536 characters of them', async t 
   t.strictSame((await sending(names(18, 4096), [], 17)).told[0]?.[2], [])
 })
 
-await t.test('a filter that is subscribed to anew while it waits for room is sent from its beginning, once', async t => {
+await t.test('a filter that is subscribed to anew while what was left of it waits for room is sent from its beginning, once', async t => {
   const sent: string[] = []
   const told: Owed[] = []
   let open = (): void => {}
@@ -66,7 +66,7 @@ await t.test('a filter that is subscribed to anew while it waits for room is sen
     owe: (...what) => { told.push(what) },
     closed: false
   })
-  const first = retained.send(await retained.find([{ topic: '#', qos: 1, owed: ['1'] }]))
+  const first = retained.send(await retained.find([{ topic: '#', qos: 1, owed: ['1'] }]), true)
   await retained.send(await retained.find([{ topic: '#', qos: 1, owed: [] }]))
   open()
   await first
