@@ -71,7 +71,7 @@ export class Device {
       this.#received.clear()
       this.#publisher.forget()
     }
-    const connack = await wire.hello({ clientId: this.clientId, clean, keepalive: 60, username: this.user, properties: { sessionExpiryInterval: keep ? keptSeconds : 0 } })
+    const connack = await wire.hello({ clientId: this.clientId, clean, keepalive: 600, username: this.user, properties: { sessionExpiryInterval: keep ? keptSeconds : 0 } })
     world.note(`${session.id} connected${goesOn ? ', session present' : ''}`)
     if (connack.reasonCode !== 0) world.fault(`${session.id}: CONNACK 0x${(connack.reasonCode ?? -1).toString(16)}`)
     else if (connack.sessionPresent !== goesOn) world.fault(`${session.id}: session present is ${connack.sessionPresent} [MQTT-3.2.2-3]`)
