@@ -3,7 +3,7 @@
  * whole rows are served; asked for by itself it is a `StoreDamagedError`.
  */
 import type { ClassicLevel } from 'classic-level'
-import { StoreDamagedError } from '../errors.ts'
+import { StoreDamagedError, StoreUnavailableError } from '../errors.ts'
 import { isCorruption, isReopening } from './failure.ts'
 import { Gathered } from './gathered.ts'
 import { parts } from './keys.ts'
@@ -150,7 +150,7 @@ export class Reader {
       this.onDamage(at, error)
       throw damaged(at, error)
     }
-    if (!isReopening(error)) throw error
+    if (!isReopening(error)) throw unreadable(error)
   }
 
   /**
@@ -192,7 +192,7 @@ export class Reader {
     try {
       return await read(await this.#source())
     } catch (error) {
-      if (!isReopening(error)) throw error
+      if (!isReopening(error)) throw unreadable(error)
       return await read(await this.#source())
     }
   }
@@ -216,6 +216,12 @@ function keepWhole<V> (rows: Array<[string, V]>, whole: (key: string, stored: V)
 
 /** A row's key as people may read it. */
 export function shownKey (key: string): string { return parts(key).join(' ') }
+
+/** What LevelDB cannot read for want of something, as descriptors or memory, may be asked for again; what it finds damaged keeps its error. */
+function unreadable (error: unknown): unknown {
+  if (error instanceof StoreUnavailableError || error instanceof StoreDamagedError || isCorruption(error)) return error
+  return new StoreUnavailableError('the store cannot be read', { cause: error })
+}
 
 function damaged (key: string, cause?: unknown): StoreDamagedError {
   return new StoreDamagedError(`the row '${shownKey(key)}' of the store is damaged`, { cause })
