@@ -2,7 +2,7 @@
 import type { Test } from 'tap'
 import type { NodesInfo } from '../../broker/http/control-target.ts'
 import { until } from './mailbox.ts'
-import { device } from './mqtt.ts'
+import { patientDevice } from './mqtt.ts'
 import { cli } from './server.ts'
 import type { Server } from './server.ts'
 
@@ -24,7 +24,7 @@ export async function sameLists (t: Test, servers: readonly Server[], users: rea
   const differ: string[] = []
   const look = async (user: string): Promise<void> => {
     const lists = await Promise.all(servers.map(async server => {
-      const looking = await device(t, server.url, user, { clientId: `looks-${server.mqttPort}`, options: { connectTimeout: 30_000 } })
+      const looking = await patientDevice(t, server.url, user, { clientId: `looks-${server.mqttPort}` })
       const { conversations } = await looking.result<{ conversations: Listed[] }>('conversations.list')
       await looking.end()
       return conversations.map(({ conv, seq, unread, readSeq }) => ({ conv, seq, unread, readSeq }))

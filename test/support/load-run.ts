@@ -4,7 +4,7 @@ import { Checker } from './checker.ts'
 import { Complaints, Sender, receiver } from './load.ts'
 import type { Place, Steady } from './load.ts'
 import { until } from './mailbox.ts'
-import { device } from './mqtt.ts'
+import { patientDevice } from './mqtt.ts'
 import { history, settle } from './places.ts'
 import type { Conversation } from './places.ts'
 
@@ -72,7 +72,7 @@ export class LoadRun {
   /** From outside: the numbers of each conversation have no gaps. */
   async checkHistory (t: Test, url: string, conversations: readonly Conversation[] = this.conversations): Promise<void> {
     for (const { conv, members } of conversations) {
-      const reader = await device(t, url, members[0] as string, { clientId: 'historian' })
+      const reader = await patientDevice(t, url, members[0] as string, { clientId: 'historian' })
       const log = await history(reader, conv)
       await reader.end()
       t.same(log.map(one => one.seq), log.map((_, i) => i + 1), `${conv}: ${log.length} numbers without gaps`)

@@ -1,4 +1,5 @@
 /** Promise wrappers over the `mqtt` package, for tests that speak as its users do. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import type { IClientOptions, IConnackPacket, IPublishPacket, MqttClient } from 'mqtt'
 import type { Test } from 'tap'
@@ -58,7 +59,7 @@ export class Device {
         this.client.once('connect', () => resolve())
         this.client.once('error', reject)
         this.client.once('close', () => reject(this.lastError ?? new Error('the connection closed before CONNACK')))
-      }), 15_000, `the connection of ${this.user}`)
+      }), (this.client.options.connectTimeout ?? 10_000) + 5_000, `the connection of ${this.user}`)
     }
     return this
   }
@@ -127,3 +128,20 @@ export async function device (t: Test, url: string, user: string, options: Devic
   t.teardown(async () => { await one.drop() })
   return await one.connected()
 }
+
+/** As `device`, but tries again, for a minute, while the server says that it is not available just now: for servers to which much happens. */
+export async function patientDevice (t: Test, url: string, user: string, options: DeviceOptions = {}): Promise<Device> {
+  const until = performance.now() + 60_000
+  for (;;) {
+    try {
+      return await device(t, url, user, { ...options, options: { connectTimeout: 30_000, ...options.options } })
+    } catch (error) {
+      const { code } = error as { code?: number }
+      if (performance.now() > until || (code !== unavailable[4] && code !== unavailable[5])) throw error
+      await sleep(200)
+    }
+  }
+}
+
+/** Codes of CONNACK, by version. */
+const unavailable = { 4: 0x03, 5: 0x88 }
