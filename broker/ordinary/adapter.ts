@@ -139,7 +139,8 @@ export class OrdinaryBroker implements OrdinaryTopics {
       connected: () => { join() },
       woken: () => { this.#groups.wake(session.id) },
       fellBehind: kept && backlog !== undefined ? () => attached.fallBehind() : undefined,
-      caughtUp: () => { attached.catchUp() }
+      caughtUp: () => { attached.catchUp() },
+      settled: (packetId, begun) => { attached.settled(packetId, begun) }
     })
     const client = this.#broker.handle(stream)
     const attached: AttachedClient = new AttachedClient({

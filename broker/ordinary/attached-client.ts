@@ -4,6 +4,7 @@ import mqttPacket, { type IPublishPacket } from 'mqtt-packet'
 import { maxChatPacketId } from '../gateway/connection/packet-ids.ts'
 import type { OrdinaryClient } from '../gateway/ordinary-topics.ts'
 import { packetTypes, type Subscription } from '../mqtt/index.ts'
+import { Acknowledging } from './acknowledging.ts'
 import { nextPacketId } from './next-packet-id.ts'
 import type { PacketLike, Properties } from './persistence-packets.ts'
 import type { Receiver } from './persistence-recipients.ts'
@@ -57,6 +58,7 @@ export class AttachedClient implements OrdinaryClient, Dealer {
   readonly #internals: ClientInternals
   readonly #filters = new Set<string>()
   readonly #retained: RetainedSending
+  readonly #acknowledging: Acknowledging
   /** Subscriptions whose retained messages an earlier connection was not sent, or not all of them. */
   readonly #owed = new Map<string, SubscriptionLike>()
   #coming = 0
@@ -67,6 +69,7 @@ export class AttachedClient implements OrdinaryClient, Dealer {
     this.#internals._nextId = maxChatPacketId + 1
     this.#internals.duplicates = nothingTwice
     const { persistence, stream, kept, session } = options
+    this.#acknowledging = new Acknowledging(options)
     this.#retained = new RetainedSending({
       retained: (filter, share) => persistence.retained(filter, share),
       room: () => stream.room(),
@@ -137,9 +140,19 @@ export class AttachedClient implements OrdinaryClient, Dealer {
   }
 
   forward (frame: Buffer): void {
+    if (this.#acknowledging.take(frame)) return
     const { stream, client } = this.#options
     const ordered = client.version === 5 && (frame[0] as number) >> 4 === packetTypes.publish
     stream.feed(ordered ? gatherUserProperties(frame) : frame)
+  }
+
+  /**
+   * A message is not sent. One whose exchange has begun goes on with PUBREL: the client may have it, and would take another one with its packet id for it
+   * [MQTT-4.3.3-10].
+   */
+  settled (packetId: number, begun: boolean): void {
+    if (begun) this.#acknowledging.received(packetId)
+    else this.#acknowledging.ended(packetId)
   }
 
   wake (): void { this.#options.stream.wake() }

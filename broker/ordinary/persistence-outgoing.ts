@@ -44,6 +44,7 @@ export class OutgoingQueues {
   readonly awake = new Set<string>()
   /** The connection that a session's queue was last streamed for. */
   readonly #streaming = new Map<string, ClientLike>()
+  readonly #streamed = new WeakSet<object>()
   readonly taken = new Taken()
   #lastConnection = 0
   /** Numbers are never used twice: a message that was staged can be looked for when its queue is another one. */
@@ -203,19 +204,19 @@ export class OutgoingQueues {
   }
 
   async #pubrel (client: ClientLike, packet: PacketLike): Promise<void> {
-    const id = packet.messageId
-    if (id === undefined) return
+    const [id, { writer }] = [packet.messageId as number, this.#options]
     let queue = this.#queues.get(client.id)
     const entry = queue?.byId(id)
     if (queue !== undefined && entry !== undefined) {
-      if (!entry.released) await this.#options.writer.write(queue.release(entry))
+      // PUBREL comes in the order of PUBREC [MQTT-4.6.0-4].
+      await (entry.released ? writer.flush() : writer.write(queue.release(entry)))
       this.#gates.passed(client, entry)
       return
     }
     // At the limit the handshake goes on without memory of it.
     if (this.size(client.id) >= this.#options.max) return
     if (queue === undefined) this.#queues.set(client.id, queue = this.#newQueue(client.id))
-    await this.#options.writer.write(queue.adopt(id))
+    await writer.write(queue.adopt(id))
   }
 
   /** PUBACK, PUBCOMP, or Aedes dropped a message. Resolves to what is known of it. */
@@ -233,7 +234,6 @@ export class OutgoingQueues {
     return found
   }
 
-  readonly #streamed = new WeakSet<object>()
   /** What the client has not acknowledged, in order, with DUP where it was sent before [MQTT-3.3.1-1], [MQTT-4.4.0-1]. `again`: what was not sent on this connection. */
   async * stream (client: ClientLike, again = false): AsyncGenerator<object> {
     const { writer } = this.#options

@@ -2,10 +2,12 @@ import { Duplex } from 'node:stream'
 import type { TopicRights } from '../gateway/open-topics.ts'
 import type { OrdinaryPeer } from '../gateway/ordinary-topics.ts'
 import { encodeAck, packetTypes } from '../mqtt/index.ts'
-import { expiryOf, headerBytes, packetIdOf, topicOf, withAlias, withExpiry } from './publish-frame.ts'
+import { expiryOf, packetIdOf, topicOf, withAlias, withExpiry } from './publish-frame.ts'
 import { spreadUserProperties } from './user-properties.ts'
 
 const noSubscribers = 0x10
+/** Of the first byte of a PUBLISH. */
+const dup = 8
 /** Aedes has no more of its stream under way. */
 const mostGranted = 64
 
@@ -21,6 +23,8 @@ export interface AedesStreamEvents {
   fellBehind: (() => boolean) | undefined
   /** All is sent that waited since `fellBehind`. */
   caughtUp: () => void
+  /** A message is not sent and counts as delivered; `begun`: an earlier connection has sent it at QoS 2, and knows of no PUBREC. */
+  settled: (packetId: number, begun: boolean) => void
 }
 
 /**
@@ -37,6 +41,7 @@ export class AedesStream extends Duplex {
   readonly #woken: () => void
   readonly #fellBehind: (() => boolean) | undefined
   readonly #caughtUp: () => void
+  readonly #settled: AedesStreamEvents['settled']
   /** What comes live is left to the queue, until what waits here is sent. */
   #behind = false
   /** Of messages that somebody wants to know the end of, by packet id. */
@@ -57,7 +62,7 @@ export class AedesStream extends Duplex {
   #rest: Buffer | undefined
   #holding = false
 
-  constructor (peer: OrdinaryPeer, rights: TopicRights, outputBytes: number, { connected, woken, fellBehind, caughtUp }: AedesStreamEvents) {
+  constructor (peer: OrdinaryPeer, rights: TopicRights, outputBytes: number, { connected, woken, fellBehind, caughtUp, settled }: AedesStreamEvents) {
     super({ allowHalfOpen: false, emitClose: true })
     this.#peer = peer
     this.rights = rights
@@ -66,6 +71,7 @@ export class AedesStream extends Duplex {
     this.#woken = woken
     this.#fellBehind = fellBehind
     this.#caughtUp = caughtUp
+    this.#settled = settled
   }
 
   /** A client's packet for Aedes. When Aedes is behind, the connection is not read until it asks for more. */
@@ -75,8 +81,14 @@ export class AedesStream extends Duplex {
       this.#holding = true
       this.#peer.hold()
     }
-    const type = (packet[0] as number) >> 4
-    if (type === packetTypes.puback || type === packetTypes.pubcomp || (type === packetTypes.pubrec && refuses(packet))) this.#answered(packetIdOf(packet))
+  }
+
+  /** The client has acknowledged a message to its end. */
+  answered (packetId: number): void {
+    if (!this.#sent.delete(packetId)) return
+    this.#ended(packetId)
+    this.#peer.window.give()
+    this.wake()
   }
 
   /** Resolves when the next message need not wait for others in memory; undefined: at once. */
@@ -187,7 +199,7 @@ export class AedesStream extends Duplex {
     }
     const packetId = packetIdOf(packet)
     // Aedes does not look at the client's Maximum Packet Size [MQTT-3.1.2-24]; such a message counts as delivered [MQTT-3.1.2-25].
-    if (packet.length > peer.maximumPacketBytes) return this.#settle(qos, packetId)
+    if (packet.length > peer.maximumPacketBytes) return this.#settle(packet, packetId)
     const expiry = this.#expiries.get(packetId)
     this.#expiries.delete(packetId)
     if (this.#held.length === 0 && peer.window.room) return this.#write(packet, packetId)
@@ -203,8 +215,8 @@ export class AedesStream extends Duplex {
     const told = this.#peer.version === 5 ? expiryOf(frame) : undefined
     const left = told === undefined ? 0 : Math.max(0, told.seconds - Math.floor((Date.now() - at) / 1000))
     const over = told === undefined ? expiry !== undefined && expiry <= Date.now() : left === 0
-    const again = ((frame[0] as number) & 8) !== 0
-    if (over && !again) this.#settle((frame[0] as number) >> 1 & 3, packetId)
+    const again = ((frame[0] as number) & dup) !== 0
+    if (over && !again) this.#settle(frame, packetId)
     else this.#write(told === undefined ? frame : withExpiry(frame, told, left), packetId)
   }
 
@@ -226,13 +238,6 @@ export class AedesStream extends Duplex {
     return aliased
   }
 
-  #answered (packetId: number): void {
-    if (!this.#sent.delete(packetId)) return
-    this.#ended(packetId)
-    this.#peer.window.give()
-    this.wake()
-  }
-
   #ended (packetId: number): void {
     this.inFlight.delete(packetId)
     const end = this.ends.get(packetId)
@@ -241,18 +246,11 @@ export class AedesStream extends Duplex {
     end()
   }
 
-  /** A message that is not sent is over for Aedes, as if the client had it. */
-  #settle (qos: number, packetId: number): void {
+  #settle (frame: Buffer, packetId: number): void {
+    const again = dup | 2 << 1
     this.#ended(packetId)
-    const id = [packetId >> 8, packetId & 0xff]
-    this.push(Buffer.from(qos === 1 ? [packetTypes.puback << 4, 2, ...id] : [packetTypes.pubrec << 4, 3, ...id, 0x80]))
+    this.#settled(packetId, ((frame[0] as number) & again) === again)
   }
-}
-
-/** A PUBREC of MQTT 5 that ends the exchange (section 4.3.3). */
-function refuses (pubrec: Buffer): boolean {
-  const header = headerBytes(pubrec)
-  return pubrec.length > header + 2 && (pubrec[header + 2] as number) >= 0x80
 }
 
 /** Where the first packet of `buf` ends; undefined when it is not whole. */

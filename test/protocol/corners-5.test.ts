@@ -5,7 +5,7 @@ import type { IPubackPacket, IPublishPacket } from 'mqtt-packet'
 import t from 'tap'
 import type { Test } from 'tap'
 import { within } from '../support/mailbox.ts'
-import { messagesUntil } from '../support/ordinary-flows.ts'
+import { complete, messagesUntil, publish2 } from '../support/ordinary-flows.ts'
 import { RawClient } from '../support/raw-client.ts'
 import type { RawConnect } from '../support/raw-client.ts'
 import { startServer } from '../support/server.ts'
@@ -41,6 +41,31 @@ await t.test('two PUBRELs that come together are both answered, and nothing brea
     await client.disconnect()
   }
   t.notMatch(server.logs(), 'nobody caught it')
+})
+
+await t.test('a QoS 2 message that its client had and that has become too large for it goes on with PUBREL; no other has its packet id before that is over', async t => {
+  const topic = fresh('smaller')
+  const clientId = fresh('c')
+  const first = await connect(t, { clientId, clean: false, properties: kept })
+  await first.subscribe(topic, 2)
+  const sender = await connect(t)
+  await publish2(sender, topic, 'x'.repeat(300))
+  const large = await first.next()
+  // It has the message, and would take another one with this packet id for it [MQTT-4.3.3-10]: its PUBREC is lost.
+  first.cut()
+  await first.closed
+  const back = await connect(t, { clientId, clean: false, properties: { ...kept, maximumPacketSize: 200 } })
+  await publish2(sender, topic, 'other')
+  const other = await back.next()
+  t.match(other, { payload: Buffer.from('other'), dup: false }, '[MQTT-3.1.2-24]')
+  t.not(other.messageId, large.messageId, '[MQTT-2.2.1-4]')
+  t.match(await back.packets.take(packet => packet.cmd === 'pubrel'), { messageId: large.messageId }, '[MQTT-3.1.2-25]')
+  back.send({ cmd: 'pubcomp', messageId: large.messageId })
+  await complete(back, other)
+  await back.disconnect()
+  const last = await connect(t, { clientId, clean: false, properties: kept })
+  await publish2(sender, topic, 'end')
+  t.strictSame(await messagesUntil(last, 'end'), [], 'nothing is left of it')
 })
 
 await t.test('a retained message has no packet id of one that waits to be sent again', async t => {

@@ -133,6 +133,34 @@ for (const qos of [1, 2] as const) {
   })
 }
 
+for (const qos of [1, 2] as const) {
+  await t.test(`an acknowledgement counts when it is read, also behind a publish that is being written as the connection ends, QoS ${qos}`, async t => {
+    const { broker, records } = await start(t)
+    const hearer = await broker.attach(new Peer('u/b', true, 10))
+    await hearer.subscribe([subscription('else/#')], undefined, () => {})
+    const peer = new Peer('u/a', true, 10)
+    const client = await broker.attach(peer)
+    await client.subscribe([{ ...subscription('open/#'), qos }], undefined, () => {})
+    await broker.publishWill('other/x', { topic: 'open/x', payload: Buffer.from('x'), qos, retain: false }, 'none')
+    await quiet()
+    const id = packetIdOf(peer.got[0] as Buffer)
+    let written = (): void => {}
+    records.hold = new Promise(resolve => { written = resolve })
+    client.forward(Buffer.from([0x32, 12, 0, 6, ...Buffer.from('else/y'), 0, 7, 0, 0x79]))
+    await quiet()
+    client.forward(Buffer.from([qos === 1 ? 0x40 : 0x50, 2, id >> 8, id & 0xff]))
+    client.end(false)
+    records.hold = undefined
+    written()
+    await quiet()
+    const back = new Peer('u/a', true, 10)
+    await broker.attach(back)
+    await quiet()
+    t.strictSame(back.got, [], 'it is not sent again')
+    t.strictSame(back.others.map(packet => [packet[0], packet.readUInt16BE(2)]), qos === 1 ? [] : [[0x62, id]], 'PUBREL is due')
+  })
+}
+
 for (const [what, filters] of [['one filter', ['open/#']], ['many filters', ['open/old', ...Array.from({ length: 20 }, (_, i) => `open/none/${i}`), 'open/new']]] as const) {
   await t.test(`what is published after the SUBACK comes behind the retained messages, ${what}, however long their rows take`, async t => {
     const { broker, records } = await start(t)

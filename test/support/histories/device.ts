@@ -112,8 +112,8 @@ export class Device {
     if (packet.qos === 2) {
       const text = packet.payload.toString()
       const known = this.#received.get(packetId)
-      // Without DUP it is a new one: what the client had of that id may have become too large for it meanwhile, and counts as delivered.
-      if (known !== undefined && known !== text && packet.dup) this.#world.fault(`${session.id}: packet id ${packetId} is another message before its PUBREL [MQTT-2.2.1-4]`)
+      // With or without DUP: clients take it for the one that they have [MQTT-4.3.3-10]. Also of what has become too large meanwhile PUBREL comes first.
+      if (known !== undefined && known !== text) this.#world.fault(`${session.id}: packet id ${packetId} is another message before its PUBREL [MQTT-2.2.1-4]`)
       this.#received.set(packetId, text)
     }
     this.#take({ message: packet, copy })
