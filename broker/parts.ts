@@ -88,6 +88,7 @@ export async function openEngine (config: Config, { letsIn = false, ...deps }: {
     maxClockBackMs: config.messages.maxClockBackSeconds * 1000,
     maxUnstoredEnds: config.sessions.unstoredEnds,
     groupConsent: config.groups.consent === 'auto' ? (config.auth.mode === 'dev' ? 'everybody' : 'known') : config.groups.consent,
+    profiles: { findable: config.people.findable, visible: config.people.visible },
     keepAlive: keepAliveOptions(config),
     version: packageVersion(),
     prefix: config.mqtt.prefix,
@@ -135,6 +136,8 @@ function engineLimits (config: Config): EngineLimits {
     maxInvitations: config.groups.maxInvitations,
     maxSessionsPerUser: config.sessions.maxPerUser,
     maxSharesPerUser: config.sessions.maxSharesPerUser,
+    maxProfileFields: config.people.maxFields,
+    maxProfileFieldBytes: config.people.maxFieldBytes,
     maxBlocks: config.blocks.max,
     maxSessionExpirySeconds: config.sessions.maxExpirySeconds,
     retentionSeconds: config.messages.retentionSeconds

@@ -8,6 +8,7 @@ import type { BenchOptions } from './bench.ts'
 import type { DoctorOptions } from './doctor.ts'
 import type { AddOptions, LagOptions, TailOptions } from './feed.ts'
 import { userOptions, type UserOptions } from './chat.ts'
+import type { SetOptions } from './people.ts'
 import type { MigrateOptions } from './migrate.ts'
 import type { PluginOptions } from './plugin.ts'
 import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
@@ -67,6 +68,7 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
   configVerbs(program, terminal)
   accountVerbs(program, terminal)
   groupVerbs(program, terminal)
+  peopleVerbs(program, terminal)
   chatVerbs(program, terminal)
   watchingVerbs(program, terminal, outcome)
   storeVerbs(program, terminal, outcome)
@@ -121,6 +123,23 @@ function groupVerbs (program: Command, terminal: Terminal): void {
     .action(async (gid: string, users: string[], options: UserOptions) => { await (await import('./group.ts')).change(terminal, 'remove', gid, users, options) })
   userVerb(group, 'list', "list the user's groups")
     .action(async (options: UserOptions) => { await (await import('./group.ts')).list(terminal, options) })
+}
+
+function peopleVerbs (program: Command, terminal: Terminal): void {
+  const people = program.command('people').description('what people say of themselves, as a user')
+  userVerb(people, 'show [other]', "show a user's profile (default: the user's own)")
+    .action(async (other: string | undefined, options: UserOptions) => { await (await import('./people.ts')).show(terminal, other, options) })
+  userVerb(people, 'set', "change the user's profile; an empty text removes what was said")
+    .option('--nickname <text>', 'the name that others see')
+    .option('--avatar <url>', 'where the picture is')
+    .option('--language <tag>', 'such as pt-BR')
+    .option('--time-zone <name>', 'such as Europe/Berlin')
+    .option('--field <name=text...>', 'fields of your own making: all of them anew')
+    .option('--visible <whom>', 'who sees language, time zone and fields: everybody, nobody or default')
+    .option('--findable <how>', 'who finds the user: by the beginning of a name (prefix), by the whole of it (exact), nobody or default')
+    .action(async (options: SetOptions) => { await (await import('./people.ts')).set(terminal, options) })
+  userVerb(people, 'search <text>', 'find users by the beginning of id or nickname, as far as they want to be found')
+    .action(async (text: string, options: UserOptions) => { await (await import('./people.ts')).search(terminal, text, options) })
 }
 
 function chatVerbs (program: Command, terminal: Terminal): void {

@@ -178,6 +178,12 @@ export const configSchema = z.strictObject({
     maxInvitationsMade: count(1000, 'Open invitations to groups that one user has made.', 0),
     maxInvitations: count(100, 'Open invitations to groups that wait for one user.', 0)
   }),
+  people: section('What people say of themselves (people.set).', {
+    maxFields: count(32, 'Fields of one profile.', 0),
+    maxFieldBytes: count(4096, 'Bytes of the fields of one profile, as JSON.', 2),
+    findable: z.enum(['prefix', 'exact', 'nobody']).default('exact').describe('Who finds a user who has not said it: who gives the beginning of the id or nickname (prefix), the whole of it (exact), or nobody. Of those who have no profile the whole id counts alone.'),
+    visible: z.enum(['everybody', 'nobody']).default('nobody').describe('Who sees language, time zone and fields of a user who has not said it; nickname and avatar are for everybody.')
+  }),
   requests: section('Requests (im/rpc/…) and read marks.', {
     perSecond: count(100, 'Requests and read marks of one user in a second, after a burst; more are refused as rate_limited.'),
     burst: count(500, 'Requests and read marks that a user may send at once.'),

@@ -16,6 +16,7 @@ import { defaultKeepAlive, KeepAliveAdvice, type KeepAliveOptions } from './keep
 import { Marks } from './reading/marks.ts'
 import { createRemote } from './remote.ts'
 import type { Remote } from '../link/remote.ts'
+import { defaultProfileSettings, Profiles, type ProfileSettings } from './people/profiles/profiles.ts'
 import { Purge } from './messages/purge.ts'
 import { Receipts } from './reading/receipts.ts'
 import { Conversations } from './reading/conversations.ts'
@@ -33,6 +34,8 @@ export interface ControlSetup extends ControlOptions {
   endRetryMs?: number
   /** Passwords, back-off. */
   accounts?: AccountOptions
+  /** Of people who have said nothing. */
+  profiles?: ProfileSettings
   /** What clients are advised. */
   keepAlive?: KeepAliveOptions
   /** For `serverInfo`. */
@@ -54,7 +57,7 @@ export interface ControlParts extends Control {
   purge (retentionSeconds?: number): Promise<number>
 }
 
-const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5', 'compact', 'shares'] as const
+const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5', 'compact', 'shares', 'people'] as const
 
 export function createControl (host: EngineHost, setup: ControlSetup): ControlParts {
   const receipts = new Receipts(host, setup.receiptIntervalMs)
@@ -64,8 +67,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     maxDelayMs: setup.receiptIntervalMs,
     onMoved: moved => { receipts.moved(moved) }
   })
-  const accounts = createAccounts(host, setup.accounts)
-  const blocks = new Blocks(host)
+  const { blocks, profiles, accounts } = createPeople(host, setup)
   const consents = new Consents(host, blocks, setup.groupConsent ?? 'everybody')
   const groups = new Groups(host, consents)
   const sessions = createSessions(host, marks, setup)
@@ -83,6 +85,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     messages: new History(host, marks),
     sync: new Sync(host),
     tokens: accounts.tokens,
+    profiles,
     server: { info: serverInfo, keepAlive: change => keepAlive.change(change) }
   }
   return {
@@ -114,6 +117,12 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
       await receipts.close()
     }
   }
+}
+
+function createPeople (host: EngineHost, setup: ControlSetup): { blocks: Blocks, profiles: Profiles, accounts: Accounts } {
+  const blocks = new Blocks(host)
+  const profiles = new Profiles(host, { blocks }, setup.profiles ?? defaultProfileSettings)
+  return { blocks, profiles, accounts: createAccounts(host, setup.accounts, [profiles]) }
 }
 
 async function operate (rules: Rules, name: string, params: Record<string, unknown>): Promise<unknown> {

@@ -28,6 +28,10 @@ export interface EngineLimits {
   maxSessionsPerUser: number
   /** Shared subscriptions of one user to the chat (`sessions.maxSharesPerUser`). */
   maxSharesPerUser: number
+  /** Fields of one profile (`people.maxFields`). */
+  maxProfileFields: number
+  /** Bytes of them, as JSON (`people.maxFieldBytes`). */
+  maxProfileFieldBytes: number
   /** Users on one block list (`blocks.max`). */
   maxBlocks: number
   /** Seconds: the longest a session may outlive its connection (`sessions.maxExpirySeconds`). */

@@ -18,14 +18,14 @@ const chargedUsers = 100
 const idText = '1 to 64 of A-Z a-z 0-9 . _ -'
 
 /** What is said of a wrong value; of one that is not there, that it is missing. */
-function says (what: string): { error: (issue: { input: unknown }) => string } {
+export function says (what: string): { error: (issue: { input: unknown }) => string } {
   return { error: ({ input }) => input === undefined ? 'is missing' : what }
 }
 
-type Problem = string | { code: Code, text: string }
+export type Problem = string | { code: Code, text: string }
 
 /** A value that one function judges. */
-function judged<Value> (find: (value: unknown) => Problem | undefined): z.ZodCustom<Value, Value> {
+export function judged<Value> (find: (value: unknown) => Problem | undefined): z.ZodCustom<Value, Value> {
   return z.custom<Value>().check(({ value, issues }) => {
     const problem = value === undefined ? 'is missing' : find(value)
     if (problem === undefined) return
@@ -34,7 +34,7 @@ function judged<Value> (find: (value: unknown) => Problem | undefined): z.ZodCus
   })
 }
 
-function isObject (value: unknown): value is object { return typeof value === 'object' && value !== null && !Array.isArray(value) }
+export function isObject (value: unknown): value is object { return typeof value === 'object' && value !== null && !Array.isArray(value) }
 
 /** A user, a group or a request. */
 export function id (): z.ZodString {

@@ -37,7 +37,7 @@ export interface Addressee { kind: 'user' | 'group', id: string }
 
 export type Consent = 'everybody' | 'known' | 'nobody'
 type Role = 'owner' | 'admin' | 'member'
-type Listed = Page & { user: string }
+export type Listed = Page & { user: string }
 
 /** What became of the users whom somebody wanted in a group. */
 interface Admitted { added: string[], invited: string[], refused: Array<{ user: string, code: Code }> }
@@ -47,6 +47,23 @@ interface Group { gid: string, name: string, owner: string, createdAt: number, m
 export interface LoginTokens { id: string, accessToken: string, expiresAt: number, refreshToken: string, refreshExpiresAt: number }
 /** A login as its user sees it. `seenAt`: about. */
 export interface LoginView { id: string, name?: string, platform?: string, createdAt: number, seenAt: number, address?: string, expiresAt: number }
+
+/** What everybody sees of somebody. */
+export interface PersonView { user: string, nickname?: string, avatar?: string }
+/** What somebody in particular sees; `visible` and `findable` of oneself. */
+export interface ProfileView extends PersonView { language?: string, timeZone?: string, fields?: Record<string, unknown>, visible?: Visible, findable?: Findable }
+type Visible = 'everybody' | 'nobody'
+type Findable = 'prefix' | 'exact' | 'nobody'
+/** Members that are given are other ones from now on; '' and {} remove. */
+export interface ProfileChange {
+  nickname?: string | undefined
+  avatar?: string | undefined
+  language?: string | undefined
+  timeZone?: string | undefined
+  fields?: Record<string, unknown> | undefined
+  visible?: Visible | 'default' | undefined
+  findable?: Findable | 'default' | undefined
+}
 
 export interface Rules {
   readonly blocks: {
@@ -83,6 +100,14 @@ export interface Rules {
     clear (user: string, conv: string): Promise<number>
     /** Everything up to `seq` was read. */
     mark (user: string, target: Addressee, seq: number): Promise<void>
+  }
+  readonly profiles: {
+    get (viewer: string, user: string): Promise<ProfileView>
+    /** Who is not there is left out. */
+    list (viewer: string, users: readonly string[], pause?: Pause): Promise<PersonView[]>
+    /** `user`: who searches. */
+    search (text: string, page: Listed, pause?: Pause): Promise<{ people: PersonView[], next?: string }>
+    set (user: string, change: ProfileChange): Promise<ProfileView>
   }
   readonly messages: {
     history (user: string, conv: string, range: { limit: number, before?: number | undefined, after?: number | undefined }): Promise<Written>

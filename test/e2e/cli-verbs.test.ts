@@ -28,6 +28,9 @@ const live: Case[] = [
   { verb: 'group add', args: ['dev', 'dora', ...as], code: 0, stdout: /^added to g\/dev: dora\n$/ },
   { verb: 'group rm', args: ['dev', 'dora', ...as], code: 0, stdout: /^removed from g\/dev: dora\n$/ },
   { verb: 'group list', args: as, code: 0, stdout: /^dev {2}owner {2}dev\n$/ },
+  { verb: 'people set', args: ['--nickname', 'Ali', '--field', 'team=red', '--findable', 'prefix', ...as], code: 0, stdout: /^nickname +Ali$[^]*^team +red$/m },
+  { verb: 'people show', args: ['alice', '-u', 'bob'], code: 0, stdout: /^user +alice\nnickname +Ali\n$/ },
+  { verb: 'people search', args: ['al', '-u', 'bob'], code: 0, stdout: /^alice {2}Ali\n$/ },
   { verb: 'feed add', args: ['audit'], code: 0, stdout: /^audit reads behind position 0\n$/ },
   { verb: 'send', args: ['bob', 'hi', ...as], code: 0, stdout: /^stored as number 1, id / },
   { verb: 'listen', args: ['-u', 'bob', '-n', '1'], code: 0, stdout: /u\/bob #1 {2}alice: hi\n/, stderr: /listening as bob/ },
@@ -52,7 +55,7 @@ const live: Case[] = [
 /** The same, and the server is stopped: what it refuses, and what works on the store. `serve` has a test of its own. */
 const stopped: Case[] = [
   ...live.filter(({ verb }) => verb.startsWith('config ') || verb.startsWith('user ') || ['keepalive', 'plugin list', 'purge'].includes(verb)),
-  ...live.filter(({ verb }) => verb.startsWith('group ') || ['send', 'listen', 'history', 'bench'].includes(verb))
+  ...live.filter(({ verb }) => verb.startsWith('group ') || verb.startsWith('people ') || ['send', 'listen', 'history', 'bench'].includes(verb))
     .map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server answers at mqtt:\/\/127\.0\.0\.1:\d+: start one with 'sabethes', or name another with --url/ })),
   ...live.filter(({ verb }) => verb.startsWith('feed ')).map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server runs on / })),
   ...['status', 'nodes', 'drain'].map((verb): Case => ({ verb, args: [], code: 1, stdout: silent, stderr: /no server runs on .*: start one with 'sabethes'/ })),

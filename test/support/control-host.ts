@@ -23,6 +23,8 @@ export const testLimits: EngineLimits = {
   maxInvitations: 3,
   maxSessionsPerUser: 5,
   maxSharesPerUser: 2,
+  maxProfileFields: 4,
+  maxProfileFieldBytes: 200,
   maxBlocks: 3,
   maxSessionExpirySeconds: 3_600,
   retentionSeconds: 0

@@ -20,6 +20,8 @@ export const limits = {
   maxInvitations: 3,
   maxSessionsPerUser: 10,
   maxSharesPerUser: 3,
+  maxProfileFields: 4,
+  maxProfileFieldBytes: 200,
   maxBlocks: 10,
   maxSessionExpirySeconds: 3600,
   retentionSeconds: 0

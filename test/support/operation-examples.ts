@@ -34,6 +34,10 @@ export const examples: Record<string, Example> = {
   'messages.delete': { good: { conv, seqs: [1, 1, 2] }, result: { conv, deleted: 2 }, bad: { conv, seqs: [0] }, refusal: ['bad_payload', 'seqs'] },
   'messages.history': { good: { conv, limit: 2 }, result: { conv, head: 3, messages: [{ seq: 2 }, { seq: 3, body: 'three' }], more: true, before: 2 }, bad: { conv, after: '1' }, refusal: ['bad_payload', 'after'] },
   'messages.reads': { good: { conv, seq: 2 }, result: { conv, seq: 2, read: ['bob'], delivered: [] }, bad: { conv }, refusal: ['bad_payload', 'seq'] },
+  'people.get': { good: { user: 'bob' }, result: { user: 'bob', nickname: 'bob', language: 'de' }, bad: { user: 'b o b' }, refusal: ['bad_payload', 'user'] },
+  'people.list': { good: { users: ['bob', 'eve', 'bob'] }, result: { people: [{ user: 'bob', nickname: 'bob' }, { user: 'eve' }] }, bad: { users: [''] }, refusal: ['bad_payload', 'users'] },
+  'people.search': { good: { text: 'bob' }, result: { people: [{ user: 'bob', nickname: 'bob' }] }, bad: { text: '' }, refusal: ['bad_payload', 'text'] },
+  'people.set': { good: { nickname: 'Ali', timeZone: 'Europe/Berlin', fields: { team: 'red' } }, result: { user: 'alice', nickname: 'Ali', timeZone: 'Europe/Berlin', fields: { team: 'red' }, visible: 'nobody', findable: 'exact' }, bad: { avatar: 'javascript:alert()' }, refusal: ['bad_payload', 'avatar'] },
   'server.info': { good: {}, result: { name: 'sabethes', version: '1.2.3', prefix: 'im', mode: 'dev', limits: { maxBlocks: 3 } }, bad: {}, refusal: ['', ''] },
   'server.keepalive': { good: { wifi: 60 }, result: { wifi: 60, cellular: 230, nat: 55 }, bad: { wifi: 9 }, refusal: ['bad_payload', 'wifi'] },
   sync: { good: { convs: { [conv]: 2 }, limit: 1 }, result: { conversations: [{ conv, head: 3, last: 3, messages: [{ seq: 3 }] }], more: true }, bad: { convs: { x: 1 } }, refusal: ['bad_payload', 'convs'] },
@@ -51,5 +55,6 @@ export const done: ReadonlyArray<{ by: string, method: string, params: Params }>
   { by: 'zoe', method: 'groups.create', params: { gid: 'theirs', members: ['alice'] } },
   { by: 'alice', method: 'groups.consent', params: { consent: 'known' } },
   { by: 'zoe', method: 'groups.create', params: { gid: 'asked', members: ['alice'] } },
-  { by: 'alice', method: 'blocks.add', params: { user: 'mallory' } }
+  { by: 'alice', method: 'blocks.add', params: { user: 'mallory' } },
+  { by: 'bob', method: 'people.set', params: { nickname: 'bob', language: 'de', visible: 'everybody', findable: 'prefix' } }
 ]

@@ -39,6 +39,7 @@ await t.test('every result has exactly the documented members', async t => {
   await ask('zoe', 'groups.create', { gid: 'others', members: ['alice'] })
   await ask('yann', 'groups.create', { gid: 'accepted', members: ['alice'] })
   await ask('mallory', 'blocks.add', { user: 'alice' })
+  for (const user of ['bob', 'bobby']) await ask(user, 'people.set', { nickname: `Bob of ${user}`, avatar: 'media:b1', language: 'de', timeZone: 'UTC', fields: { a: 1 }, visible: 'everybody', findable: 'prefix' })
   const asked = new Map<string, Array<Record<string, unknown>>>([
     ['groups.create', [{ gid: 'dev', name: 'Dev', members: ['bob', 'carol', 'xena', 'mallory'], meta: { color: 'red' } }, { gid: 'two', members: [] }]],
     ['groups.info', [{ gid: 'dev' }, { gid: 'dev', limit: 1 }, { gid: 'two' }]],
@@ -62,6 +63,10 @@ await t.test('every result has exactly the documented members', async t => {
     ['blocks.add', [{ user: 'eve' }]],
     ['blocks.list', [{}]],
     ['blocks.remove', [{ user: 'eve' }]],
+    ['people.get', [{ user: 'alice' }, { user: 'bob' }]],
+    ['people.list', [{ users: ['alice', 'bob'] }]],
+    ['people.search', [{ text: 'bob', limit: 1 }, { text: 'nobody' }]],
+    ['people.set', [{ nickname: 'Alice', avatar: 'https://example.com/a.png', language: 'en', timeZone: 'UTC', fields: { a: 1 } }]],
     ['server.info', [{}]],
     ['server.keepalive', [{ nat: 60 }]],
     ['groups.leave', []],
@@ -127,7 +132,7 @@ await t.test('the limits of the parameters are the documented ones', async t => 
       continue
     }
     t.ok(Number(fallback) <= Number(most))
-    const given = { conv: 'd:alice:bob', seq: 1, gid: method.startsWith('groups') ? 'dev' : undefined }
+    const given = { conv: 'd:alice:bob', seq: 1, text: 'x', gid: method.startsWith('groups') ? 'dev' : undefined }
     await ask('alice', method, { ...given, limit: Number(most) })
     await t.rejects(ask('alice', method, { ...given, limit: Number(most) + 1 }), { code: 'bad_payload' }, method)
     await t.rejects(ask('alice', method, { ...given, limit: 0 }), { code: 'bad_payload' }, method)

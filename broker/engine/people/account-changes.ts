@@ -6,10 +6,12 @@ import { alive, type AccountRows } from './account-rows.ts'
 import { maxPasswordBytes, type Passwords } from './password-hash.ts'
 import type { ScramPasswords } from './scram-passwords.ts'
 import type { SignInLimits } from './sign-in-limits.ts'
-import type { Tokens } from './tokens/tokens.ts'
 
 /** An account as the operator sees it. */
 interface Account { uid: string, createdAt: number, banned: boolean, hasPassword: boolean }
+
+/** Something of a user that goes with the account. */
+export interface Keeper { forget (user: string): Promise<void> }
 
 /** Each throws `Refusal`. */
 export class AccountChanges {
@@ -18,15 +20,15 @@ export class AccountChanges {
   readonly #passwords: Passwords
   readonly #limits: SignInLimits
   readonly #scram: Pick<ScramPasswords, 'fields'>
-  readonly #logins: Pick<Tokens, 'forget'>
+  readonly #keepers: readonly Keeper[]
 
-  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'fields'>, logins: Pick<Tokens, 'forget'>) {
+  constructor (host: EngineHost, rows: AccountRows, passwords: Passwords, limits: SignInLimits, scram: Pick<ScramPasswords, 'fields'>, keepers: readonly Keeper[]) {
     this.#host = host
     this.#rows = rows
     this.#passwords = passwords
     this.#limits = limits
     this.#scram = scram
-    this.#logins = logins
+    this.#keepers = keepers
   }
 
   /** `conflict`, `bad_payload` (id, or no password in `password` mode). */
@@ -87,7 +89,7 @@ export class AccountChanges {
         if (found !== undefined) await store.dropUser(uid, found)
         throw missing(uid)
       }
-      await this.#logins.forget(uid)
+      for (const keeper of this.#keepers) await keeper.forget(uid)
       // Where everybody is let in, an id is nobody's own.
       await store.dropUser(uid, mode === 'dev' ? undefined : { uid, createdAt: row.createdAt, removedAt: this.#host.now() })
       this.#limits.forget(uid)

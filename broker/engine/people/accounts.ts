@@ -2,7 +2,7 @@
 import { Refusal } from '../../errors.ts'
 import type { AuthStep, AuthStepRequest, SignedIn, SignInRequest } from '../../link/port.ts'
 import type { EngineHost } from '../host.ts'
-import { AccountChanges } from './account-changes.ts'
+import { AccountChanges, type Keeper } from './account-changes.ts'
 import { AccountRows } from './account-rows.ts'
 import { CertificateSignIn } from './certificate-sign-in.ts'
 import { EvenAnswers, type Beat } from './even-answers.ts'
@@ -71,7 +71,8 @@ export interface Accounts {
   close (): Promise<void>
 }
 
-export function createAccounts (host: EngineHost, options: AccountOptions = {}): Accounts {
+/** `keepers`: who keeps something of a user that goes with the account. */
+export function createAccounts (host: EngineHost, options: AccountOptions = {}, keepers: readonly Keeper[] = []): Accounts {
   // Waits: a clock that is set back must not prolong them.
   const limits = new SignInLimits(options.limits ?? {}, () => host.steady(), host.sharedLimits)
   const { hashConcurrency = 2, maxWaiting = 256, scramIterations = 0 } = options
@@ -80,7 +81,7 @@ export function createAccounts (host: EngineHost, options: AccountOptions = {}):
   const scramPasswords = new ScramPasswords(host, rows, passwords, scramIterations)
   const signIn: SignIn = new SignIn(host, rows, passwords, limits, scramPasswords, () => tokens)
   const tokens: Tokens = new Tokens({ host, rows, options: options.tokens ?? defaultTokens, prove: (user, password) => signIn.prove(user, password), change: (user, password, spare) => users.passwd(user, password, spare) })
-  const users: AccountChanges = new AccountChanges(host, rows, passwords, limits, scramPasswords, tokens)
+  const users: AccountChanges = new AccountChanges(host, rows, passwords, limits, scramPasswords, [tokens, ...keepers])
   const even = new EvenAnswers(options.beat)
   const scram = new Scram({ host, rows, passwords: scramPasswords, limits, signIn, even })
   if (host.mode === 'password') passwords.decoy().catch((error: unknown) => { host.log.error({ err: error }, 'argon2 does not work') })
