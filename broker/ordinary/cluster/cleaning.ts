@@ -1,7 +1,6 @@
 /** What goes from Redis: the oldest of a queue that is too long, and all of a session that is over. The library leaves their messages behind. */
 import type { RedisClient } from '../../cluster/redis.ts'
 import { outlineOf } from '../persistence-packets.ts'
-import type { ChangeLog } from './change-log.ts'
 import type { Commits } from './commits.ts'
 import { countKey, incomingIdsKey, incomingKey, library, queueKey, sessionsKey } from './library.ts'
 
@@ -33,7 +32,7 @@ export async function trimQueues (redis: RedisClient, queues: ReadonlyMap<string
 }
 
 /** Removes all that is kept for a session; the other servers hear of it. Rejects when Redis did not take it. */
-export async function endSession (redis: RedisClient, commits: Commits, log: ChangeLog, session: string): Promise<void> {
+export async function endSession (redis: RedisClient, commits: Commits, session: string): Promise<void> {
   const queue = queueKey(session)
   const [packets, ids] = await Promise.all([redis.lrange(queue, 0, -1), redis.smembers(incomingIdsKey(session))])
   const keys = [...packets.flatMap(packet => [packet, countKey(packet)]), ...ids.map(id => incomingKey(session, Number(id)))]
@@ -41,6 +40,6 @@ export async function endSession (redis: RedisClient, commits: Commits, log: Cha
     for (let i = 0; i < keys.length; i += page) recorder.add('del', ...keys.slice(i, i + page))
     recorder.add('del', queue, incomingIdsKey(session), `client:${encodeURIComponent(session)}`)
     recorder.add('srem', sessionsKey, session)
-    recorder.add(...log.append({ kind: 'ended', session }))
+    recorder.note({ kind: 'ended', session })
   })
 }

@@ -21,7 +21,7 @@ export class IncomingIds {
     this.#library = library(redis)
   }
 
-  /** Notes an id; what keeps it goes in the transaction of the message. */
+  /** Notes an id; what keeps it goes with the message, as one. */
   add (client: ClientLike, packet: PacketLike, more: Write): Write {
     const messageId = packet.messageId as number
     if (client.clean === true) {

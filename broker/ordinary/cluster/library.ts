@@ -1,14 +1,13 @@
 /**
  * aedes-persistence-redis: its keys and its encoding are those of what is kept in Redis. It asks for one command after the other, and has what is said
- * here done by connections of our own making: all of a publish becomes one transaction, and nothing is written for what is gone.
+ * here done by connections of our own making: all of a publish is written at once, and nothing is written for what is gone.
  */
 import AsyncRedisPersistence from 'aedes-persistence-redis/asyncPersistence.js'
 import type { RedisClient } from '../../cluster/redis.ts'
+import type { Argument, Change, Command } from './commit-script.ts'
 
 export type Library = AsyncRedisPersistence
 export type StoredPacket = Parameters<AsyncRedisPersistence['outgoingEnqueue']>[1]
-export type Argument = string | number | Buffer
-export type Command = [name: string, ...args: Argument[]]
 
 /** Names of its keys; a prefix is the connection's. */
 export const sessionsKey = 'clients'
@@ -42,9 +41,14 @@ const deaf = {
   publish (packet: object, done: () => void): void { this.listener(packet, done) }
 }
 
-/** Takes down what the library writes, for one transaction. */
+/** Words of one command, most. */
+const mostWords = 1_000
+
+/** Takes down what the library writes, to be done at once. */
 export class Recorder {
   readonly commands: Command[] = []
+  /** An entry of the log changes somebody's subscriptions. */
+  changes = false
   #library: Promise<Library> | undefined
 
   /** The library, writing here. */
@@ -61,13 +65,25 @@ export class Recorder {
 
   add (...command: Command): void { this.commands.push(command) }
 
+  /** An entry of the change log. */
+  note (change: Change): void {
+    const isMarked = change.kind === 'retained' || change.kind === 'kept'
+    this.add('append', JSON.stringify(change), ...isMarked ? ['same', 1] : [])
+    this.changes ||= !isMarked
+  }
+
+  /** As several commands when it is long. */
+  #add (name: string, key: string, words: Argument[]): void {
+    for (let i = 0; i < words.length; i += mostWords) this.add(name, key, ...words.slice(i, i + mostWords))
+  }
+
   // ---- what the library asks of a connection
   async smembers (): Promise<string[]> { return [] }
   async sadd (key: string, member: string): Promise<void> { this.add('sadd', key, member) }
   async srem (key: string, member: string): Promise<void> { this.add('srem', key, member) }
-  async hmsetBuffer (key: string, fields: Record<string, Buffer>): Promise<void> { this.add('hset', key, ...Object.entries(fields).flat()) }
+  async hmsetBuffer (key: string, fields: Record<string, Buffer>): Promise<void> { this.#add('hset', key, Object.entries(fields).flat()) }
   async hset (key: string, field: string, value: Buffer): Promise<void> { this.add('hset', key, field, value) }
-  async hdel (key: string, fields: string | string[]): Promise<void> { this.add('hdel', key, ...[fields].flat()) }
+  async hdel (key: string, fields: string | string[]): Promise<void> { this.#add('hdel', key, [fields].flat()) }
   /** Of the subscriptions of a session: without any it may have a queue all the same [MQTT-3.10.4-3]. */
   async exists (): Promise<number> { return 1 }
   async mset (...args: Argument[]): Promise<void> { this.add('mset', ...args) }

@@ -34,7 +34,7 @@ export interface ClusterSideOptions extends Pick<PersistenceOptions, 'offlineQue
 /** Rejects when Redis does not answer in time. */
 export async function openClusterSide ({ setup, outputBytes, onError, ...options }: ClusterSideOptions): Promise<ClusterSide> {
   const { connect, namespace, timeoutMs } = setup
-  // One slot of a Redis Cluster has all of them: what belongs together is one transaction.
+  // One slot of a Redis Cluster has all of them: what belongs together is written by one script.
   const redis = connect('commands', `{${namespace}:ordinary}:`)
   const [publisher, subscriber] = [connect('commands', ''), connect('subscriber', '')]
   const close = (): void => { for (const one of [redis, publisher, subscriber]) one.disconnect() }

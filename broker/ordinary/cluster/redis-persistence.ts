@@ -6,7 +6,7 @@ import type { ClientLike } from '../persistence-gates.ts'
 import type { Persistence } from '../persistence-interface.ts'
 import type { PersistenceOptions } from '../persistence-options.ts'
 import { bodyOf, encode, type PacketLike } from '../persistence-packets.ts'
-import { mergeRecipients, type Receiver } from '../persistence-recipients.ts'
+import { mergeRecipients } from '../persistence-recipients.ts'
 import type { RecordChange, RecordsLike } from '../persistence-records.ts'
 import type { FoundRetained } from '../persistence-retained.ts'
 import type { SubscriptionLike } from '../persistence-subscriptions.ts'
@@ -17,7 +17,7 @@ import { dropExpired, endSession, trimQueues } from './cleaning.ts'
 import { IncomingIds } from './incoming.ts'
 import { sessionsKey, type Recorder } from './library.ts'
 import { SessionQueue } from './session-queue.ts'
-import { Tables } from './tables.ts'
+import { recipientsOf, Tables, type Recipients } from './tables.ts'
 
 export interface RedisPersistenceOptions extends Pick<PersistenceOptions, 'offlineQueue' | 'retained' | 'retainedBytes' | 'onDrop'> {
   /** With the prefix of the keys. */
@@ -124,22 +124,16 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
 
   async #commit (publisher: string, packet: PacketLike, more?: Write): Promise<void> {
     this.#view(packet)
-    const { topic, qos } = packet
-    const recipients = (): ReturnType<Tables['recipients']> => qos === 0 ? new Map() : this.#tables.recipients(topic, qos, publisher)
-    const first = recipients()
+    const recipients = recipientsOf(() => this.#tables, packet, publisher)
     const retained = packet.retain && this.#mayRetain(packet)
     // What nobody keeps goes on while Redis is away.
-    const unkept = first.size === 0 && !retained && more === undefined
-    if (unkept && (this.#commits.away || this.#options.redis.status !== 'ready')) return
+    const optional = recipients().size === 0 && !retained && more === undefined
+    if (optional && (this.#commits.away || this.#options.redis.status !== 'ready')) return
     await this.#commits.write(async recorder => {
-      await this.#enqueue(recorder, packet, first)
+      await this.#enqueue(recorder, packet, recipients())
       if (retained) await this.#retain(recorder, packet)
       await more?.(recorder)
-    }, unkept)
-    // Subscriptions that were granted meanwhile, elsewhere too.
-    const late = recipients()
-    for (const session of first.keys()) late.delete(session)
-    if (late.size > 0) await this.#commits.write(recorder => this.#enqueue(recorder, packet, late))
+    }, { optional, reads: packet.qos > 0 })
   }
 
   /** A view of its own, by which Aedes' packets are known again. */
@@ -149,7 +143,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
     this.#prepared.add(packet.payload)
   }
 
-  async #enqueue (recorder: Recorder, packet: PacketLike, recipients: ReadonlyMap<string, Receiver & { qos: 1 | 2 }>): Promise<void> {
+  async #enqueue (recorder: Recorder, packet: PacketLike, recipients: Recipients): Promise<void> {
     const redis = await recorder.writer()
     const plain = bodyOf(packet)
     for (const [session, { qos, rap, identifiers }] of recipients) {
@@ -171,7 +165,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
     const body = bodyOf(packet)
     const redis = await recorder.writer()
     await redis.storeRetained({ topic, payload: payload.length === 0 ? Buffer.alloc(0) : encode(body) })
-    recorder.add(...this.#log.append({ kind: 'retained', topic, bytes: Buffer.byteLength(payload), expires: body.messageExpiry ?? 0 }))
+    recorder.note({ kind: 'retained', topic, bytes: Buffer.byteLength(payload), expires: body.messageExpiry ?? 0 })
   }
 
   /** Of QoS 0: nobody waits for it. */
@@ -211,7 +205,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
     if (fresh.length === 0) return
     await this.#commits.write(async recorder => {
       await (await recorder.writer()).addSubscriptions({ id: session }, fresh.map(one => ({ ...one })))
-      recorder.add(...this.#log.append({ kind: 'subscribed', session, subscriptions: fresh }))
+      recorder.note({ kind: 'subscribed', session, subscriptions: fresh })
     })
   }
 
@@ -219,7 +213,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
     if (!this.keeps(session) || filters.length === 0) return
     await this.#commits.write(async recorder => {
       await (await recorder.writer()).removeSubscriptions({ id: session }, filters)
-      recorder.add(...this.#log.append({ kind: 'unsubscribed', session, filters }))
+      recorder.note({ kind: 'unsubscribed', session, filters })
     })
   }
 
@@ -233,7 +227,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
 
   async forget (session: string): Promise<void> {
     if (!this.keeps(session)) return
-    await endSession(this.#options.redis, this.#commits, this.#log, session)
+    await endSession(this.#options.redis, this.#commits, session)
   }
 
   #trim (queues: ReadonlyMap<string, number>): void {
@@ -277,7 +271,7 @@ export class RedisPersistence extends AnsweredElsewhere implements Persistence {
       // It has nothing else that says that it is there.
       if (known) return
       recorder.add('sadd', sessionsKey, client.id)
-      recorder.add(...this.#log.append({ kind: 'kept', session: client.id }))
+      recorder.note({ kind: 'kept', session: client.id })
     })).catch((error: unknown) => {
       this.#incoming.undo(client, packet)
       throw error

@@ -1,11 +1,14 @@
 /** What the change log tells, in memory: who subscribes, which sessions have something stored, which messages are retained, who is in which group. */
 import type { RedisClient } from '../../cluster/redis.ts'
+import type { PacketLike } from '../persistence-packets.ts'
 import { mergeRecipients, type Receiver } from '../persistence-recipients.ts'
 import { bounds } from '../persistence-records.ts'
 import { RetainedMessages, type RetainedLimits } from '../persistence-retained.ts'
 import { Subscriptions, type SubscriptionLike } from '../persistence-subscriptions.ts'
-import type { Change } from './change-log.ts'
+import type { Change } from './commit-script.ts'
 import { library, sessionsKey } from './library.ts'
+
+export type Recipients = ReadonlyMap<string, Receiver & { qos: 1 | 2 }>
 
 /** Sessions whose subscriptions are read at once. */
 const atOnce = 256
@@ -14,6 +17,8 @@ export class Tables {
   readonly subscriptions = new Subscriptions()
   readonly sessions = new Set<string>()
   readonly retained: RetainedMessages
+  /** Another one whenever a subscription has changed. */
+  at = Symbol('at')
   readonly #redis: RedisClient
 
   constructor (redis: RedisClient, limits: RetainedLimits) {
@@ -45,6 +50,7 @@ export class Tables {
   }
 
   take (change: Change): void {
+    if (change.kind !== 'retained' && change.kind !== 'kept') this.at = Symbol('at')
     switch (change.kind) {
       case 'subscribed':
         this.sessions.add(change.session)
@@ -67,12 +73,24 @@ export class Tables {
   }
 
   /** Whose queues a message goes into, and at what their subscriptions add up to. */
-  recipients (topic: string, qos: 1 | 2, publisher: string): Map<string, Receiver & { qos: 1 | 2 }> {
+  recipients (topic: string, qos: 1 | 2, publisher: string): Recipients {
     const found = new Map<string, Receiver & { qos: 1 | 2 }>()
     for (const [session, receiver] of mergeRecipients(this.subscriptions.match(topic), qos, publisher)) {
       const granted = Math.min(receiver.qos, qos) as 0 | 1 | 2
       if (granted > 0) found.set(session, { ...receiver, qos: granted as 1 | 2 })
     }
+    return found
+  }
+}
+
+/** Whose queues a message goes into, whenever it is asked: found anew only when subscriptions have changed. */
+export function recipientsOf (tables: () => Tables, { topic, qos }: Pick<PacketLike, 'topic' | 'qos'>, publisher: string): () => Recipients {
+  let found: Recipients = new Map()
+  let at: symbol | undefined
+  return () => {
+    const now = tables()
+    if (qos > 0 && at !== now.at) found = now.recipients(topic, qos as 1 | 2, publisher)
+    at = now.at
     return found
   }
 }
