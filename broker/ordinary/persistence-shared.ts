@@ -89,7 +89,9 @@ export class SharedQueues {
   /** Moves a message into a member's queue; resolves, on disk, to its packet. Rejects when it was not moved. */
   async move (key: string, entry: Entry, body: Body, { session, qos, rap, identifier }: Dealt): Promise<PacketLike> {
     const { outgoing, writer } = this.#parts
-    const packet: PacketLike = { ...body, cmd: 'publish', qos, brokerId: 'shared', brokerCounter: ++this.#moved }
+    // A view of its own: by its payload it would be taken for the copy that the session has by a filter of its own.
+    const payload = typeof body.payload === 'string' ? body.payload : Buffer.from(body.payload.buffer, body.payload.byteOffset, body.payload.length)
+    const packet: PacketLike = { ...body, payload, cmd: 'publish', qos, brokerId: 'shared', brokerCounter: ++this.#moved }
     const staged = outgoing.stage([{ clientId: session, qos, rap, ...identifier !== undefined && { subscriptionIdentifier: identifier } }], packet, undefined, key)
     try {
       await writer.write([...staged.changes, { key: bodyKey(key, entry.seq), value: null }])

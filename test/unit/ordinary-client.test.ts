@@ -133,6 +133,25 @@ for (const qos of [1, 2] as const) {
   })
 }
 
+await t.test('a message that a group begins to queue while it is being written comes to a member that has it by a filter of its own, too', async t => {
+  const { broker, records } = await start(t)
+  const peer = new Peer('u/a', true, 10)
+  const client = await broker.attach(peer)
+  const shared = subscription('$share/g/open/+')
+  await client.subscribe([subscription('open/#'), { ...shared, qos: 0 }], undefined, () => {})
+  let written = (): void => {}
+  records.hold = new Promise(resolve => { written = resolve })
+  const said = say(broker, 'x')
+  await quiet()
+  const subscribed = client.subscribe([shared], undefined, () => {})
+  await quiet()
+  records.hold = undefined
+  written()
+  await Promise.all([said, subscribed])
+  await quiet()
+  t.equal(peer.got.length, 2)
+})
+
 for (const qos of [1, 2] as const) {
   await t.test(`an acknowledgement counts when it is read, also behind a publish that is being written as the connection ends, QoS ${qos}`, async t => {
     const { broker, records } = await start(t)
