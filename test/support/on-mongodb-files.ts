@@ -13,7 +13,7 @@ export const onMongodbFiles = {
  * `cluster/wrong-one` on MongoDB every time, what the others keep is in those above.
  */
 export const moreOnMongodb: Record<keyof typeof onMongodbFiles, readonly string[]> = {
-  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/refusals', 'e2e/websocket', 'e2e/many-qos2', 'http/stream', 'http/poll'],
+  chat: ['e2e/first-message', 'e2e/bot-worker', 'e2e/refusals', 'e2e/websocket', 'e2e/many-qos2', 'http/stream', 'http/stream-limits', 'http/poll'],
   sessions: ['e2e/sessions', 'e2e/mqtt5', 'protocol/shared-inbox-5'],
   keeping: ['e2e/leaks', 'e2e/logs', 'e2e/password', 'e2e/purge'],
   faults: ['e2e/group-large', 'e2e/stalled-reader']
