@@ -89,6 +89,7 @@ export async function openEngine (config: Config, { letsIn = false, ...deps }: {
     maxUnstoredEnds: config.sessions.unstoredEnds,
     groupConsent: config.groups.consent === 'auto' ? (config.auth.mode === 'dev' ? 'everybody' : 'known') : config.groups.consent,
     profiles: { findable: config.people.findable, visible: config.people.visible },
+    contactMode: config.contacts.mode,
     keepAlive: keepAliveOptions(config),
     version: packageVersion(),
     prefix: config.mqtt.prefix,
@@ -138,6 +139,9 @@ function engineLimits (config: Config): EngineLimits {
     maxSharesPerUser: config.sessions.maxSharesPerUser,
     maxProfileFields: config.people.maxFields,
     maxProfileFieldBytes: config.people.maxFieldBytes,
+    maxContacts: config.contacts.max,
+    maxContactRequests: config.contacts.maxRequests,
+    maxContactRequestsMade: config.contacts.maxRequestsMade,
     maxBlocks: config.blocks.max,
     maxSessionExpirySeconds: config.sessions.maxExpirySeconds,
     retentionSeconds: config.messages.retentionSeconds

@@ -8,6 +8,7 @@ import type { BenchOptions } from './bench.ts'
 import type { DoctorOptions } from './doctor.ts'
 import type { AddOptions, LagOptions, TailOptions } from './feed.ts'
 import { userOptions, type UserOptions } from './chat.ts'
+import type { ListOptions, RequestOptions, SetOptions as ContactOptions } from './contact.ts'
 import type { SetOptions } from './people.ts'
 import type { MigrateOptions } from './migrate.ts'
 import type { PluginOptions } from './plugin.ts'
@@ -69,6 +70,7 @@ function define (terminal: Terminal, outcome: { code: number }): Command {
   accountVerbs(program, terminal)
   groupVerbs(program, terminal)
   peopleVerbs(program, terminal)
+  contactVerbs(program, terminal)
   chatVerbs(program, terminal)
   watchingVerbs(program, terminal, outcome)
   storeVerbs(program, terminal, outcome)
@@ -135,11 +137,32 @@ function peopleVerbs (program: Command, terminal: Terminal): void {
     .option('--language <tag>', 'such as pt-BR')
     .option('--time-zone <name>', 'such as Europe/Berlin')
     .option('--field <name=text...>', 'fields of your own making: all of them anew')
-    .option('--visible <whom>', 'who sees language, time zone and fields: everybody, nobody or default')
+    .option('--visible <whom>', 'who sees language, time zone and fields: everybody, contacts, nobody or default')
     .option('--findable <how>', 'who finds the user: by the beginning of a name (prefix), by the whole of it (exact), nobody or default')
     .action(async (options: SetOptions) => { await (await import('./people.ts')).set(terminal, options) })
   userVerb(people, 'search <text>', 'find users by the beginning of id or nickname, as far as they want to be found')
     .action(async (text: string, options: UserOptions) => { await (await import('./people.ts')).search(terminal, text, options) })
+}
+
+function contactVerbs (program: Command, terminal: Terminal): void {
+  const contact = program.command('contact').description('contacts, as a user')
+  userVerb(contact, 'request <other>', 'ask to be a contact').option('--text <word>', 'a word to go with it')
+    .action(async (other: string, options: RequestOptions) => { await (await import('./contact.ts')).change(terminal, 'request', other, options) })
+  userVerb(contact, 'requests', 'list the requests that are open')
+    .action(async (options: UserOptions) => { await (await import('./contact.ts')).requests(terminal, options) })
+  userVerb(contact, 'accept <other>', 'accept a request')
+    .action(async (other: string, options: UserOptions) => { await (await import('./contact.ts')).change(terminal, 'accept', other, options) })
+  userVerb(contact, 'refuse <other>', 'refuse a request')
+    .action(async (other: string, options: UserOptions) => { await (await import('./contact.ts')).change(terminal, 'refuse', other, options) })
+  userVerb(contact, 'rm <other>', 'remove a contact, or take a request back')
+    .action(async (other: string, options: UserOptions) => { await (await import('./contact.ts')).change(terminal, 'remove', other, options) })
+  userVerb(contact, 'set <other>', 'what the user calls a contact, and where they put it; an empty text removes')
+    .option('--remark <text>', 'another name').option('--groups <names...>', 'groups of contacts, all of them anew')
+    .action(async (other: string, options: ContactOptions) => { await (await import('./contact.ts')).set(terminal, other, options) })
+  userVerb(contact, 'list', "list the user's contacts").option('--group <name>', 'those in this group')
+    .action(async (options: ListOptions) => { await (await import('./contact.ts')).list(terminal, options) })
+  userVerb(contact, 'mode [whom]', 'show or say of whom the user takes messages and invitations: everybody, contacts, nobody (contacts, and no requests) or default')
+    .action(async (whom: string | undefined, options: UserOptions) => { await (await import('./contact.ts')).mode(terminal, whom, options) })
 }
 
 function chatVerbs (program: Command, terminal: Terminal): void {

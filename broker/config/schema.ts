@@ -182,7 +182,13 @@ export const configSchema = z.strictObject({
     maxFields: count(32, 'Fields of one profile.', 0),
     maxFieldBytes: count(4096, 'Bytes of the fields of one profile, as JSON.', 2),
     findable: z.enum(['prefix', 'exact', 'nobody']).default('exact').describe('Who finds a user who has not said it: who gives the beginning of the id or nickname (prefix), the whole of it (exact), or nobody. Of those who have no profile the whole id counts alone.'),
-    visible: z.enum(['everybody', 'nobody']).default('nobody').describe('Who sees language, time zone and fields of a user who has not said it; nickname and avatar are for everybody.')
+    visible: z.enum(['everybody', 'contacts', 'nobody']).default('contacts').describe('Who sees language, time zone and fields of a user who has not said it; nickname and avatar are for everybody.')
+  }),
+  contacts: section('Contacts.', {
+    max: count(2000, 'Contacts of one user.', 0),
+    maxRequests: count(100, 'Open requests to be a contact that wait for one user.', 0),
+    maxRequestsMade: count(200, 'Open requests to be a contact that one user has made.', 0),
+    mode: z.enum(['everybody', 'contacts', 'nobody']).default('everybody').describe('Who may write to a user who has not said it (contacts.mode), and put the user into groups: everybody, contacts, or nobody: contacts alone, and nobody may ask to be one. Block lists hold always.')
   }),
   requests: section('Requests (im/rpc/…) and read marks.', {
     perSecond: count(100, 'Requests and read marks of one user in a second, after a burst; more are refused as rate_limited.'),

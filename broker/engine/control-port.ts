@@ -34,6 +34,8 @@ export interface Control extends Pick<Engine, Asked> {
   readonly rules: Rules
   /** A member that is not muted may post; synchronous when it is in memory. */
   mayPost (user: string, gid: string): Posting | Promise<Posting>
+  /** False when `receiver` takes messages of contacts alone, and `sender` is none; synchronous when it is in memory. */
+  mayWrite (receiver: string, sender: string): boolean | Promise<boolean>
   /** True when `receiver` blocks `sender`; synchronous when the list is in memory. */
   blocks (receiver: string, sender: string): boolean | Promise<boolean>
   /** Whether the account exists (asked in `password` mode only); synchronous when it is in memory. */

@@ -1,10 +1,12 @@
 /** The control side of the engine: everything that is no message on its way to the commit. */
 import { Refusal } from '../errors.ts'
 import { requests } from '../operations.ts'
-import type { Rules, ServerInfo } from '../operations/rules.ts'
+import type { ContactMode, Pause, Rules, ServerInfo } from '../operations/rules.ts'
 import { Topics } from '../topics.ts'
 import { type AccountOptions, type Accounts, createAccounts } from './people/accounts.ts'
 import { Blocks } from './people/blocks.ts'
+import { Acceptance } from './people/contacts/acceptance.ts'
+import { Contacts } from './people/contacts/contacts.ts'
 import type { Control, ControlOptions } from './control-port.ts'
 import { Consents } from './groups/consent.ts'
 import { Expiry } from './reading/expiry.ts'
@@ -36,6 +38,7 @@ export interface ControlSetup extends ControlOptions {
   accounts?: AccountOptions
   /** Of people who have said nothing. */
   profiles?: ProfileSettings
+  contactMode?: ContactMode
   /** What clients are advised. */
   keepAlive?: KeepAliveOptions
   /** For `serverInfo`. */
@@ -57,18 +60,12 @@ export interface ControlParts extends Control {
   purge (retentionSeconds?: number): Promise<number>
 }
 
-const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5', 'compact', 'shares', 'people'] as const
+const features = ['direct', 'groups', 'history', 'sync', 'receipts', 'read-lists', 'unread', 'blocks', 'invitations', 'mqtt5', 'compact', 'shares', 'people', 'contacts'] as const
 
 export function createControl (host: EngineHost, setup: ControlSetup): ControlParts {
-  const receipts = new Receipts(host, setup.receiptIntervalMs)
-  const marks = new Marks({
-    store: host.store,
-    log: host.log,
-    maxDelayMs: setup.receiptIntervalMs,
-    onMoved: moved => { receipts.moved(moved) }
-  })
-  const { blocks, profiles, accounts } = createPeople(host, setup)
-  const consents = new Consents(host, blocks, setup.groupConsent ?? 'everybody')
+  const { receipts, marks } = createMarks(host, setup)
+  const { acceptance, contacts, blocks, profiles, accounts } = createPeople(host, setup)
+  const consents = new Consents(host, { blocks, contacts: acceptance }, setup.groupConsent ?? 'everybody')
   const groups = new Groups(host, consents)
   const sessions = createSessions(host, marks, setup)
   const streams = new Streams(host, marks, sessions)
@@ -86,12 +83,13 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     sync: new Sync(host),
     tokens: accounts.tokens,
     profiles,
+    contacts,
     server: { info: serverInfo, keepAlive: change => keepAlive.change(change) }
   }
   return {
     rules,
     accounts,
-    remote: createRemote({ host, accounts, blocks, consents, groups, keepAlive, seats: sessions.seats }),
+    remote: createRemote({ host, accounts, blocks, acceptance, consents, groups, keepAlive, seats: sessions.seats }),
     replied: (user, conv, seq) => { receipts.read(user, conv, seq) },
     authenticate: request => accounts.authenticate(request),
     authenticateStep: request => accounts.authenticateStep(request),
@@ -106,6 +104,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     isMember: (user, gid) => groups.isMember(user, gid),
     serverInfo,
     mayPost: (user, gid) => groups.mayPost(user, gid),
+    mayWrite: (receiver, sender) => acceptance.mayWrite(receiver, sender),
     blocks: (receiver, sender) => blocks.has(receiver, sender),
     userExists: uid => accounts.exists(uid),
     purge: retentionSeconds => purge.run(retentionSeconds),
@@ -119,10 +118,26 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
   }
 }
 
-function createPeople (host: EngineHost, setup: ControlSetup): { blocks: Blocks, profiles: Profiles, accounts: Accounts } {
+function createMarks (host: EngineHost, { receiptIntervalMs }: ControlSetup): { receipts: Receipts, marks: Marks } {
+  const receipts = new Receipts(host, receiptIntervalMs)
+  const marks = new Marks({
+    store: host.store,
+    log: host.log,
+    maxDelayMs: receiptIntervalMs,
+    onMoved: moved => { receipts.moved(moved) }
+  })
+  return { receipts, marks }
+}
+
+interface PeopleParts { acceptance: Acceptance, contacts: Contacts, blocks: Blocks, profiles: Profiles, accounts: Accounts }
+
+function createPeople (host: EngineHost, setup: ControlSetup): PeopleParts {
   const blocks = new Blocks(host)
-  const profiles = new Profiles(host, { blocks }, setup.profiles ?? defaultProfileSettings)
-  return { blocks, profiles, accounts: createAccounts(host, setup.accounts, [profiles]) }
+  const acceptance = new Acceptance(host, setup.contactMode ?? 'everybody')
+  const contacts = new Contacts(host, { acceptance, blocks })
+  const known = { has: (user: string, other: string) => acceptance.has(user, other), names: (user: string, pause?: Pause) => contacts.names(user, pause) }
+  const profiles = new Profiles(host, { blocks, contacts: known }, setup.profiles ?? defaultProfileSettings)
+  return { acceptance, contacts, blocks, profiles, accounts: createAccounts(host, setup.accounts, [profiles, contacts]) }
 }
 
 async function operate (rules: Rules, name: string, params: Record<string, unknown>): Promise<unknown> {

@@ -201,7 +201,7 @@ function wire (options: EngineOptions, time: Time, running: readonly RunningPlug
     }
   }
   const control = makeControl(host, options)
-  const recipient = new Recipient({ host, gates, mayPost: (user, gid) => control.mayPost(user, gid) })
+  const recipient = new Recipient({ host, gates, mayPost: (user, gid) => control.mayPost(user, gid), mayWrite: (receiver, sender) => control.mayWrite(receiver, sender) })
   const turns = new Turns({ contended: () => performance.now() - committedAt < sendingMs })
   const requests = new Requests(host, control, turns, options.requests ?? freeRequests)
   const lanes = new Lanes({ host, committer, pauses, requests, turns, recipient })

@@ -32,6 +32,12 @@ export interface EngineLimits {
   maxProfileFields: number
   /** Bytes of them, as JSON (`people.maxFieldBytes`). */
   maxProfileFieldBytes: number
+  /** Contacts of one user (`contacts.max`). */
+  maxContacts: number
+  /** Open requests to be a contact that wait for one user (`contacts.maxRequests`). */
+  maxContactRequests: number
+  /** Those that one user has made (`contacts.maxRequestsMade`). */
+  maxContactRequestsMade: number
   /** Users on one block list (`blocks.max`). */
   maxBlocks: number
   /** Seconds: the longest a session may outlive its connection (`sessions.maxExpirySeconds`). */

@@ -5,6 +5,7 @@ import type { Notice, Released, Remote } from '../link/remote.ts'
 import type { EngineHost } from './host.ts'
 import type { Accounts } from './people/accounts.ts'
 import type { Blocks } from './people/blocks.ts'
+import type { Acceptance } from './people/contacts/acceptance.ts'
 import type { Consents } from './groups/consent.ts'
 import type { Groups } from './groups/groups.ts'
 import type { KeepAliveAdvice } from './keep-alive-advice.ts'
@@ -14,6 +15,7 @@ export interface RemoteParts {
   readonly host: Pick<EngineHost, 'log' | 'remote' | 'sharedLimits'>
   readonly accounts: Pick<Accounts, 'forget' | 'clear' | 'loginsEnded' | 'verify'>
   readonly blocks: Pick<Blocks, 'forget' | 'clear'>
+  readonly acceptance: Pick<Acceptance, 'forget' | 'clear'>
   readonly consents: Pick<Consents, 'forget' | 'clear'>
   readonly groups: Pick<Groups, 'forget' | 'clear'>
   readonly keepAlive: Pick<KeepAliveAdvice, 'reload'>
@@ -30,7 +32,7 @@ class Told implements Remote {
   constructor (parts: RemoteParts) { this.#parts = parts }
 
   forget (notice: Notice): void {
-    const { accounts, blocks, consents, groups } = this.#parts
+    const { accounts, blocks, acceptance, consents, groups } = this.#parts
     switch (notice.kind) {
       case 'group': return groups.forget(notice.gid, notice.users)
       case 'blocks': return blocks.forget(notice.user)
@@ -40,14 +42,15 @@ class Told implements Remote {
         return accounts.forget(notice.user)
       case 'record': return this.#record(notice.key)
       case 'all':
-        for (const cache of [accounts, blocks, consents, groups]) cache.clear()
+        for (const cache of [accounts, blocks, acceptance, consents, groups]) cache.clear()
         this.#readAgain()
     }
   }
 
   #record (key: string): void {
-    const { accounts, consents } = this.#parts
+    const { accounts, acceptance, consents } = this.#parts
     consents.forget(key)
+    acceptance.forget(key)
     if (key.startsWith('people/')) accounts.clear()
     if (key.startsWith('server/')) this.#readAgain(key)
   }

@@ -19,7 +19,7 @@ export type Notice =
   | { kind: 'all' }
 
 /** Beginnings of keys that an engine has in memory. */
-export const noticedRecords: readonly string[] = ['groups/consent/', 'people/', 'server/']
+export const noticedRecords: readonly string[] = ['contacts/mode/', 'contacts/of/', 'groups/consent/', 'people/', 'server/']
 
 /** A session's connection, as servers speak of it. */
 export interface Seat {

@@ -1,5 +1,6 @@
 /** The files of the table: one line each. topics.md has what they hold in the order of the names. */
 export * from './blocks.ts'
+export * from './contacts.ts'
 export * from './conversation-lists.ts'
 export * from './conversations.ts'
 export * from './group-members.ts'

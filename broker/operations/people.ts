@@ -5,7 +5,7 @@ import { request } from './operation.ts'
 import { avatar, languageTag, nickname, profileFields, timeZone } from './person-fields.ts'
 
 const person = () => ({ user: z.string(), nickname: z.string().optional(), avatar: z.string().optional() })
-const visibilities = ['everybody', 'nobody'] as const
+const visibilities = ['everybody', 'contacts', 'nobody'] as const
 const findables = ['prefix', 'exact', 'nobody'] as const
 const profile = () => z.strictObject({
   ...person(),
@@ -74,5 +74,5 @@ export const peopleSet = request({
     findable: oneOf([...findables, 'default']).optional()
   }),
   result: profile,
-  run: ({ profiles }, { user }, change) => profiles.set(user, change)
+  run: ({ profiles }, caller, change) => profiles.set(caller.user, change, caller)
 })

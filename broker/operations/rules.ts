@@ -52,7 +52,7 @@ export interface LoginView { id: string, name?: string, platform?: string, creat
 export interface PersonView { user: string, nickname?: string, avatar?: string }
 /** What somebody in particular sees; `visible` and `findable` of oneself. */
 export interface ProfileView extends PersonView { language?: string, timeZone?: string, fields?: Record<string, unknown>, visible?: Visible, findable?: Findable }
-type Visible = 'everybody' | 'nobody'
+type Visible = 'everybody' | 'contacts' | 'nobody'
 type Findable = 'prefix' | 'exact' | 'nobody'
 /** Members that are given are other ones from now on; '' and {} remove. */
 export interface ProfileChange {
@@ -64,6 +64,13 @@ export interface ProfileChange {
   visible?: Visible | 'default' | undefined
   findable?: Findable | 'default' | undefined
 }
+
+/** From whom somebody takes messages and invitations: with `nobody` of contacts alone, and there are to be no new ones. */
+export type ContactMode = 'everybody' | 'contacts' | 'nobody'
+/** A contact as the user has it. `since`: milliseconds since the epoch. */
+export interface ContactView { user: string, since: number, remark?: string, groups?: string[] }
+/** An open request and the one at the other end of it. */
+export interface RequestView { user: string, ts: number, text?: string }
 
 export interface Rules {
   readonly blocks: {
@@ -107,7 +114,20 @@ export interface Rules {
     list (viewer: string, users: readonly string[], pause?: Pause): Promise<PersonView[]>
     /** `user`: who searches. */
     search (text: string, page: Listed, pause?: Pause): Promise<{ people: PersonView[], next?: string }>
-    set (user: string, change: ProfileChange): Promise<ProfileView>
+    /** `caller`: the contacts who are told are many. */
+    set (user: string, change: ProfileChange, caller?: Pick<Caller, 'pause' | 'owe'>): Promise<ProfileView>
+  }
+  readonly contacts: {
+    request (user: string, other: string, text: string | undefined): Promise<'asked' | 'contact'>
+    requests (user: string): Promise<{ received: RequestView[], sent: RequestView[] }>
+    accept (user: string, other: string): Promise<void>
+    refuse (user: string, other: string): Promise<void>
+    remove (user: string, other: string): Promise<void>
+    set (user: string, other: string, change: { remark?: string | undefined, groups?: readonly string[] | undefined }): Promise<ContactView>
+    list (user: string, page: Page & { group?: string | undefined }): Promise<{ contacts: ContactView[], next?: string }>
+    mode (user: string): Promise<ContactMode>
+    /** `undefined`: as the server's default says. */
+    setMode (user: string, mode: ContactMode | undefined): Promise<ContactMode>
   }
   readonly messages: {
     history (user: string, conv: string, range: { limit: number, before?: number | undefined, after?: number | undefined }): Promise<Written>

@@ -31,6 +31,14 @@ const live: Case[] = [
   { verb: 'people set', args: ['--nickname', 'Ali', '--field', 'team=red', '--findable', 'prefix', ...as], code: 0, stdout: /^nickname +Ali$[^]*^team +red$/m },
   { verb: 'people show', args: ['alice', '-u', 'bob'], code: 0, stdout: /^user +alice\nnickname +Ali\n$/ },
   { verb: 'people search', args: ['al', '-u', 'bob'], code: 0, stdout: /^alice {2}Ali\n$/ },
+  { verb: 'contact request', args: ['alice', '--text', 'we met', '-u', 'bob'], code: 0, stdout: /^asked alice\n$/ },
+  { verb: 'contact requests', args: as, code: 0, stdout: /^from {2}bob {2}\d{4}-\d\d-\d\d {2}we met\n$/ },
+  { verb: 'contact accept', args: ['bob', ...as], code: 0, stdout: /^bob is a contact\n$/ },
+  { verb: 'contact set', args: ['bob', '--remark', 'Bobby', '--groups', 'work', 'home', ...as], code: 0, stdout: /^bob {2}\d{4}-\d\d-\d\d {2}Bobby {2}work, home\n$/ },
+  { verb: 'contact list', args: ['--group', 'home', ...as], code: 0, stdout: /^bob {2}.*Bobby/ },
+  { verb: 'contact mode', args: ['contacts', ...as], code: 0, stdout: /^messages and invitations: of contacts\n$/ },
+  { verb: 'contact rm', args: ['bob', ...as], code: 0, stdout: /^bob is no contact\n$/ },
+  { verb: 'contact refuse', args: ['eve', ...as], code: 0, stdout: /^eve is no contact\n$/ },
   { verb: 'feed add', args: ['audit'], code: 0, stdout: /^audit reads behind position 0\n$/ },
   { verb: 'send', args: ['bob', 'hi', ...as], code: 0, stdout: /^stored as number 1, id / },
   { verb: 'listen', args: ['-u', 'bob', '-n', '1'], code: 0, stdout: /u\/bob #1 {2}alice: hi\n/, stderr: /listening as bob/ },
@@ -55,7 +63,7 @@ const live: Case[] = [
 /** The same, and the server is stopped: what it refuses, and what works on the store. `serve` has a test of its own. */
 const stopped: Case[] = [
   ...live.filter(({ verb }) => verb.startsWith('config ') || verb.startsWith('user ') || ['keepalive', 'plugin list', 'purge'].includes(verb)),
-  ...live.filter(({ verb }) => verb.startsWith('group ') || verb.startsWith('people ') || ['send', 'listen', 'history', 'bench'].includes(verb))
+  ...live.filter(({ verb }) => verb.startsWith('group ') || verb.startsWith('people ') || verb.startsWith('contact ') || ['send', 'listen', 'history', 'bench'].includes(verb))
     .map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server answers at mqtt:\/\/127\.0\.0\.1:\d+: start one with 'sabethes', or name another with --url/ })),
   ...live.filter(({ verb }) => verb.startsWith('feed ')).map(({ verb, args }): Case => ({ verb, args, code: 1, stdout: silent, stderr: /no server runs on / })),
   ...['status', 'nodes', 'drain'].map((verb): Case => ({ verb, args: [], code: 1, stdout: silent, stderr: /no server runs on .*: start one with 'sabethes'/ })),

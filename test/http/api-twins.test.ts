@@ -12,7 +12,7 @@ const names = /\b(alice|bob|eve|dora|mallory|zoe|crowd|theirs|asked|new)\b/g
 function inWorld<Value> (value: Value, world: string): Value { return JSON.parse(JSON.stringify(value).replaceAll(names, `$1.${world}`)) as Value }
 /** An answer without the names of its world, and without what is never the same. */
 function plain (answer: unknown, world: string): unknown {
-  return JSON.parse(JSON.stringify(answer).replaceAll(`.${world}`, ''), (key, value: unknown) => ['id', 'cid', 'ts', 'createdAt', 'next'].includes(key) ? typeof value : value)
+  return JSON.parse(JSON.stringify(answer).replaceAll(`.${world}`, ''), (key, value: unknown) => ['id', 'cid', 'ts', 'since', 'createdAt', 'next'].includes(key) ? typeof value : value)
 }
 
 async function fill (server: Server, world: string): Promise<void> {

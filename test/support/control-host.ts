@@ -25,6 +25,9 @@ export const testLimits: EngineLimits = {
   maxSharesPerUser: 2,
   maxProfileFields: 4,
   maxProfileFieldBytes: 200,
+  maxContacts: 4,
+  maxContactRequests: 3,
+  maxContactRequestsMade: 5,
   maxBlocks: 3,
   maxSessionExpirySeconds: 3_600,
   retentionSeconds: 0

@@ -22,6 +22,9 @@ export const limits = {
   maxSharesPerUser: 3,
   maxProfileFields: 4,
   maxProfileFieldBytes: 200,
+  maxContacts: 4,
+  maxContactRequests: 3,
+  maxContactRequestsMade: 5,
   maxBlocks: 10,
   maxSessionExpirySeconds: 3600,
   retentionSeconds: 0

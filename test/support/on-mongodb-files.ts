@@ -2,7 +2,7 @@
 
 /** By the file in `test/mongodb` that runs them: each takes about as long as the others. */
 export const onMongodbFiles = {
-  chat: ['e2e/receipts', 'e2e/rpc', 'e2e/people', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'http/api-send'],
+  chat: ['e2e/receipts', 'e2e/rpc', 'e2e/people', 'e2e/contacts', 'e2e/wills', 'protocol/conformance-3', 'protocol/wills', 'http/api-send'],
   sessions: ['e2e/graceful', 'e2e/resends'],
   keeping: ['e2e/tokens', 'faults/wills-restart'],
   faults: ['faults/e2e-kill9', 'faults/e2e-cuts', 'faults/e2e-feed-kill']

@@ -15,11 +15,11 @@ await t.test('what may be said', async t => {
   const b = await bench(t)
   const set = (change: Record<string, unknown>): Promise<Record<string, unknown>> => b.ask('alice', 'people.set', change) as Promise<Record<string, unknown>>
   t.same(await set({ nickname: 'Ali 👩‍🚀', avatar: 'https://example.com/a.png?x=1', language: 'PT-br', timeZone: 'Europe/Berlin', fields: { team: 'red', n: [1] } }),
-    { user: 'alice', nickname: 'Ali 👩‍🚀', avatar: 'https://example.com/a.png?x=1', language: 'pt-BR', timeZone: 'Europe/Berlin', fields: { team: 'red', n: [1] }, visible: 'nobody', findable: 'exact' })
+    { user: 'alice', nickname: 'Ali 👩‍🚀', avatar: 'https://example.com/a.png?x=1', language: 'pt-BR', timeZone: 'Europe/Berlin', fields: { team: 'red', n: [1] }, visible: 'contacts', findable: 'exact' })
   t.match(await set({ avatar: 'media:0mb2k3' }), { nickname: 'Ali 👩‍🚀', avatar: 'media:0mb2k3', fields: { n: [1] } }, 'what is not named stays')
-  t.same(await set({ nickname: '', avatar: '', language: '', timeZone: '', fields: {} }), { user: 'alice', visible: 'nobody', findable: 'exact' }, 'nothing is left')
+  t.same(await set({ nickname: '', avatar: '', language: '', timeZone: '', fields: {} }), { user: 'alice', visible: 'contacts', findable: 'exact' }, 'nothing is left')
   t.match(await set({ visible: 'everybody', findable: 'nobody' }), { visible: 'everybody', findable: 'nobody' })
-  t.match(await set({ visible: 'default', findable: 'default' }), { visible: 'nobody', findable: 'exact' })
+  t.match(await set({ visible: 'default', findable: 'default' }), { visible: 'contacts', findable: 'exact' })
   const wrong: Array<[object, string, RegExp]> = [
     [{ nickname: 'x'.repeat(65) }, 'bad_payload', /^nickname: must be a text of at most 64/],
     [{ nickname: ' \u00a0' }, 'bad_payload', /^nickname: must/],

@@ -96,6 +96,23 @@ await t.test('block lists, consent and the advice on keep alive', async t => {
   await until(() => right.outputs.filter(({ kind }) => kind === 'server').length === 2, 5_000, 'the description to be said anew')
 })
 
+await t.test('contacts, and of whom one takes messages', async t => {
+  const { left, right, tell } = await pair(t)
+  t.equal(await right.control.mayWrite('alice', 'bob'), true)
+  await left.ask('alice', 'contacts.mode', { mode: 'contacts' })
+  t.equal(right.control.mayWrite('alice', 'bob'), true, 'as it has it in memory')
+  tell()
+  t.equal(await right.control.mayWrite('alice', 'bob'), false)
+  await left.ask('bob', 'contacts.request', { user: 'alice' })
+  await left.ask('alice', 'contacts.accept', { user: 'bob' })
+  t.equal(right.control.mayWrite('alice', 'bob'), false, 'as it has it in memory')
+  tell()
+  t.equal(await right.control.mayWrite('alice', 'bob'), true)
+  await left.ask('bob', 'contacts.remove', { user: 'alice' })
+  right.control.remote.forget({ kind: 'all' })
+  t.equal(await right.control.mayWrite('alice', 'bob'), false, 'everything may have been missed')
+})
+
 await t.test('accounts', async t => {
   const { left, right, said, tell } = await pair(t, 'password')
   t.equal(await right.control.userExists('alice'), false)

@@ -25,7 +25,7 @@ const ofAccounts = new Set(rows.map(row => row.method).filter(method => /^(token
 const unseen = new Set(['groups.info.members.mutedUntil'])
 
 await t.test('every result has exactly the documented members', async t => {
-  const { ask, operate, send, store, host } = await bench(t, { limits: { maxBlocks: 10 } })
+  const { ask, operate, send, store, host } = await bench(t, { limits: { maxBlocks: 10, maxContactRequests: 10 } })
   const conv = 'd:alice:bob'
   await send('bob', { user: 'alice' }, 'one')
   await send('bob', { user: 'alice' }, 'two')
@@ -40,6 +40,9 @@ await t.test('every result has exactly the documented members', async t => {
   await ask('yann', 'groups.create', { gid: 'accepted', members: ['alice'] })
   await ask('mallory', 'blocks.add', { user: 'alice' })
   for (const user of ['bob', 'bobby']) await ask(user, 'people.set', { nickname: `Bob of ${user}`, avatar: 'media:b1', language: 'de', timeZone: 'UTC', fields: { a: 1 }, visible: 'everybody', findable: 'prefix' })
+  for (const user of ['bob', 'carol', 'dora', 'eve']) await ask(user, 'contacts.request', { user: 'alice', text: 'hello' })
+  for (const user of ['bob', 'carol']) await ask('alice', 'contacts.accept', { user })
+  for (const user of ['bob', 'carol']) await ask('alice', 'contacts.set', { user, remark: 'one', groups: ['all'] })
   const asked = new Map<string, Array<Record<string, unknown>>>([
     ['groups.create', [{ gid: 'dev', name: 'Dev', members: ['bob', 'carol', 'xena', 'mallory'], meta: { color: 'red' } }, { gid: 'two', members: [] }]],
     ['groups.info', [{ gid: 'dev' }, { gid: 'dev', limit: 1 }, { gid: 'two' }]],
@@ -51,6 +54,14 @@ await t.test('every result has exactly the documented members', async t => {
     ['groups.consent', [{}, { consent: 'nobody' }]],
     ['groups.accept', []],
     ['groups.role', [{ gid: 'dev', user: 'bob', role: 'admin' }]],
+    ['contacts.request', [{ user: 'xena', text: 'hello' }]],
+    ['contacts.requests', [{}]],
+    ['contacts.accept', [{ user: 'dora' }]],
+    ['contacts.refuse', [{ user: 'eve' }]],
+    ['contacts.remove', [{ user: 'dora' }]],
+    ['contacts.list', [{ limit: 1 }, { group: 'all' }]],
+    ['contacts.set', [{ user: 'bob', remark: 'two', groups: ['all'] }]],
+    ['contacts.mode', [{}, { mode: 'everybody' }]],
     ['conversations.list', [{}, { limit: 1 }]],
     ['conversations.mute', [{ conv }]],
     ['conversations.pin', [{ with: 'bob' }]],

@@ -1,8 +1,9 @@
 /**
- * Who may put whom into a group (ADR 7). A block list holds always. Otherwise everybody says for themself: anybody may, or whom one has
- * written a message oneself may and others invite, or nobody may.
+ * Who may put whom into a group (ADR 7). A block list holds always, and who takes messages of contacts alone is put into groups by them alone. Otherwise
+ * everybody says for themself: anybody may, or contacts and whom one has written a message oneself may and others invite, or nobody may.
  */
 import type { Code } from '../../errors.ts'
+import type { ContactMode } from '../../operations/rules.ts'
 import { directId } from '../../topics.ts'
 import type { EngineHost, Pause } from '../host.ts'
 import { LookupCache } from '../lookup-cache.ts'
@@ -23,20 +24,25 @@ const usersOfPiece = 50
 const settingPrefix = 'groups/consent/'
 const settingKey = (user: string): string => settingPrefix + user
 
-/** Who does not want to hear of whom. */
-export interface BlockLists { has (receiver: string, sender: string): boolean | Promise<boolean> }
+interface Pairs { has (user: string, other: string): boolean | Promise<boolean> }
+export interface ConsentParts {
+  /** Who does not want to hear of whom. */
+  blocks: Pairs
+  /** Who knows whom, and whether that is needed. */
+  contacts: Pairs & { mode (user: string): ContactMode | Promise<ContactMode> }
+}
 
 export class Consents {
   readonly #host: EngineHost
-  readonly #blocks: BlockLists
+  readonly #parts: ConsentParts
   readonly #settings: LookupCache<Consent>
   readonly #slots = new Slots(maxLooking)
   /** Of those who have not said anything. */
   readonly #fallback: Consent
 
-  constructor (host: EngineHost, blocks: BlockLists, fallback: Consent) {
+  constructor (host: EngineHost, parts: ConsentParts, fallback: Consent) {
     this.#host = host
-    this.#blocks = blocks
+    this.#parts = parts
     this.#fallback = fallback
     this.#settings = new LookupCache(async user => {
       const bytes = await host.store.records.get(settingKey(user))
@@ -63,9 +69,13 @@ export class Consents {
   clear (): void { this.#settings.clear() }
 
   async #look (user: string, by: string): Promise<Admission> {
-    const [blocked, consent] = await Promise.all([this.#blocks.has(user, by), this.#settings.get(user)])
+    const { blocks, contacts } = this.#parts
+    const [blocked, consent, mode] = await Promise.all([blocks.has(user, by), this.#settings.get(user), contacts.mode(user)])
     if (blocked) return 'blocked'
-    return consent === 'everybody' ? 'add' : consent === 'known' ? 'invite' : 'forbidden'
+    if (consent === 'nobody') return 'forbidden'
+    if (mode === 'everybody' && consent === 'everybody') return 'add'
+    if (await contacts.has(user, by)) return 'add'
+    return mode === 'everybody' ? 'invite' : 'forbidden'
   }
 
   /** What becomes of each of the users whom `by` wants in a group. Others have their turn at each `pause`. */

@@ -11,8 +11,10 @@ export interface RecipientParts {
   readonly host: Pick<EngineHost, 'limits' | 'userExists'>
   readonly gates: Pick<Gates, 'check'>
   readonly mayPost: (user: string, gid: string) => Posting | Promise<Posting>
+  readonly mayWrite: (receiver: string, sender: string) => boolean | Promise<boolean>
 }
 
+const stranger: GateVerdict = { code: 'forbidden', reason: 'the receiver takes messages of contacts alone' }
 const unknownUser: GateVerdict = { code: 'not_found', reason: `${codes.not_found.text}: no such user` }
 
 export class Recipient {
@@ -48,11 +50,17 @@ export class Recipient {
     const { host, mayPost } = this.#parts
     if (to.kind === 'user') {
       const exists = host.userExists(to.id)
-      if (exists === true) return undefined
-      return exists === false ? unknownUser : exists.then(known => known ? undefined : unknownUser)
+      if (exists === true) return this.#mayWrite(to.id, from)
+      return exists === false ? unknownUser : exists.then(known => known ? this.#mayWrite(to.id, from) : unknownUser)
     }
     const posting = mayPost(from, to.id)
     if (posting instanceof Promise) return posting.then(answer => answer.ok ? undefined : answer)
     return posting.ok ? undefined : posting
+  }
+
+  #mayWrite (receiver: string, sender: string): GateVerdict | Promise<GateVerdict> {
+    const takes = this.#parts.mayWrite(receiver, sender)
+    if (takes === true) return undefined
+    return takes === false ? stranger : takes.then(known => known ? undefined : stranger)
   }
 }

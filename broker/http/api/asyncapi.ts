@@ -41,7 +41,7 @@ export function asyncApi (version: string, prefix: string): Json {
     components: {
       messages: {
         envelope: json('envelope', 'A message.', jsonSchema(envelope(), 'output')),
-        event: json('event', 'A receipt, a change of a membership, or of a profile.', eventSchema()),
+        event: json('event', 'A receipt, a change of a membership, of a contact, or of a profile.', eventSchema()),
         notice: json('notice', 'Something was refused, just before its acknowledgement.', noticeSchema()),
         server: json('server', 'What the server is and can do; retained.', { type: 'object' }),
         structured: json('structured', 'A message.', structuredSchema()),
@@ -85,7 +85,7 @@ function receiving (): Json {
   return {
     receive_inbox: operation('receive', 'inbox', 1, 'direct messages, and those of groups that are not subscribed to by themselves'),
     receive_group: operation('receive', 'group', 1, 'the messages of a group'),
-    receive_events: operation('receive', 'events', 1, 'receipts, memberships, profiles'),
+    receive_events: operation('receive', 'events', 1, 'receipts, memberships, contacts, profiles'),
     receive_notices: operation('receive', 'notices', 0, 'what was refused'),
     receive_server: operation('receive', 'server', 0, 'what the server is')
   }
@@ -136,7 +136,8 @@ function eventSchema (): Json {
   const receipt = { type: 'object', properties: { kind: { enum: ['delivered', 'read'] }, eseq: seq, conv: { type: 'string' }, seq, by: { type: 'string' }, ts: { type: 'number' } }, required: ['kind', 'eseq', 'conv', 'seq', 'by', 'ts'] }
   const group = { type: 'object', properties: { kind: { const: 'group' }, eseq: seq, gid: { type: 'string' }, action: { type: 'string' }, by: { type: 'string' } }, required: ['kind', 'eseq', 'gid', 'action', 'by'] }
   const profile = { type: 'object', properties: { kind: { const: 'profile' }, eseq: seq, user: { type: 'string' }, nickname: { type: 'string' }, avatar: { type: 'string' }, ts: { type: 'number' } }, required: ['kind', 'eseq', 'user', 'ts'] }
-  return { anyOf: [receipt, group, profile] }
+  const contact = { type: 'object', properties: { kind: { const: 'contact' }, eseq: seq, action: { enum: ['request', 'accept', 'refuse', 'remove', 'cancel', 'set'] }, user: { type: 'string' }, state: { enum: ['contact', 'asked', 'asks', 'none'] }, by: { type: 'string' }, ts: { type: 'number' } }, required: ['kind', 'eseq', 'action', 'user', 'state', 'by', 'ts'] }
+  return { anyOf: [receipt, group, profile, contact] }
 }
 
 function noticeSchema (): Json {

@@ -6,7 +6,7 @@ import type { EngineLimits } from '../../host.ts'
 /** Who finds somebody: by the beginning of id or nickname, by the whole of it, or nobody. */
 export type Findable = 'prefix' | 'exact' | 'nobody'
 /** Who sees what is not public. */
-export type Visibility = 'everybody' | 'nobody'
+export type Visibility = 'everybody' | 'contacts' | 'nobody'
 
 /** A setting that is absent is as configured. */
 export interface Profile {

@@ -1,6 +1,6 @@
 /** What people say of themselves, who sees it, and who finds them by it. */
 import { Refusal } from '../../../errors.ts'
-import type { Listed, Pause, PersonView, ProfileChange, ProfileView } from '../../../operations/rules.ts'
+import type { Caller, Listed, Pause, PersonView, ProfileChange, ProfileView } from '../../../operations/rules.ts'
 import { isId } from '../../../topics.ts'
 import type { EngineHost } from '../../host.ts'
 import { KeyedQueue } from '../../keyed-queue.ts'
@@ -11,13 +11,19 @@ import { changed, type Findable, type Profile, termOf, termsOf, type Visibility 
 const lookupWidth = 16
 /** Others have their turn after so many. */
 const usersOfPiece = 50
+/** So many who are told of a change are worth one more large request. */
+const toldOfRequest = 100
 
 /** As configured, of those who have said nothing. */
 export interface ProfileSettings { findable: Findable, visible: Visibility }
-export const defaultProfileSettings: ProfileSettings = { findable: 'exact', visible: 'nobody' }
+export const defaultProfileSettings: ProfileSettings = { findable: 'exact', visible: 'contacts' }
 
-/** Who does not want to be seen by whom. */
-export interface ProfileParts { blocks: { has (receiver: string, sender: string): boolean | Promise<boolean> } }
+export interface ProfileParts {
+  /** Who does not want to be seen by whom. */
+  blocks: { has (receiver: string, sender: string): boolean | Promise<boolean> }
+  /** Who sees more, and hears of changes: `names` in pieces. */
+  contacts: { has (user: string, other: string): boolean | Promise<boolean>, names (user: string, pause?: Pause): AsyncIterable<string[]> }
+}
 
 const keyOf = (user: string): string => `profiles/of/${user}`
 /** No name begins with it. */
@@ -44,7 +50,7 @@ export class Profiles {
     if (viewer === user) return this.#own(user, profile ?? {})
     if (profile === undefined || await this.#parts.blocks.has(user, viewer)) return { user }
     const { language, timeZone, fields } = profile
-    if (!this.#shows(profile)) return person(user, profile)
+    if (!await this.#shows(profile, user, viewer)) return person(user, profile)
     return { ...person(user, profile), ...language !== undefined && { language }, ...timeZone !== undefined && { timeZone }, ...fields !== undefined && { fields } }
   }
 
@@ -113,14 +119,28 @@ export class Profiles {
     return results
   }
 
-  /** The user's devices hear of it. Throws `Refusal` (`bad_payload`, `too_large`). */
-  async set (user: string, change: ProfileChange): Promise<ProfileView> {
+  /** The user's devices hear of it, and of nickname and avatar the contacts. Throws `Refusal` (`bad_payload`, `too_large`). */
+  async set (user: string, change: ProfileChange, { pause, owe }: Pick<Caller, 'pause' | 'owe'> = {}): Promise<ProfileView> {
     if (Object.values(change).every(value => value === undefined)) return await this.get(user, user)
-    const profile = await this.#queue.run(user, () => this.#write(user, before => changed(before ?? {}, change, this.#host.limits)))
+    const profile = await this.#queue.run(user, () => this.#write(user, before => changed(before ?? {}, change, this.#host.limits))) ?? {}
+    await this.#tell([user], user, profile)
+    // Also where it is as it was: the time before, telling may have been cut off.
+    if (change.nickname !== undefined || change.avatar !== undefined) {
+      let told = 0
+      for await (const contacts of this.#parts.contacts.names(user, pause)) {
+        const blocked = await Promise.all(contacts.map(other => this.#parts.blocks.has(user, other)))
+        await this.#tell(contacts.filter((_, i) => blocked[i] === false), user, profile)
+        told += contacts.length
+      }
+      owe?.(Math.floor(told / toldOfRequest))
+    }
+    return this.#own(user, profile)
+  }
+
+  async #tell (users: readonly string[], whose: string, profile: Profile): Promise<void> {
     const ts = this.#host.now()
-    const content = JSON.stringify({ kind: 'profile', ...person(user, profile ?? {}), ts })
-    await this.#host.commit([{ op: 'event', user, slot: `profile ${user}`, ts, content }])
-    return this.#own(user, profile ?? {})
+    const content = JSON.stringify({ kind: 'profile', ...person(whose, profile), ts })
+    await this.#host.commit(users.map(user => ({ op: 'event', user, slot: `profile ${whose}`, ts, content })))
   }
 
   /** The account goes. */
@@ -167,7 +187,9 @@ export class Profiles {
     return bytes === undefined ? undefined : parsed(bytes)
   }
 
-  #shows ({ visible = this.#settings.visible }: Profile): boolean { return visible === 'everybody' }
+  #shows ({ visible = this.#settings.visible }: Profile, user: string, viewer: string): boolean | Promise<boolean> {
+    return visible === 'everybody' || (visible === 'contacts' && this.#parts.contacts.has(user, viewer))
+  }
 
   #own (user: string, profile: Profile): ProfileView { return { ...profile, user, visible: profile.visible ?? this.#settings.visible, findable: profile.findable ?? this.#settings.findable } }
 }
