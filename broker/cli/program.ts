@@ -10,7 +10,7 @@ import type { AddOptions, LagOptions, TailOptions } from './feed.ts'
 import { userOptions, type UserOptions } from './chat.ts'
 import type { ListOptions, RequestOptions, SetOptions as ContactOptions } from './contact.ts'
 import type { SetOptions } from './people.ts'
-import type { MigrateOptions } from './migrate.ts'
+import type { ExportOptions, ImportOptions, MigrateOptions } from './migrate.ts'
 import type { PluginOptions } from './plugin.ts'
 import { commonOptions, portOptions, type CommonOptions } from './settings.ts'
 import { clipped, CommandError, printable, type Terminal } from './terminal.ts'
@@ -206,9 +206,15 @@ function storeVerbs (program: Command, terminal: Terminal, outcome: { code: numb
     .option('--force', 'move a data folder that is not empty aside')
     .action(async (folder: string, options: CommonOptions) => { await (await import('./restore.ts')).restore(terminal, folder, options) })
   verb(program, 'migrate', 'move the content of a store to another backend, and compare; goes on where it was interrupted')
-    .option('--from <store>', "level:FOLDER, mongodb://HOST/DATABASE, or 'config' for the configured store; without it the target only gets its indexes")
+    .option('--from <store>', "level:FOLDER, mongodb://HOST/DATABASE, file:EXPORT, or 'config' for the configured store; without it the target only gets its indexes")
     .option('--to <store>', 'the same; empty')
     .action(async (options: MigrateOptions) => { await (await import('./migrate.ts')).migrate(terminal, options) })
+  verb(program, 'export <file>', 'write the content of the store as lines of JSON, packed when the name ends in .gz; goes on where it was interrupted; the server must not run')
+    .option('--from <store>', 'level:FOLDER, mongodb://HOST/DATABASE, or the configured one', 'config')
+    .action(async (file: string, options: ExportOptions) => { await (await import('./migrate.ts')).exportStore(terminal, file, options) })
+  verb(program, 'import <file>', 'fill an empty store from an export, and compare; goes on where it was interrupted; the server must not run')
+    .option('--to <store>', 'level:FOLDER, mongodb://HOST/DATABASE, or the configured one', 'config')
+    .action(async (file: string, options: ImportOptions) => { await (await import('./migrate.ts')).importStore(terminal, file, options) })
   portOptions(verb(program, 'doctor', 'look for what keeps a server from working here; exit code 1 when something is wrong'))
     .option('--deep', 'read every row of the embedded store and say what is damaged (the server must not run)')
     .action(async (options: DoctorOptions) => { outcome.code = await (await import('./doctor.ts')).doctor(terminal, options) })

@@ -7,21 +7,38 @@ import type { TransferKind, TransferSource, TransferTarget } from '../store/tran
 export interface KindDigest { rows: number, sum: string }
 export type StoreDigest = Map<TransferKind, KindDigest>
 
+/** Of rows as they pass by. */
+export class RunningDigest {
+  readonly #kinds: Map<TransferKind, { rows: number, sum: bigint }>
+
+  /** Goes on from what another one had. */
+  constructor (before: Partial<Record<TransferKind, KindDigest>> = {}) {
+    this.#kinds = new Map(transferKinds.map(kind => [kind, { rows: before[kind]?.rows ?? 0, sum: BigInt(`0x${before[kind]?.sum ?? '0'}`) }]))
+  }
+
+  add (kind: TransferKind, row: object): void {
+    const sums = this.#kinds.get(kind) as { rows: number, sum: bigint }
+    sums.rows++
+    sums.sum = BigInt.asUintN(128, sums.sum + rowHash(row))
+  }
+
+  result (): Record<TransferKind, KindDigest> {
+    return Object.fromEntries([...this.#kinds].map(([kind, { rows, sum }]) => [kind, { rows, sum: sum.toString(16).padStart(32, '0') }])) as Record<TransferKind, KindDigest>
+  }
+}
+
 /** Reads a whole store; `progress` counts rows. */
 export async function digestStore (store: Pick<TransferSource | TransferTarget, 'read'>, progress: (rows: number) => void): Promise<StoreDigest> {
-  const digest: StoreDigest = new Map()
+  const digest = new RunningDigest()
   let done = 0
   for (const kind of transferKinds) {
-    let [rows, sum] = [0, 0n]
     for await (const page of store.read(kind)) {
-      for (const row of page.rows) sum += rowHash(row)
-      rows += page.rows.length
+      for (const row of page.rows) digest.add(kind, row)
       done += page.rows.length
       progress(done)
     }
-    digest.set(kind, { rows, sum: BigInt.asUintN(128, sum).toString(16).padStart(32, '0') })
   }
-  return digest
+  return new Map(Object.entries(digest.result()) as Array<[TransferKind, KindDigest]>)
 }
 
 /** The kinds in which two stores differ. */

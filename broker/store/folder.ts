@@ -1,5 +1,5 @@
 /** Folders of stores and backups. */
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdir, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /**
@@ -18,5 +18,15 @@ export async function makeFolder (path: string, mode = 0o700): Promise<void> {
     if (code !== 'ENOENT' || dirname(path) === path) throw error
     await makeFolder(dirname(path), mode)
     await mkdir(path, { mode })
+  }
+}
+
+/** Entries that were made, renamed or removed are on disk when it resolves. */
+export async function syncFolder (path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
   }
 }

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import t from 'tap'
 import type { Test } from 'tap'
-import { migrate } from '../../broker/migrate/copy.ts'
 import { openLevelStore } from '../../broker/store/level/store.ts'
 import { openLevelSource, openLevelTarget } from '../../broker/store/level/transfer.ts'
 import { openMongoStore } from '../../broker/store/mongodb/store.ts'
@@ -11,28 +10,8 @@ import { openMongoSource, openMongoTarget } from '../../broker/store/mongodb/tra
 import { transferKinds } from '../../broker/store/transfer.ts'
 import type { Store } from '../../broker/store/store.ts'
 import type { TransferSource, TransferTarget } from '../../broker/store/transfer.ts'
-import { failing, fillStore, seen, start, text } from '../support/migration.ts'
+import { failing, fillStore, move, seen, start, text, withStore } from '../support/migration.ts'
 import { mongodbServer } from '../support/mongodb.ts'
-
-async function withStore<T> (opening: Promise<Store>, job: (store: Store) => Promise<T>): Promise<T> {
-  const store = await opening
-  try {
-    return await job(store)
-  } finally {
-    await store.close()
-  }
-}
-
-async function move (opening: [Promise<TransferSource>, Promise<TransferTarget>], wrap = (target: TransferTarget): TransferTarget => target): Promise<Awaited<ReturnType<typeof migrate>>> {
-  const results = await Promise.allSettled(opening)
-  try {
-    for (const result of results) if (result.status === 'rejected') throw result.reason
-    const [source, target] = await Promise.all(opening)
-    return await migrate(source, wrap(target))
-  } finally {
-    for (const result of results) if (result.status === 'fulfilled') await result.value.close()
-  }
-}
 
 /** What goes on as if nothing had happened: repeats are known, numbers go on, the purge finds what is old. */
 async function goesOn (t: Test, store: Store): Promise<void> {

@@ -55,6 +55,8 @@ const live: Case[] = [
   { verb: 'backup', args: ['copy-live'], code: 0, stdout: /^backed up to / },
   { verb: 'restore', args: ['copy-live', '--force'], code: 1, stderr: /a server runs on .*: stop it first/ },
   { verb: 'migrate', args: ['--from', 'config', '--to', 'level:migrated-live'], code: 1, stderr: /open in another process|another server/ },
+  { verb: 'export', args: ['live.ndjson.gz'], code: 1, stderr: /open in another process|another server/ },
+  { verb: 'import', args: ['none.ndjson.gz'], code: 1, stderr: /no such file/ },
   { verb: 'doctor', args: [], code: 0, stdout: /^ok +server +running$/m },
   { verb: 'purge', args: [], code: 0, stdout: /^nothing was removed/ },
   { verb: 'plugin list', args: [], code: 0, stdout: /^1 {2}rate-limit / }
@@ -70,6 +72,10 @@ const stopped: Case[] = [
   { verb: 'backup', args: ['copy-stopped'], code: 0, stdout: /^backed up to / },
   { verb: 'restore', args: ['copy-stopped', '--force'], code: 0, stdout: /^restored /, stderr: /^moved / },
   { verb: 'migrate', args: ['--from', 'config', '--to', 'level:migrated'], code: 0, stdout: /is equal to/ },
+  { verb: 'export', args: ['all.ndjson.gz'], code: 0, stdout: /^message +\d+ [^]*is equal to/m },
+  { verb: 'export', args: ['all.ndjson.gz'], code: 1, stdout: silent, stderr: /exists: an export does not replace/ },
+  { verb: 'import', args: ['all.ndjson.gz'], code: 1, stdout: silent, stderr: /is not empty/ },
+  { verb: 'import', args: ['all.ndjson.gz', '--to', 'level:imported'], code: 0, stdout: /is equal to export / },
   { verb: 'doctor', args: [], code: 0, stdout: /^ok +server +not running$/m }
 ]
 

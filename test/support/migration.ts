@@ -1,7 +1,8 @@
 /** A store with rows of every kind, for tests that move it. */
+import { migrate } from '../../broker/migrate/copy.ts'
 import type { NewMessage, Store } from '../../broker/store/store.ts'
 import { TransferError } from '../../broker/store/transfer.ts'
-import type { TransferTarget } from '../../broker/store/transfer.ts'
+import type { TransferSource, TransferTarget } from '../../broker/store/transfer.ts'
 
 /** The time of the first message; packet ids are remembered for a day. */
 export const start = Math.floor(Date.now() / 1000) * 1000 - 3_600_000
@@ -92,5 +93,26 @@ export function failing (target: TransferTarget, nth: number, after: boolean): T
     read: (kind, at) => target.read(kind, at),
     estimate: async () => await target.estimate(),
     close: async () => { await target.close() }
+  }
+}
+
+export async function withStore<T> (opening: Promise<Store>, job: (store: Store) => Promise<T>): Promise<T> {
+  const store = await opening
+  try {
+    return await job(store)
+  } finally {
+    await store.close()
+  }
+}
+
+/** Moves a store, and closes both. */
+export async function move (opening: [Promise<TransferSource>, Promise<TransferTarget>], wrap = (target: TransferTarget): TransferTarget => target): Promise<Awaited<ReturnType<typeof migrate>>> {
+  const results = await Promise.allSettled(opening)
+  try {
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+    const [source, target] = await Promise.all(opening)
+    return await migrate(source, wrap(target))
+  } finally {
+    for (const result of results) if (result.status === 'fulfilled') await result.value.close()
   }
 }

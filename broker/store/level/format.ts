@@ -6,7 +6,7 @@
 import { open, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { StoreFormatError } from '../errors.ts'
-import { makeFolder } from '../folder.ts'
+import { makeFolder, syncFolder } from '../folder.ts'
 
 /** The version of keys and rows that this program writes. Version 2 had no checksums, version 3 no runs (runs.ts, resend-runs.ts). */
 export const formatVersion = 4
@@ -97,14 +97,4 @@ export async function writeMarker (path: string, marker: Omit<Marker, 'format'> 
 export async function removeMarker (path: string): Promise<void> {
   await rm(join(path, markerName))
   await syncFolder(path)
-}
-
-/** Makes names that were added to a folder durable. */
-export async function syncFolder (path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }
