@@ -10,10 +10,13 @@ const [pageRows, pageCharacters] = [1000, 1024 * 1024]
 
 /** Reads the first line. Throws `TransferError` with what is no export. */
 export async function openArchiveSource (path: string): Promise<ArchiveSource> {
-  for await (const { text, number } of linesOf(path)) {
-    const line = readLine(text, `line ${number} of '${path}'`)
-    if (line.is !== 'header') break
-    return new ArchiveSource(path, line.header)
+  const lines = linesOf(path)
+  try {
+    const { value } = await lines.next()
+    const line = value === undefined ? undefined : readLine(value.text, `line 1 of '${path}'`)
+    if (line?.is === 'header') return new ArchiveSource(path, line.header)
+  } finally {
+    await lines.return()
   }
   throw new TransferError(`'${path}' is no export: it does not begin as one`)
 }
