@@ -4,6 +4,7 @@
  */
 import { connect as dial } from 'node:net'
 import type { Socket } from 'node:net'
+import { connect as dialTls } from 'node:tls'
 import { Unframer, frame, upgrade } from './websocket.ts'
 import * as wire from './wire.ts'
 
@@ -22,6 +23,8 @@ export interface OpenOptions {
   protocol?: wire.Protocol | undefined
   /** MQTT over WebSocket instead of TCP. */
   websocket?: boolean
+  /** MQTT over TLS instead of TCP; whoever answers is believed. */
+  tls?: boolean
   /** The source address, one of 127.0.0.0/8: each has ephemeral ports of its own. */
   localAddress?: string
   /** Called before anything is sent: a kept session's messages may share a read with the CONNACK. */
@@ -63,15 +66,16 @@ export class Connection {
 
   /** Connects and waits for the CONNACK. Rejects when refused, closed or later than `timeoutMs` (10,000). */
   static open (options: OpenOptions): Promise<Connection> {
-    const { port, user, clientId = user, clean = true, timeoutMs = 10_000, websocket = false, localAddress, protocol } = options
+    const { port, user, clientId = user, clean = true, timeoutMs = 10_000, websocket = false, tls = false, localAddress, protocol } = options
     return new Promise((resolve, reject) => {
-      const socket: Socket = dial({
+      const to = {
         host: '127.0.0.1',
         port,
         noDelay: true,
         ...(localAddress !== undefined && { localAddress }),
         onread: { buffer: readBuffer, callback: (bytes: number): boolean => connection.#read(bytes) }
-      })
+      }
+      const socket: Socket = tls ? dialTls({ ...to, rejectUnauthorized: false }) : dial(to)
       const connection: Connection = new Connection(socket, options)
       options.prepare?.(connection)
       const fail = (reason: string) => {

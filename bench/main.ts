@@ -42,11 +42,12 @@ import { retainedScenario } from './scenarios/retained.ts'
 import { startup } from './scenarios/startup.ts'
 import { stored } from './scenarios/stored.ts'
 import { storm } from './scenarios/storm.ts'
+import { tls } from './scenarios/tls.ts'
 import { websocket } from './scenarios/websocket.ts'
 import type { Round, Scenario, Settings } from './scenarios/scenario.ts'
 
 const scenarios: readonly Scenario[] = [
-  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, http, backlog, reconnect, storm, conversationList, stored, mongodb, cluster, clusterGroup, idle, behind, retainedScenario, offlineQueue, hostile, startup
+  pairs, overload, paced, latency, fanout, group10000, manyGroups, websocket, tls, http, backlog, reconnect, storm, conversationList, stored, mongodb, cluster, clusterGroup, idle, behind, retainedScenario, offlineQueue, hostile, startup
 ]
 const peers: readonly Peer[] = [sabethes, sabethes5, sabethesCompact, sabethesThread, mosquitto, aedes, nats, natsLazy, mochi]
 /** Peers of single scenarios that an earlier commit may have too: each with its file and its name there. */

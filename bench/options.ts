@@ -172,6 +172,7 @@ export function readOptions (args: readonly string[]): Options {
       windows,
       payloadBytes: number('payload', 100),
       websocket: false,
+      tls: false,
       body: body as BodyKind,
       rate: number('rate', 2000),
       mongodbRate: number('mongodb-rate', 100),

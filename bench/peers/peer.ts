@@ -36,6 +36,8 @@ export interface RunningPeer {
   readonly port: number
   /** MQTT over WebSocket, at `/mqtt`. */
   readonly wsPort: number
+  /** MQTT over TLS, for the peer that is made for it. */
+  readonly tlsPort?: number
   readonly process: BrokerProcess
   /** From the command to the first connection taken, milliseconds. */
   readonly startMs: number

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Connection } from '../connection.ts'
 import { BrokerProcess, freePort } from './process.ts'
+import { opensslMissing, serverCertificate } from './certificate.ts'
 import { request } from './rpc.ts'
 import type { Peer, RunningPeer } from './peer.ts'
 import { copyStore, filledStore } from './filled-store.ts'
@@ -81,6 +82,20 @@ export const sabethesThread: Peer = {
   start ({ cpu }) {
     const folder = BrokerProcess.folder()
     return startSabethes(folder, join(folder, 'data'), cpu, { SABETHES_ENGINE__THREAD: 'true' })
+  }
+}
+
+/** The same with a listener for TLS. */
+export const sabethesTls: Peer = {
+  ...sabethes,
+  name: 'sabethes-tls',
+  missing () { return sabethes.missing() ?? opensslMissing() },
+  async start ({ cpu }) {
+    const folder = BrokerProcess.folder()
+    const tlsPort = await freePort()
+    const running = await startSabethes(folder, join(folder, 'data'), cpu, { SABETHES_LISTENERS: JSON.stringify([{ kind: 'mqtts', host: '127.0.0.1', port: tlsPort, ...serverCertificate(folder) }]) })
+    await running.process.listening(tlsPort)
+    return { ...running, tlsPort }
   }
 }
 

@@ -19,13 +19,13 @@ export async function openPairs (peer: Peer, port: number | ((pair: number, side
     connection.onLost = reason => { lost ??= `${connection.user}: connection lost: ${reason}` }
   }
   const receivers = await openMany(settings.pairs, async index => {
-    const connection = await Connection.open({ port: portOf(index, 'receiver'), user: `b${index}`, timeoutMs: 30_000, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
+    const connection = await Connection.open({ port: portOf(index, 'receiver'), user: `b${index}`, timeoutMs: 30_000, protocol: peer.protocol, websocket: settings.websocket, tls: settings.tls, prepare: watch })
     const receiver = new Receiver(connection, peer.systemMark)
     await connection.subscribe([peer.inbox(`b${index}`), ...peer.beside?.(`b${index}`) ?? []])
     return receiver
   })
   const publishers = await openMany(settings.pairs, async index => {
-    const connection = await Connection.open({ port: portOf(index, 'publisher'), user: `a${index}`, timeoutMs: 30_000, protocol: peer.protocol, websocket: settings.websocket, prepare: watch })
+    const connection = await Connection.open({ port: portOf(index, 'publisher'), user: `a${index}`, timeoutMs: 30_000, protocol: peer.protocol, websocket: settings.websocket, tls: settings.tls, prepare: watch })
     return new Publisher(connection, {
       topics: [peer.toUser(`b${index}`)], stream: index, body: settings.body, payloadBytes: settings.payloadBytes, window
     })

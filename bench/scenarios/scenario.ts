@@ -22,6 +22,8 @@ export interface Settings {
   payloadBytes: number
   /** Whether pairs speak MQTT over WebSocket. */
   websocket: boolean
+  /** Whether pairs speak MQTT over TLS. */
+  tls: boolean
   body: BodyKind
   /** Messages a second of `paced`, over all pairs. */
   rate: number
