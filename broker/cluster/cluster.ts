@@ -22,6 +22,7 @@ import { lateInsertMs, Repair } from './repair.ts'
 import { ClusterSeats } from './seats.ts'
 import { ClusterStore } from './store.ts'
 import type { Untold } from './store.ts'
+import { Told } from './told.ts'
 import { RedisTransport } from './transport.ts'
 import type { NodeInfo } from './view.ts'
 
@@ -79,7 +80,8 @@ export class ClusterNode {
     const link = this.link = new Link({ self, transport, registry, requestTimeoutMs, log })
     const { store, ownership } = setup
     ownership.start({ self, registry, over: nodes => store.nodes.over(nodes), log })
-    this.#shared = new ClusterStore({ inner: store, link, ownership, requestTimeoutMs, log, onUntold: untold => { this.#untold(untold) } })
+    const told = new Told()
+    this.#shared = new ClusterStore({ inner: store, link, ownership, requestTimeoutMs, log, told, onServed: outputs => { this.#deliver(outputs) }, onUntold: untold => { this.#untold(untold) } })
     link.on('untold', (untold: Untold[]) => { this.#deliver(behind(untold)) })
     const missed = (sinceMs: number): void => { this.#repair.missed(sinceMs) }
     const restored = (sinceMs: number): void => {
@@ -103,7 +105,7 @@ export class ClusterNode {
     this.store = memory.noticed(this.#shared)
     this.#seats = new ClusterSeats({ redis: commands, namespace, self, link, registry, releaseTimeoutMs: 4 * requestTimeoutMs, log })
     const presence = this.#presence = new Presence(directory)
-    this.#outbox = new Outbox({ link, interest, maxBytes: cluster.queueBytes, log })
+    this.#outbox = new Outbox({ link, interest, told, maxBytes: cluster.queueBytes, log })
     this.#repair = new Repair({
       store: setup.store,
       users: () => presence.users,

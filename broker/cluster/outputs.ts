@@ -8,6 +8,7 @@ import { directUsers } from '../topics.ts'
 import { userKey } from './directory.ts'
 import type { Interest } from './interest.ts'
 import type { Link } from './link.ts'
+import type { Told } from './told.ts'
 
 /** What is for one server alone: verdicts, how fast its own connections are read, what it says of itself. */
 const local: ReadonlySet<Output['kind']> = new Set(['verdict', 'hold', 'intake', 'behind', 'server', 'clock'])
@@ -15,6 +16,8 @@ const local: ReadonlySet<Output['kind']> = new Set(['verdict', 'hold', 'intake',
 export interface OutboxOptions {
   link: Link
   interest: Pick<Interest, 'wanted'>
+  /** What servers have told their sessions by themselves. */
+  told?: Pick<Told, 'take'>
   /** Bytes that may wait for Redis; what is more is left out, and read from the database by who needs it. */
   maxBytes: number
   log: Logger
@@ -66,7 +69,7 @@ export class Outbox {
   }
 
   async #send (outputs: readonly Output[]): Promise<void> {
-    const { link, interest } = this.#options
+    const { link, interest, told } = this.#options
     const others = link.others
     if (others.length === 0) return
     const keys = outputs.map(readersOf)
@@ -79,12 +82,13 @@ export class Outbox {
       if (outputs.every(({ kind }) => kind === 'notice')) return
       return this.#lose(error instanceof Error ? error.message : String(error))
     }
+    const knowing = outputs.map(output => told?.take(output))
     const wired = new Map<Output, Wired>()
     for (const server of others) {
       const wants = wanted.get(server)
       const items: Wired[] = []
       for (const [i, output] of outputs.entries()) {
-        if (keys[i]?.some(key => wants?.has(key)) === false) continue
+        if (knowing[i] === server || keys[i]?.some(key => wants?.has(key)) === false) continue
         let item = wired.get(output)
         if (item === undefined) wired.set(output, item = toWire(output))
         items.push(item)

@@ -4,6 +4,7 @@
  * done once, and the database sees to it that numbers are unique whoever gives them. Rows that the owner has in memory are named to it then.
  */
 import type { Logger } from 'pino'
+import type { Output } from '../link/port.ts'
 import type { Marks, Moved, Operation, Outcome, Store } from '../store/store.ts'
 import { StoreClosedError } from '../store/errors.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -12,6 +13,7 @@ import type { Link } from './link.ts'
 import { RowMemory } from './row-memory.ts'
 import type { Ownership } from './ownership.ts'
 import { logOf, split } from './split.ts'
+import { served, type ServedOutcome, type Told } from './told.ts'
 import { WrappedStore } from './wrapped-store.ts'
 
 /** A server that did not answer is not asked for so many times as long as it was waited for: all that this server commits would wait for it. */
@@ -28,6 +30,10 @@ export interface ClusterStoreOptions {
   requestTimeoutMs: number
   log: Logger
   onUntold?: (untold: Untold[]) => void
+  /** What was committed here for another server, for the sessions here. */
+  onServed?: (outputs: Output[]) => void
+  /** What owners have said to their own sessions. */
+  told?: Told
   /** Milliseconds of a clock that only goes forward. */
   steady?: () => number
 }
@@ -120,8 +126,11 @@ export class ClusterStore extends WrappedStore {
   }
 
   async #commitAt (owner: string, operations: readonly Operation[]): Promise<Outcome[]> {
-    const outcomes = await this.#ask(owner, 'commit', operations) as Outcome[] | undefined
-    if (outcomes?.length === operations.length) return outcomes
+    const outcomes = await this.#ask(owner, 'commit', operations) as ServedOutcome[] | undefined
+    if (outcomes?.length === operations.length) {
+      this.#options.told?.note(owner, operations, outcomes)
+      return outcomes
+    }
     return (await this.#group.commit(operations)).map((outcome, i) => ownOutcome(operations[i] as Operation, outcome))
   }
 
@@ -207,9 +216,18 @@ export class ClusterStore extends WrappedStore {
     }
   }
 
+  async #commitFor (operations: readonly Operation[]): Promise<Outcome[]> {
+    const { requestTimeoutMs, onServed } = this.#options
+    const outcomes = await this.#group.commit(operations, mostWaits * requestTimeoutMs)
+    if (onServed === undefined) return outcomes
+    const { outputs, answer } = served(operations, outcomes)
+    if (outputs.length > 0) onServed(outputs)
+    return answer
+  }
+
   /** What others leave to this server. */
   #serve (): void {
-    const { link, requestTimeoutMs, inner } = this.#options
+    const { link, inner } = this.#options
     const serve = <T>(kind: string, logsOf: (body: T) => string[], run: (body: T) => Promise<unknown>, canWait = false): void => {
       link.on(kind, async (body: T) => {
         if (!logsOf(body).every(log => this.#options.ownership.isMine(log))) throw new Error('this server does not own it')
@@ -217,7 +235,7 @@ export class ClusterStore extends WrappedStore {
         return await run(body)
       }, { takesLong: true, canWait })
     }
-    serve<Operation[]>('commit', operations => operations.map(logOf), operations => this.#group.commit(operations, mostWaits * requestTimeoutMs))
+    serve<Operation[]>('commit', operations => operations.map(logOf), async operations => await this.#commitFor(operations))
     for (const kind of ['advance', 'delivered']) serve<MemberMarks>(kind, logsOfMarks, marks => inner.advance({ ...marks, cursors: [] }), kind === 'delivered')
     serve<{ user: string, conv: string, seqs: number[] }>('hide', ({ conv }) => [conv], async ({ user, conv, seqs }) => ({ done: await inner.hide(user, conv, seqs) }))
     serve<{ user: string, conv: string }>('clear', ({ conv }) => [conv], async ({ user, conv }) => ({ done: await inner.clear(user, conv) }))

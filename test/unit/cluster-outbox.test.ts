@@ -3,12 +3,14 @@ import t from 'tap'
 import pino from 'pino'
 import type { Link } from '../../broker/cluster/link.ts'
 import { Outbox } from '../../broker/cluster/outputs.ts'
+import { served, Told } from '../../broker/cluster/told.ts'
 import type { Output } from '../../broker/link/port.ts'
+import type { Operation, Outcome } from '../../broker/store/store.ts'
 
 interface World { outbox: Outbox, told: Array<[server: string, kinds: string[]]>, lost: string[] }
 
 /** Two other servers; `wants` has the keys of the directory that each has. */
-function world (wants: Record<string, string[]> | Error, maxBytes = 100_000): World {
+function world (wants: Record<string, string[]> | Error, maxBytes = 100_000, knowing?: Told): World {
   const told: World['told'] = []
   const lost: string[] = []
   const link = {
@@ -23,7 +25,7 @@ function world (wants: Record<string, string[]> | Error, maxBytes = 100_000): Wo
       return new Map(servers.map(server => [server, new Set(wants[server] ?? [])]))
     }
   }
-  return { outbox: new Outbox({ link, interest, maxBytes, log: pino({ level: 'silent' }) }), told, lost }
+  return { outbox: new Outbox({ link, interest, maxBytes, ...knowing !== undefined && { told: knowing }, log: pino({ level: 'silent' }) }), told, lost }
 }
 
 const notice = (user: string, bytes = 10): Output => ({ kind: 'notice', user, payload: Buffer.alloc(bytes, 'x') })
@@ -56,4 +58,23 @@ await t.test('when it cannot be told who reads, only what is stored is given for
   events.outbox.push([notice('alice'), event('alice')])
   await events.outbox.settled()
   t.same([events.told, events.lost], [[], ['two', 'three']])
+})
+
+await t.test('a server that has told its sessions by itself is not told; what its answer left out it is', async t => {
+  const known = new Told()
+  const message: Operation = { op: 'message', conv: 'd:alice:bob', from: 'alice', id: 'i1', ts: 1, counts: true, marksSender: false, content: '"id":"i1"' }
+  const receipt: Operation = { op: 'event', user: 'bob', slot: 'read d:alice:bob', mark: 1, ts: 1, content: '{}' }
+  const outcome = (seq: number, replay = false): Outcome => ({ id: 'i1', seq, n: seq, ts: 1, replay })
+  const { outputs, answer } = served([message, receipt, message], [outcome(5), outcome(3), outcome(4, true)])
+  t.same(outputs.map(output => [output.kind, 'seq' in output ? output.seq : 0]), [['message', 5], ['event', 3]], 'no repeat')
+  known.note('two', [message, receipt, message], answer)
+  const { outbox, told } = world({ two: ['u:bob'], three: ['u:bob'] }, 100_000, known)
+  const output = (seq: number): Output => ({ kind: 'message', conv: 'd:alice:bob', seq, from: 'alice', payload: Buffer.from('{}') })
+  outbox.push([output(4), output(5), { kind: 'event', user: 'bob', seq: 3, payload: Buffer.from('{}') }])
+  await outbox.settled()
+  t.same(told, [['two', ['message']], ['three', ['message', 'message', 'event']]])
+  known.note('two', [message], [outcome(6)])
+  outbox.push([output(6)])
+  await outbox.settled()
+  t.same(told.slice(2), [['two', ['message']], ['three', ['message']]], 'it does not know of it: an earlier version')
 })

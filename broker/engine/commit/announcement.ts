@@ -65,7 +65,7 @@ export class Announcement {
 
   #committed (message: NewMessage, { id, seq, ts, prevTs }: Outcome, draft?: Draft): void {
     this.messages += 1
-    this.outputs.push(committed(message, seq, prevTs))
+    this.outputs.push(messageOutput(message, seq, prevTs))
     const { listeners } = this.#hearers
     if (listeners.listens) this.#heard.push(() => { listeners.stored({ ...draft ?? draftOf(message), id, seq, ts }) })
   }
@@ -89,7 +89,7 @@ export class Announcement {
   }
 
   #event (user: string, seq: number, content: string): void {
-    this.outputs.push({ kind: 'event', user, seq, payload: eventPayload(seq, content) })
+    this.outputs.push(eventOutput(user, seq, content))
   }
 
   /** Messages that an earlier commit stored although it failed: readers hear of them in their order. */
@@ -97,18 +97,24 @@ export class Announcement {
     const { listeners } = this.#hearers
     for (const { seq, id, ts, from, content, expiresAt } of missed) {
       const message: NewMessage = { op: 'message', conv, from, id, ts, counts: true, marksSender: false, content, ...(expiresAt === undefined ? {} : { expiresAt }) }
-      this.outputs.push(committed(message, seq))
+      this.outputs.push(messageOutput(message, seq))
       if (listeners.listens) this.#heard.push(() => { listeners.stored({ ...draftOf(message), id, seq, ts }) })
     }
   }
 }
 
-function committed (message: NewMessage, seq: number, prevTs?: number): Committed {
+/** What receivers get of a message, `prevTs`: the time of the one before it. */
+export function messageOutput (message: NewMessage, seq: number, prevTs?: number): Committed {
   const payload = envelope(message.conv, seq, message.content)
   const output: Committed = { kind: 'message', conv: message.conv, seq, from: message.from, payload }
   if (message.expiresAt !== undefined) output.expiresAt = message.expiresAt
   if (prevTs !== undefined) output.prevTs = prevTs
   return output
+}
+
+/** What a user gets of an event. */
+export function eventOutput (user: string, seq: number, content: string): Output {
+  return { kind: 'event', user, seq, payload: eventPayload(seq, content) }
 }
 
 /** What listeners hear of a message that the server wrote itself. */
