@@ -108,7 +108,7 @@ export function createControl (host: EngineHost, setup: ControlSetup): ControlPa
     blocks: (receiver, sender) => blocks.has(receiver, sender),
     userExists: uid => accounts.exists(uid),
     purge: retentionSeconds => purge.run(retentionSeconds),
-    load: async () => { await Promise.all([keepAlive.load(), accounts.load()]) },
+    load: async () => { await Promise.all([keepAlive.load(), accounts.load(), acceptance.load()]) },
     operate: (name, params) => operate(rules, name, params),
     async close () {
       await Promise.all([purge.close(), sessions.end(), accounts.close()])

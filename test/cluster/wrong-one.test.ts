@@ -8,5 +8,5 @@ import { onMongodb } from '../support/on-mongodb.ts'
 import { requireTool } from '../support/tools.ts'
 
 const files = ['e2e/rpc', 'e2e/sessions', 'e2e/refusals', 'e2e/password', 'http/stream']
-const more = ['e2e/first-message', 'e2e/leaks', 'e2e/receipts', 'e2e/resends', 'e2e/websocket', 'e2e/purge']
+const more = ['e2e/first-message', 'e2e/leaks', 'e2e/receipts', 'e2e/resends', 'e2e/websocket', 'e2e/purge', 'e2e/people', 'e2e/contacts']
 if (requireTool(t, 'redis-server')) await onMongodb(t, process.env.SABETHES_TEST_ALL === '1' ? [...files, ...more] : files, { cluster: true })

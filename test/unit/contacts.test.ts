@@ -1,6 +1,7 @@
 /** Contacts: how two become contacts, what each side hears, and from whom somebody takes messages. */
 import t from 'tap'
 import { openBench } from '../support/engine-bench.ts'
+import { openLevelStore } from '../../broker/store/level/store.ts'
 import { bench, type Bench } from '../support/control-host.ts'
 
 const contactEvents = async (b: Bench, user: string): Promise<Array<Record<string, unknown>>> => (await b.events(user)).filter(({ kind }) => kind === 'contact')
@@ -197,6 +198,24 @@ await t.test('with an account its contacts and requests go', async t => {
   await b.control.accounts.users.remove('alice')
   t.same(await rowsOf(b), [])
   for (const user of ['bob', 'carol', 'dora']) t.match((await contactEvents(b, user)).at(-1), { user: 'alice', state: 'none' })
+})
+
+await t.test('while nobody has said of whom they take messages, no message asks the store', async t => {
+  const level = await openLevelStore({ path: t.testdir() })
+  t.teardown(() => level.close())
+  let reads = 0
+  const { get } = level.records
+  Object.assign(level.records, { get: (key: string) => { reads++; return get.call(level.records, key) } })
+  const b = await openBench(t, {}, level)
+  reads = 0
+  for (let i = 0; i < 20; i++) t.match(await b.verdict(b.send('alice', `im/to/u/new${i}`, 'hi')), { ok: true })
+  t.equal(reads, 0)
+  await b.verdict(b.send('new1', 'im/rpc/contacts.mode', '{"rid":"x","mode":"contacts"}'))
+  t.match(await b.verdict(b.send('alice', 'im/to/u/new1', 'hi')), { code: 'forbidden' })
+  const again = await openBench(t, {}, level)
+  t.match(await again.verdict(again.send('alice', 'im/to/u/new1', 'hi')), { code: 'forbidden' }, 'also after a restart')
+  again.engine.remote.forget({ kind: 'all' })
+  t.match(await again.verdict(again.send('alice', 'im/to/u/new1', 'hi')), { code: 'forbidden' })
 })
 
 await t.test('messages of others are refused, those of contacts are not, and none of them asks the store', async t => {

@@ -50,17 +50,13 @@ export class Recipient {
     const { host, mayPost } = this.#parts
     if (to.kind === 'user') {
       const exists = host.userExists(to.id)
-      if (exists === true) return this.#mayWrite(to.id, from)
-      return exists === false ? unknownUser : exists.then(known => known ? this.#mayWrite(to.id, from) : unknownUser)
+      if (exists === false) return unknownUser
+      const takes = this.#parts.mayWrite(to.id, from)
+      if (exists === true && typeof takes === 'boolean') return takes ? undefined : stranger
+      return Promise.all([exists, takes]).then(([known, willing]) => known ? (willing ? undefined : stranger) : unknownUser)
     }
     const posting = mayPost(from, to.id)
     if (posting instanceof Promise) return posting.then(answer => answer.ok ? undefined : answer)
     return posting.ok ? undefined : posting
-  }
-
-  #mayWrite (receiver: string, sender: string): GateVerdict | Promise<GateVerdict> {
-    const takes = this.#parts.mayWrite(receiver, sender)
-    if (takes === true) return undefined
-    return takes === false ? stranger : takes.then(known => known ? undefined : stranger)
   }
 }

@@ -16,6 +16,9 @@ export class Acceptance {
   readonly #modes: LookupCache<ContactMode>
   /** By `{user}/{other}`. One by one: a list of each user would be large, and most users ask for none. */
   readonly #pairs: LookupCache<boolean>
+  /** Nobody has said anything, and no message is asked about. */
+  #unsaid = false
+  #changes = 0
 
   /** `fallback`: of those who have not said anything. */
   constructor (host: EngineHost, fallback: ContactMode) {
@@ -30,8 +33,17 @@ export class Acceptance {
     this.#pairs = new LookupCache(async pair => await records.get(contactsPrefix + pair) !== undefined, maxCachedPairs)
   }
 
+  /** To be called once, before there are messages. */
+  async load (): Promise<void> {
+    if (this.#fallback !== 'everybody') return
+    const changes = this.#changes
+    for await (const [key] of this.#host.store.records.range(modesPrefix, `${modesPrefix.slice(0, -1)}0`, 1)) if (key !== '') return
+    if (changes === this.#changes) this.#unsaid = true
+  }
+
   /** Whether a user takes messages of another one; synchronous when it is in memory. Block lists are another matter. */
   mayWrite (receiver: string, sender: string): boolean | Promise<boolean> {
+    if (this.#unsaid) return true
     const mode = this.#modes.get(receiver)
     if (mode === 'everybody' || receiver === sender) return true
     return mode instanceof Promise ? mode.then(loaded => loaded === 'everybody' || this.has(receiver, sender)) : this.has(receiver, sender)
@@ -44,6 +56,7 @@ export class Acceptance {
 
   /** `undefined`: as the server's default says. */
   async setMode (user: string, mode: ContactMode | undefined): Promise<ContactMode> {
+    this.#said()
     try {
       await this.#host.store.records.write([{ key: modeKey(user), value: mode === undefined ? null : Buffer.from(mode) }], true)
     } finally {
@@ -60,11 +73,22 @@ export class Acceptance {
   /** The row was changed, perhaps by another server. */
   forget (key: string): void {
     if (key.startsWith(contactsPrefix)) this.#pairs.forget(key.slice(contactsPrefix.length))
-    if (key.startsWith(modesPrefix)) this.#modes.forget(key.slice(modesPrefix.length))
+    if (!key.startsWith(modesPrefix)) return
+    this.#said()
+    this.#modes.forget(key.slice(modesPrefix.length))
+  }
+
+  #said (): void {
+    this.#changes++
+    this.#unsaid = false
   }
 
   clear (): void {
+    const wasUnsaid = this.#unsaid
+    this.#said()
     this.#modes.clear()
     this.#pairs.clear()
+    // Until then each is asked about.
+    if (wasUnsaid) this.load().catch((error: unknown) => { this.#host.log.debug({ err: error }, 'whether anybody has said of whom they take messages is not known') })
   }
 }
