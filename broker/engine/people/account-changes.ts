@@ -94,6 +94,8 @@ export class AccountChanges {
       await store.dropUser(uid, mode === 'dev' ? undefined : { uid, createdAt: row.createdAt, removedAt: this.#host.now() })
       this.#limits.forget(uid)
       this.#rows.kick(uid, 'not_found')
+      // What came in meanwhile: until now there was an account.
+      for (const keeper of this.#keepers) await keeper.forget(uid)
     })
   }
 

@@ -43,8 +43,8 @@ export class ContactRows {
 
   /** By the other's id, at most `limit`. */
   contacts (user: string, limit: number, after = ''): AsyncIterable<[other: string, row: ContactRow]> { return this.#under(`${contactsPrefix}${user}/`, limit, after) }
-  waitingFor (user: string, limit: number): AsyncIterable<[other: string, row: RequestRow]> { return this.#under(waitingKey(user, ''), limit) }
-  madeBy (user: string, limit: number): AsyncIterable<[other: string, row: RequestRow]> { return this.#under(madeKey(user, ''), limit) }
+  waitingFor (user: string, limit: number, after = ''): AsyncIterable<[other: string, row: RequestRow]> { return this.#under(waitingKey(user, ''), limit, after) }
+  madeBy (user: string, limit: number, after = ''): AsyncIterable<[other: string, row: RequestRow]> { return this.#under(madeKey(user, ''), limit, after) }
 
   async * #under<Row> (start: string, limit: number, after = ''): AsyncGenerator<[string, Row], void> {
     // 0 is what follows the slash.

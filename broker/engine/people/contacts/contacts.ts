@@ -66,7 +66,8 @@ export class Contacts {
   refuse (user: string, other: string): Promise<void> {
     return this.#between(user, other, async () => {
       if (await this.#rows.waiting(user, other) === undefined) return
-      await this.#rows.write(drop(madeKey(other, user)))
+      // Contacts, where accepting was cut off.
+      await this.#changing(user, other, () => this.#rows.write(drop(madeKey(other, user)), drop(contactKey(user, other)), drop(contactKey(other, user))))
       await this.#end('refuse', user, other)
       await this.#rows.write(drop(waitingKey(user, other)))
     })
@@ -76,14 +77,18 @@ export class Contacts {
   remove (user: string, other: string): Promise<void> {
     return this.#between(user, other, async () => {
       if (await this.#rows.contact(user, other) !== undefined || await this.#rows.contact(other, user) !== undefined) {
-        await this.#changing(user, other, () => this.#rows.write(drop(contactKey(other, user))))
+        // Where accepting was cut off, the request is still there, and must not be accepted again.
+        await this.#changing(user, other, () => this.#rows.write(drop(contactKey(other, user)), ...openRequests(user, other).map(drop)))
         await this.#end('remove', user, other)
         await this.#changing(user, other, () => this.#rows.write(drop(contactKey(user, other))))
-      } else if (await this.#rows.made(user, other) !== undefined) {
-        await this.#rows.write(drop(waitingKey(other, user)))
-        await this.#end('cancel', user, other)
-        await this.#rows.write(drop(madeKey(user, other)))
+        return
       }
+      // One that was cut off may have reached the other one alone.
+      const request = await this.#rows.made(user, other) ?? await this.#rows.waiting(other, user)
+      if (request === undefined) return
+      await this.#rows.write(put(madeKey(user, other), request), drop(waitingKey(other, user)))
+      await this.#end('cancel', user, other)
+      await this.#rows.write(drop(madeKey(user, other)))
     })
   }
 
@@ -106,8 +111,7 @@ export class Contacts {
   /** By id; `group`: those that the user has put there. */
   async list (user: string, { group, limit, after }: Page & { group?: string | undefined }): Promise<{ contacts: ContactView[], next?: string }> {
     const contacts: ContactView[] = []
-    const { maxContacts } = this.#host.limits
-    for await (const [other, row] of this.#rows.contacts(user, group === undefined ? limit + 1 : maxContacts, after)) {
+    for await (const [other, row] of this.#rows.contacts(user, group === undefined ? limit + 1 : Infinity, after)) {
       if (group !== undefined && row.groups?.includes(group) !== true) continue
       if (contacts.length === limit) return { contacts, next: (contacts.at(-1) as ContactView).user }
       contacts.push({ user: other, ...row })
@@ -131,24 +135,14 @@ export class Contacts {
   setMode (user: string, mode: 'everybody' | 'contacts' | 'nobody' | undefined): Promise<'everybody' | 'contacts' | 'nobody'> { return this.#parts.acceptance.setMode(user, mode) }
 
   /** Whom the user has. Others have their turn at each `pause`. */
-  async * names (user: string, pause?: Pause): AsyncGenerator<string[]> {
-    for (let after = ''; ;) {
-      const names: string[] = []
-      for await (const [other] of this.#rows.contacts(user, usersOfStep, after)) names.push(other)
-      if (names.length > 0) yield names
-      if (names.length < usersOfStep) return
-      after = names.at(-1) as string
-      await pause?.()
-    }
-  }
+  names (user: string, pause?: Pause): AsyncGenerator<string[]> { return pieces(after => this.#rows.contacts(user, usersOfStep, after), pause) }
 
-  /** The account goes: the others hear of it. */
+  /** The account goes: the others hear of it. However many rows there are: the limits may have been higher. */
   async forget (user: string): Promise<void> {
     await this.#queue.run(user, async () => {
       for await (const names of this.names(user)) await this.#endAll('remove', user, names, contactKey, contactKey)
-      const { received, sent } = await this.requests(user)
-      for (const some of pieces(sent)) await this.#endAll('cancel', user, some, waitingKey, madeKey)
-      for (const some of pieces(received)) await this.#endAll('refuse', user, some, madeKey, waitingKey)
+      for await (const names of pieces(after => this.#rows.madeBy(user, usersOfStep, after))) await this.#endAll('cancel', user, names, waitingKey, madeKey)
+      for await (const names of pieces(after => this.#rows.waitingFor(user, usersOfStep, after))) await this.#endAll('refuse', user, names, madeKey, waitingKey)
       await this.#rows.write(drop(modeKey(user)))
       this.#parts.acceptance.forget(modeKey(user))
     })
@@ -171,7 +165,7 @@ export class Contacts {
     const row = { since: this.#host.now() }
     await this.#changing(user, other, () => this.#rows.write(put(contactKey(user, other), mine ?? row), put(contactKey(other, user), theirs ?? row)))
     await tell(this.#host, { action: 'accept', by: user }, [{ user, other, state: 'contact' }, { user: other, other: user, state: 'contact' }])
-    await this.#rows.write(...[[user, other], [other, user]].flatMap(([a = '', b = '']) => [drop(waitingKey(a, b)), drop(madeKey(b, a))]))
+    await this.#rows.write(...openRequests(user, other).map(drop))
   }
 
   async #end (action: 'refuse' | 'remove' | 'cancel', user: string, other: string): Promise<void> {
@@ -190,6 +184,8 @@ export class Contacts {
     const { maxContactRequests, maxContactRequestsMade } = this.#host.limits
     await this.#checkContacts(user, user)
     if (await countOf(this.#rows.madeBy(user, maxContactRequestsMade)) >= maxContactRequestsMade) throw new Refusal('too_large', `at most ${maxContactRequestsMade} requests of yours may be open`)
+    // One that was cut off is among them.
+    if (await this.#rows.waiting(other, user) !== undefined) return
     if (await countOf(this.#rows.waitingFor(other, maxContactRequests)) >= maxContactRequests) throw new Refusal('too_large', `too many requests wait for '${other}'`)
   }
 
@@ -206,6 +202,19 @@ export class Contacts {
   }
 }
 
-function pieces (requests: readonly RequestView[]): string[][] {
-  return Array.from({ length: Math.ceil(requests.length / usersOfStep) }, (_, i) => requests.slice(i * usersOfStep, (i + 1) * usersOfStep).map(({ user }) => user))
+/** The rows of requests between two users, of either. */
+function openRequests (user: string, other: string): string[] {
+  return [waitingKey(user, other), madeKey(other, user), waitingKey(other, user), madeKey(user, other)]
+}
+
+/** Ids of rows, in pages that `read` gives. */
+async function * pieces (read: (after: string) => AsyncIterable<[other: string, row: unknown]>, pause?: Pause): AsyncGenerator<string[], void> {
+  for (let after = ''; ;) {
+    const names: string[] = []
+    for await (const [other] of read(after)) names.push(other)
+    if (names.length > 0) yield names
+    if (names.length < usersOfStep) return
+    after = names.at(-1) as string
+    await pause?.()
+  }
 }
