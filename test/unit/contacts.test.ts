@@ -244,3 +244,23 @@ await t.test('messages of others are refused, those of contacts are not, and non
   await b.verdict(ask('bob', 'contacts.mode', { mode: 'everybody' }))
   t.equal(await isOk(b.send('eve', 'im/to/u/bob', 'again')), true)
 })
+
+await t.test('while nobody has said anything, no message asks the store', async t => {
+  const bench = await openBench(t)
+  const { records } = bench.level
+  const asked: string[] = []
+  const get = records.get.bind(records)
+  records.get = key => {
+    asked.push(key)
+    return get(key)
+  }
+  for (const user of ['bob', 'carol']) t.match(await bench.verdict(bench.send('alice', `im/to/u/${user}`, 'x')), { ok: true })
+  t.same(asked, [])
+  t.match(await bench.engine.control.rules.contacts.setMode('carol', 'contacts'), 'contacts')
+  asked.length = 0
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/carol', 'x')), { code: 'forbidden' })
+  t.match(await bench.verdict(bench.send('alice', 'im/to/u/bob', 'x')), { ok: true })
+  t.ok(asked.length > 0)
+  const next = await openBench(t, {}, bench.level)
+  t.match(await next.verdict(next.send('alice', 'im/to/u/carol', 'x')), { code: 'forbidden' }, 'nor after a restart')
+})

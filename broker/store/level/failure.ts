@@ -70,7 +70,8 @@ export function isLocked (error: unknown): boolean { return hasCode(error, 'LEVE
 /** True when a read came upon a database that is just being opened anew. */
 export function isReopening (error: unknown): boolean { return hasCode(error, 'LEVEL_DATABASE_NOT_OPEN') || hasCode(error, 'LEVEL_ITERATOR_NOT_OPEN') }
 
-function hasCode (error: unknown, code: string): boolean {
+/** True when it, or what has caused it, has this code. */
+export function hasCode (error: unknown, code: string): boolean {
   for (let e = error; e instanceof Error; e = e.cause) if ((e as NodeJS.ErrnoException).code === code) return true
   return false
 }

@@ -4,7 +4,7 @@
  */
 import type { ClassicLevel } from 'classic-level'
 import { StoreDamagedError, StoreUnavailableError } from '../errors.ts'
-import { isCorruption, isReopening } from './failure.ts'
+import { hasCode, isCorruption, isReopening } from './failure.ts'
 import { Gathered } from './gathered.ts'
 import { parts } from './keys.ts'
 import type { Range } from './keys.ts'
@@ -217,10 +217,9 @@ function keepWhole<V> (rows: Array<[string, V]>, whole: (key: string, stored: V)
 /** A row's key as people may read it. */
 export function shownKey (key: string): string { return parts(key).join(' ') }
 
-/** What LevelDB cannot read for want of something, as descriptors or memory, may be asked for again; what it finds damaged keeps its error. */
+/** What LevelDB cannot read for want of something, as descriptors or memory, may be asked for again. */
 function unreadable (error: unknown): unknown {
-  if (error instanceof StoreUnavailableError || error instanceof StoreDamagedError || isCorruption(error)) return error
-  return new StoreUnavailableError('the store cannot be read', { cause: error })
+  return hasCode(error, 'LEVEL_IO_ERROR') && !isCorruption(error) ? new StoreUnavailableError('the store cannot be read', { cause: error }) : error
 }
 
 function damaged (key: string, cause?: unknown): StoreDamagedError {
