@@ -1,6 +1,9 @@
 /** Contacts: how two become contacts, what each side hears, and from whom somebody takes messages. */
 import t from 'tap'
-import { openBench } from '../support/engine-bench.ts'
+import { z } from 'zod'
+import type { Plugin } from '../../broker/plugin-api.ts'
+import { loadedPlugin, openBench } from '../support/engine-bench.ts'
+import { until } from '../support/mailbox.ts'
 import { openLevelStore } from '../../broker/store/level/store.ts'
 import { bench, type Bench } from '../support/control-host.ts'
 
@@ -157,6 +160,15 @@ await t.test('a step that was cut off is finished by asking again', async t => {
   }
 })
 
+await t.test('what waits at a gate is refused when its receiver takes it no more', async t => {
+  const slow: Plugin = { name: 'slow', description: 'lets everybody wait', options: z.unknown(), timeoutMs: 1000, onFailure: 'pass', start: () => ({ onPublish: () => ({ delayMs: 300 }) }) }
+  const b = await openBench(t, { plugins: [loadedPlugin(slow)] })
+  const ref = b.send('eve', 'im/to/u/bob', 'to whom it may concern')
+  await until(() => b.outputs.some(({ kind }) => kind === 'hold'), 5_000, 'it to wait')
+  await b.verdict(b.send('bob', 'im/rpc/contacts.mode', JSON.stringify({ rid: 'x', mode: 'contacts' })))
+  t.match(await b.verdict(ref), { code: 'forbidden' })
+})
+
 await t.test('contacts see more of a profile, and hear of its changes', async t => {
   const b = await bench(t)
   await befriend(b, 'alice', 'bob')
@@ -171,6 +183,10 @@ await t.test('contacts see more of a profile, and hear of its changes', async t 
   await b.ask('alice', 'people.set', { nickname: 'Al' })
   t.equal((await b.store.eventHead('bob')).seq, seq, 'who is blocked hears nothing')
   await b.ask('alice', 'blocks.remove', { user: 'bob' })
+  await b.ask('bob', 'blocks.add', { user: 'alice' })
+  await b.ask('alice', 'people.set', { nickname: 'Read this, Bob' })
+  t.equal((await b.store.eventHead('bob')).seq, seq, 'and who blocks hears nothing either')
+  await b.ask('bob', 'blocks.remove', { user: 'alice' })
   await b.ask('alice', 'people.set', { nickname: 'Ali', visible: 'nobody' })
   t.same(await b.ask('bob', 'people.get', { user: 'alice' }), { user: 'alice', nickname: 'Ali' })
 })

@@ -30,10 +30,8 @@ export class Recipient {
     return recipient ?? gates.check(draft)
   }
 
-  /** Asked again when judging took time: somebody may have been removed meanwhile. */
-  stillMayPost (draft: Draft): GateVerdict | Promise<GateVerdict> {
-    return draft.to.kind === 'group' ? this.#mayReceive(draft) : undefined
-  }
+  /** Asked again when judging took time: meanwhile somebody may have been removed, or take messages of contacts alone. */
+  stillMayPost (draft: Draft): GateVerdict | Promise<GateVerdict> { return this.#mayReceive(draft) }
 
   /** Why a will could never be published, as far as that is known when it is announced. */
   async willRefusal ({ user, target, payload, contentType, utf8 }: Pick<Submission, 'user' | 'target' | 'payload'> & { contentType: string | undefined, utf8: boolean }): Promise<string | undefined> {

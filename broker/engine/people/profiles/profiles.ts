@@ -128,13 +128,19 @@ export class Profiles {
     if (change.nickname !== undefined || change.avatar !== undefined) {
       let told = 0
       for await (const contacts of this.#parts.contacts.names(user, pause)) {
-        const blocked = await Promise.all(contacts.map(other => this.#parts.blocks.has(user, other)))
-        await this.#tell(contacts.filter((_, i) => blocked[i] === false), user, profile)
+        const apart = await Promise.all(contacts.map(other => this.#apart(user, other)))
+        await this.#tell(contacts.filter((_, i) => apart[i] === false), user, profile)
         told += contacts.length
       }
       owe?.(Math.floor(told / toldOfRequest))
     }
     return this.#own(user, profile)
+  }
+
+  /** One of the two blocks the other one: a nickname is not a way to whom messages do not reach. */
+  async #apart (user: string, other: string): Promise<boolean> {
+    const { blocks } = this.#parts
+    return await blocks.has(user, other) || await blocks.has(other, user)
   }
 
   async #tell (users: readonly string[], whose: string, profile: Profile): Promise<void> {
