@@ -6,6 +6,8 @@ const maxNickname = 64
 const maxTag = 64
 /** Controls, halves of characters, and what turns the direction of the text around it. */
 const unfit = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
+/** Nothing that can be seen: spaces, and characters that stand between others or for nothing (the empty Braille pattern is a symbol). */
+const unseen = /^[\s\p{Default_Ignorable_Code_Point}\u2800]+$/u
 const maxAvatar = 1_024
 const maxRemark = 64
 const maxGroups = 16
@@ -53,6 +55,6 @@ function line (max: number): z.ZodCustom<string, string> {
 }
 
 function lineProblem (value: unknown, max: number): string | undefined {
-  if (typeof value !== 'string' || value.length > max || (value !== '' && value.trim() === '')) return `must be a text of at most ${max} characters`
+  if (typeof value !== 'string' || value.length > max || unseen.test(value)) return `must be a text of at most ${max} characters`
   return unfit.test(value) ? 'has characters that are no part of a name' : undefined
 }

@@ -23,6 +23,8 @@ await t.test('what may be said', async t => {
   const wrong: Array<[object, string, RegExp]> = [
     [{ nickname: 'x'.repeat(65) }, 'bad_payload', /^nickname: must be a text of at most 64/],
     [{ nickname: ' \u00a0' }, 'bad_payload', /^nickname: must/],
+    [{ nickname: '\u200b\u200d' }, 'bad_payload', /^nickname: must/],
+    [{ nickname: '\u3164 \u2800' }, 'bad_payload', /^nickname: must/],
     [{ nickname: 'a\u202eb' }, 'bad_payload', /^nickname: has characters/],
     [{ nickname: 'a\nb' }, 'bad_payload', /^nickname: has characters/],
     [{ nickname: 'a\ud800' }, 'bad_payload', /^nickname: has characters/],
@@ -86,6 +88,15 @@ await t.test('search: as far as the searched allow it', async t => {
   t.same((await rowsOf(b)).filter(key => key.includes('alice')), [], 'a profile goes with its account')
   await t.rejects(search('\u3000'), { code: 'bad_payload', message: /^text: / })
   await t.rejects(search('x'.repeat(65)), { code: 'bad_payload' })
+})
+
+await t.test('search: letters that have more than one form', async t => {
+  const b = await bench(t)
+  const found = async (text: string): Promise<string[]> => usersOf(await b.ask('bob', 'people.search', { text }) as Found)
+  await b.ask('kostas', 'people.set', { nickname: 'Κώστας', findable: 'prefix' })
+  t.same([await found('ΚΏΣ'), await found('Κώσ'), await found('ΚΏΣΤΑΣ'), await found('κώστας')], [['kostas'], ['kostas'], ['kostas'], ['kostas']], 'the sigma at the end of a word')
+  await b.ask('jan', 'people.set', { nickname: 'J\u030can', findable: 'prefix' })
+  t.same(await found('\u01f0a'), ['jan'], 'one letter in lower case, two in upper case')
 })
 
 await t.test('what is configured holds for those who have said nothing', async t => {

@@ -64,9 +64,12 @@ function checkFields (fields: Record<string, unknown>, { maxProfileFields, maxPr
   if (Buffer.byteLength(JSON.stringify(fields)) > maxProfileFieldBytes) throw new Refusal('too_large', `fields: at most ${maxProfileFieldBytes} bytes`)
 }
 
-/** A name as it is looked for: forms that look alike, upper and lower case, are one (Unicode's NFKC). */
+/**
+ * A name as it is looked for: forms that look alike, upper and lower case, are one (Unicode's NFKC, also of what lower case has made). The sigma at the end
+ * of a word is as the others: in a longer name what was looked for does not end there.
+ */
 export function termOf (text: string): string {
-  const folded = text.normalize('NFKC').toLowerCase().trim().replaceAll(/\s+/gu, ' ')
+  const folded = text.normalize('NFKC').toLowerCase().normalize('NFKC').replaceAll('ς', 'σ').trim().replaceAll(/\s+/gu, ' ')
   return [...folded].slice(0, maxTermLength).join('')
 }
 
