@@ -43,8 +43,9 @@ export class ArchiveTarget implements TransferTarget {
 
   async checkpoint (): Promise<Checkpoint | undefined> {
     if (existsSync(this.#path)) throw new TransferError(`'${this.#path}' exists: an export does not replace what is there`)
-    if (!existsSync(this.#progress) || !existsSync(this.#part)) return undefined
-    const { bytes, kinds, checkpoint } = JSON.parse(await readFile(this.#progress, 'utf8')) as Progress
+    const progress = existsSync(this.#progress) && existsSync(this.#part) ? readProgress(await readFile(this.#progress, 'utf8')) : undefined
+    if (progress === undefined) return undefined
+    const { bytes, kinds, checkpoint } = progress
     this.#file = await open(this.#part, 'r+')
     const { size } = await this.#file.stat()
     if (size < bytes) throw new TransferError(`'${this.#part}' has lost what was written: remove it and start again`)
@@ -109,5 +110,14 @@ export class ArchiveTarget implements TransferTarget {
     const fresh = `${this.#progress}.new`
     await writeFile(fresh, JSON.stringify({ bytes: this.#bytes, kinds: this.#digest.result(), checkpoint } satisfies Progress), { mode: fileMode })
     await rename(fresh, this.#progress)
+  }
+}
+
+/** It is not synced: of one that power loss has emptied nothing is known, and the export starts again. */
+function readProgress (text: string): Progress | undefined {
+  try {
+    return JSON.parse(text) as Progress
+  } catch {
+    return undefined
   }
 }

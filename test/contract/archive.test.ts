@@ -54,6 +54,14 @@ await t.test('out and in again, packed and plain, interrupted', async t => {
   t.same(lines(packed), lines(plain), 'any gzip reads it')
 })
 
+await t.test('of how far it is nothing is left: the export starts again', async t => {
+  const path = join(folder, 'again.ndjson')
+  await t.rejects(exported(path, target => failing(target, 3, true)), { message: 'interrupted' })
+  writeFileSync(`${path}.part.json`, '')
+  t.equal((await exported(path)).resumed, false)
+  t.equal(readFileSync(path, 'utf8').split('\n').slice(1).join('\n'), readFileSync(plain, 'utf8').split('\n').slice(1).join('\n'))
+})
+
 await t.test('to MongoDB and out of it', async t => {
   const server = await mongodbServer(t)
   if (server === undefined) return
