@@ -98,14 +98,17 @@ func (c *chat) unsettled() []typed {
 
 func (c *chat) connected(mqtt.Client) {
 	say("* connected")
-	c.again()
+	// Before anything is sent: a session gets no copy of what is stored before it subscribes, and would not know of it.
 	token := c.client.SubscribeMultiple(map[string]byte{"im/u/" + c.me + "/#": 1, "im/g/+": 1}, nil).(*mqtt.SubscribeToken)
-	token.Wait()
+	if token.Wait(); !c.client.IsConnectionOpen() {
+		return // it is gone again
+	}
 	for filter, code := range token.Result() {
 		if code >= 128 {
 			say("* the subscription to %s was refused", filter)
 		}
 	}
+	c.again()
 }
 
 // again sends what was typed before. The library may send some of it again, too: by its cid it is the same message.
