@@ -22,7 +22,7 @@ await t.test('with one core it says so, and everything arrives', async t => {
   // A small heap: the old generation is collected again and again.
   const server = await startServer(t, {
     wrapper: ['taskset', '-c', '0'],
-    env: { NODE_OPTIONS: '--max-old-space-size=64' },
+    env: { NODE_OPTIONS: '--max-old-space-size=96' },
     config: { messages: { maxBytes: 250_000 }, plugins: { 'rate-limit': { enabled: false } } }
   })
   t.ok(server.logs().includes(text))
